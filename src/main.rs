@@ -1,0 +1,2 @@
+//! rokeep
+fn main() {}

@@ -1,0 +1,4 @@
+//! The worlds that the tests run in.
+#![allow(dead_code, reason = "each test binary uses its own part")]
+
+pub mod sandbox;

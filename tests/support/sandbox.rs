@@ -1,0 +1,124 @@
+//! Namespaces of their own around a throw-away root.
+//!
+//! A sandbox is a mount, pid and IPC namespace whose process 1 is the `holder` helper. Everything in it – processes,
+//! mounts, loop devices attached with autoclear – is gone the moment process 1 is, and that dies with us, however
+//! we end. Nothing in a sandbox reaches the machine's own mounts.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use anyhow::{Context, Result, ensure};
+
+/// Where the helper programs are inside every sandbox, on a mount of their own that no test manages.
+pub const TOOLS: &str = "/tool";
+
+/// A running sandbox. Dropping it ends every process in it and unmounts everything it mounted.
+pub struct Sandbox {
+    unshare: Child,
+    init: u32,
+}
+
+impl Sandbox {
+    /// Makes the namespaces, runs `setup` in them, and makes `root` their root directory.
+    ///
+    /// `setup` is a POSIX shell script run with `set -eu`. It sees the machine's own tree, can mount whatever it likes
+    /// (nothing propagates back), and finds the future root in `$ROOT`; `$ROOT` is already a mount point there.
+    /// /proc, /dev and [`TOOLS`] are mounted after it.
+    pub fn start(root: &Path, setup: &str) -> Result<Sandbox> {
+        let script = format!(
+            r#"set -eu
+mount --bind "$ROOT" "$ROOT"
+cd "$ROOT"
+{setup}
+cd "$ROOT"
+mkdir -p proc dev tool
+mount -t proc proc proc
+mount -t tmpfs -o mode=755 dev dev
+for node in null zero full random urandom tty; do : > dev/$node; mount --bind /dev/$node dev/$node; done
+mkdir dev/pts dev/shm
+mount -t devpts -o newinstance,ptmxmode=0666 devpts dev/pts
+ln -s pts/ptmx dev/ptmx
+ln -s /proc/self/fd dev/fd
+mount -t tmpfs tools tool
+cp "$HOLDER" tool/holder
+cp "$ROKEEP" tool/rokeep
+exec ./tool/holder init
+"#
+        );
+        let mut unshare = Command::new("unshare")
+            .args(["--mount", "--propagation", "private", "--pid", "--ipc", "--fork", "--kill-child"])
+            .args(["/bin/sh", "-c", &script])
+            .env("ROOT", root)
+            .env("HOLDER", helper())
+            .env("ROKEEP", rokeep())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .context("cannot start unshare (util-linux)")?;
+        let mut line = String::new();
+        let stdout = unshare.stdout.take().context("unshare has no stdout")?;
+        BufReader::new(stdout).read_line(&mut line)?;
+        ensure!(line == "ready\n", "the sandbox did not come up: its setup script failed (see stderr)");
+        let init = only_child_of(unshare.id())?;
+        Ok(Sandbox { unshare, init })
+    }
+
+    /// A command that will run inside, as root, with `/` as its directory and a clean environment.
+    pub fn command(&self, program: &str) -> Command {
+        let mut command = Command::new("nsenter");
+        command
+            .args(["--target", &self.init.to_string(), "--mount", "--pid", "--ipc", "--root", "--wd=/", "--"])
+            .arg(program)
+            .env_clear()
+            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+            .env("LC_ALL", "C.UTF-8")
+            .env("DEBIAN_FRONTEND", "noninteractive")
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// A path inside the sandbox as this process can reach it from outside.
+    pub fn outside(&self, inside: &str) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/root{inside}", self.init))
+    }
+}
+
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        // --kill-child: process 1 dies with unshare, and the kernel ends and unmounts everything else.
+        let _ = self.unshare.kill();
+        let _ = self.unshare.wait();
+        // The namespaces outlive unshare by a moment; wait until process 1 is gone, so that images can be removed.
+        let gone = |pid: u32| !Path::new(&format!("/proc/{pid}")).exists();
+        for _ in 0..500 {
+            if gone(self.init) {
+                return;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+    }
+}
+
+/// The static helper program; `cargo build --examples` makes it.
+pub fn helper() -> PathBuf {
+    let binary = rokeep();
+    binary.with_file_name("examples").join("holder")
+}
+
+/// The rokeep under test.
+pub fn rokeep() -> PathBuf {
+    match option_env!("CARGO_BIN_EXE_rokeep") {
+        Some(path) => PathBuf::from(path),
+        // An example is not told where the binary is, but stands beside it.
+        None => {
+            let here = std::env::current_exe().unwrap_or_default();
+            here.parent().and_then(Path::parent).unwrap_or(Path::new("/")).join("rokeep")
+        }
+    }
+}
+
+fn only_child_of(pid: u32) -> Result<u32> {
+    let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"))?;
+    children.split_whitespace().next().context("unshare has no child")?.parse().context("not a process id")
+}
