@@ -47,7 +47,7 @@ exec ./tool/holder init
 "#
         );
         let mut unshare = Command::new("unshare")
-            .args(["--mount", "--propagation", "private", "--pid", "--ipc", "--fork", "--kill-child"])
+            .args(["--mount", "--propagation", "private", "--pid", "--ipc", "--net", "--fork", "--kill-child"])
             .args(["/bin/sh", "-c", &script])
             .env("ROOT", root)
             .env("HOLDER", helper())
@@ -68,7 +68,7 @@ exec ./tool/holder init
     pub fn command(&self, program: &str) -> Command {
         let mut command = Command::new("nsenter");
         command
-            .args(["--target", &self.init.to_string(), "--mount", "--pid", "--ipc", "--root", "--wd=/", "--"])
+            .args(["--target", &self.init.to_string(), "--mount", "--pid", "--ipc", "--net", "--root", "--wd=/", "--"])
             .arg(program)
             .env_clear()
             .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
@@ -78,9 +78,47 @@ exec ./tool/holder init
         command
     }
 
+    /// Whether the file system mounted at `mount` can be written at all: the flag of its superblock.
+    pub fn superblock(&self, mount: &str) -> Result<Access> {
+        Ok(self.mounted(mount)?.1)
+    }
+
+    /// Whether it can be written through this mount: the flag of the mount alone.
+    pub fn mount_flag(&self, mount: &str) -> Result<Access> {
+        Ok(self.mounted(mount)?.0)
+    }
+
+    fn mounted(&self, mount: &str) -> Result<(Access, Access)> {
+        let mountinfo = std::fs::read_to_string(format!("/proc/{}/mountinfo", self.init))?;
+        // proc_pid_mountinfo(5): fields 5 and 6 are the mount point and its options, the last is the superblock's.
+        // Of two mounts at one place the later line is on top.
+        mountinfo
+            .lines()
+            .rev()
+            .map(|line| line.split(' ').collect::<Vec<_>>())
+            .find(|fields| fields[4] == mount)
+            .map(|fields| (Access::of(fields[5]), Access::of(fields[fields.len() - 1])))
+            .with_context(|| format!("{mount} is not a mount point in the sandbox"))
+    }
+
     /// A path inside the sandbox as this process can reach it from outside.
     pub fn outside(&self, inside: &str) -> PathBuf {
         PathBuf::from(format!("/proc/{}/root{inside}", self.init))
+    }
+}
+
+/// What the kernel lets anyone do with a mount or a superblock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Every write is refused with EROFS.
+    ReadOnly,
+    /// Writes go through.
+    Writable,
+}
+
+impl Access {
+    fn of(options: &str) -> Access {
+        if options.split(',').any(|option| option == "ro") { Access::ReadOnly } else { Access::Writable }
     }
 }
 
