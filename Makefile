@@ -1,0 +1,58 @@
+# rokeep: build it, package it, test it, see it work. "make" alone says what there is to make.
+
+# Static, because it must run while libc itself is half-upgraded. The explicit --target keeps this from procedural macros,
+# which cannot be static.
+export RUSTFLAGS := -C target-feature=+crt-static
+export CARGO_TARGET_DIR := $(CURDIR)/target
+TARGET = $(shell rustc --print host-tuple)
+LIKE_THIS = --locked --target $(TARGET)
+BINARY = target/$(TARGET)/release/rokeep
+
+# Where systemd looks for units.
+UNITDIR = /usr/lib/systemd/system
+
+help: ## say what there is to make
+	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' Makefile | expand -t 16
+
+build: needs-build ## the binary, statically linked
+	cargo build $(LIKE_THIS) --release
+	@headers=$$(readelf --wide --program-headers $(BINARY)) && case $$headers in \
+		*INTERP*) echo "make: $(BINARY) is not static: it needs a program interpreter" >&2; exit 1;; esac
+
+install: build ## everything into place, below DESTDIR if that is set
+	install -D --mode=755 --target-directory=$(DESTDIR)/usr/sbin $(BINARY)
+	install -D --mode=755 --target-directory=$(DESTDIR)/etc/rokeep/hooks hooks/*
+	install -D --mode=644 --target-directory=$(DESTDIR)/etc/apt/apt.conf.d apt.conf.d/*
+	install -D --mode=644 --target-directory=$(DESTDIR)$(UNITDIR) systemd/*
+
+deb: needs-build needs-deb ## the Debian package, in target/deb
+	debian/rules binary
+
+demo: needs-test deb ## a real upgrade on a read-only /usr, without rokeep and with it; needs root
+	cargo build $(LIKE_THIS) --bins --examples
+	cargo run $(LIKE_THIS) --example demo
+
+test: lint deb ## every test in every world; needs root
+	cargo build $(LIKE_THIS) --bins --examples
+	cargo test $(LIKE_THIS) --no-fail-fast --doc
+	cargo test $(LIKE_THIS) --no-fail-fast --tests
+
+lint: needs-build needs-test ## what can be said without running anything
+	shellcheck hooks/* prerequisites .ci/run
+	$(call if-there-is,fmt) cargo fmt --check
+	$(call if-there-is,clippy) cargo clippy $(LIKE_THIS) --all-targets -- --deny warnings
+
+# Debian 12 has no clippy for the Rust it can build this with.
+if-there-is = @cargo $(1) --version >/dev/null 2>&1 || { echo "make: NOT DONE, no such command here: cargo $(1)"; exit 0; };
+
+clean: ## as if freshly cloned
+	cargo clean
+	rm -rf debian/.debhelper debian/rokeep debian/debhelper-build-stamp debian/files debian/*.debhelper debian/*.substvars
+
+# Installs what is missing, as root, with apt-get.
+needs-%:
+	@./prerequisites $*
+
+.PHONY: help build install deb demo test lint clean
+# The order of the prerequisites above is meant.
+.NOTPARALLEL:
