@@ -1,37 +1,243 @@
-//! A process in a named kernel state.
+//! A process in a named kernel state, and the few other processes that a small world needs.
 //!
-//! `holder init` is process 1 of a sandbox: makes the working directory the root, lets go of the old one, says "ready",
-//! then reaps orphans for ever.
+//! `holder STATE PATH` takes PATH into that state ([`STATES`] lists them), says `PID ready` – its process id as it sees
+//! it itself – and stays so until its standard input ends. The other words stand in for programs of a machine that a
+//! throw-away root does not have:
+//!
+//! | `holder` … | is |
+//! |---|---|
+//! | `init` | process 1 of a sandbox: makes the working directory the root, lets go of the old one, says `ready` |
+//! | `frontend` | apt: runs what it is told to run, one command after the other, for as long as it is let |
+//! | `dpkg replace\|remove PATH` | dpkg, putting its standard input in the place of a file, or removing one |
+//! | `write PATH`, `program PATH` | the author of a file: of its standard input, of a copy of this program |
+//! | `remount ro\|rw\|bind,ro\|bind,rw PATH` | mount(8); its exit code is the error number |
 
-use std::io::Write;
+mod order;
 
-fn main() {
-    let mut args = std::env::args_os().skip(1);
-    match args.next().and_then(|word| word.into_string().ok()).as_deref() {
-        Some("init") => {
-            enter_root().expect("the working directory cannot become the root");
-            init()
-        }
-        _ => {
-            eprintln!("usage: holder init");
-            std::process::exit(2);
-        }
+use std::any::Any;
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use order::{Answer, Order};
+
+/// A state: its name, what of the file is in use, and how a process gets there.
+type State = (&'static str, &'static str, fn(&Path) -> Result<Kept>);
+
+/// Whatever has to live on for a state to last.
+type Kept = Box<dyn Any>;
+
+/// The states that a process can be put into.
+const STATES: &[State] = &[
+    ("open", "a descriptor that can read", |path| kept(File::open(path))),
+    ("writing", "a descriptor that can write", |path| kept(OpenOptions::new().append(true).open(path))),
+    ("open-path", "a descriptor that can only name it (O_PATH)", open_path),
+    ("mapped", "a mapping, its descriptor closed", mapped),
+    ("executed", "the program that runs; PATH is a copy of this one", executed),
+    ("cwd", "the current directory", |path| kept(nix::unistd::chdir(path))),
+    ("root", "the root directory", |path| kept(nix::unistd::chroot(path))),
+];
+
+/// The descriptor on which apt tells a hook what it is about to do.
+const INFO: i32 = 20;
+
+fn main() -> Result<ExitCode> {
+    let words: Vec<OsString> = std::env::args_os().skip(1).collect();
+    let words: Vec<&str> = words.iter().map(|word| word.to_str().unwrap_or("\u{fffd}")).collect();
+    let last = PathBuf::from(std::env::args_os().next_back().unwrap_or_default());
+    match words.as_slice() {
+        ["init"] => init()?,
+        ["frontend"] => frontend()?,
+        ["wait"] => wait()?,
+        ["dpkg", "replace", _] => dpkg_replace(&last)?,
+        ["dpkg", "remove", _] => dpkg_remove(&last)?,
+        ["write", _] => write(&last)?,
+        ["program", _] => program(&last)?,
+        ["remount", how, _] => return remount(how, &last),
+        [state, _] => hold(state, &last)?,
+        _ => bail!("what to do? The first lines of holder.rs say what there is."),
     }
+    Ok(ExitCode::SUCCESS)
 }
 
-fn enter_root() -> nix::Result<()> {
+fn hold(state: &str, path: &Path) -> Result<()> {
+    let (_, use_of_it, enter) = STATES.iter().find(|(name, ..)| *name == state).context("no such state")?;
+    let _kept = enter(path).with_context(|| format!("{path:?} cannot become {use_of_it}"))?;
+    wait()
+}
+
+fn kept<T: 'static, E: Into<anyhow::Error>>(state: Result<T, E>) -> Result<Kept> {
+    Ok(Box::new(state.map_err(Into::into)?))
+}
+
+fn open_path(path: &Path) -> Result<Kept> {
+    kept(OpenOptions::new().read(true).custom_flags(OFlag::O_PATH.bits()).open(path))
+}
+
+#[allow(unsafe_code, reason = "nothing in std maps a file")]
+fn mapped(path: &Path) -> Result<Kept> {
+    use nix::sys::mman::{MapFlags, ProtFlags, mmap};
+    let file = File::open(path)?;
+    let one = std::num::NonZeroUsize::MIN;
+    // SAFETY: nobody ever looks at the mapped bytes, so nothing can be said about them that is not so.
+    kept(unsafe { mmap(None, one, ProtFlags::PROT_READ, MapFlags::MAP_PRIVATE, &file, 0) }.map(|_| ()))
+}
+
+fn executed(path: &Path) -> Result<Kept> {
+    Err(Command::new(path).arg("wait").exec().into())
+}
+
+fn wait() -> Result<()> {
+    say(&format!("{} ready", std::process::id()))?;
+    io::copy(&mut io::stdin(), &mut io::sink())?;
+    Ok(())
+}
+
+fn say(line: &str) -> io::Result<()> {
+    let mut out = io::stdout();
+    writeln!(out, "{line}").and_then(|()| out.flush())
+}
+
+/// Process 1. What it must do for its orphans, reaping them, the kernel does: whoever starts it ignores SIGCHLD.
+fn init() -> Result<()> {
     // pivot_root(2), notes: with "." twice the old root ends up mounted over the new one.
     nix::unistd::pivot_root(".", ".")?;
-    nix::mount::umount2(".", nix::mount::MntFlags::MNT_DETACH)?;
-    nix::unistd::chdir("/")
+    umount2(".", MntFlags::MNT_DETACH)?;
+    nix::unistd::chdir("/")?;
+    say("ready")?;
+    io::copy(&mut io::stdin(), &mut io::sink())?;
+    Ok(())
 }
 
-fn init() -> ! {
-    println!("ready");
-    let _ = std::io::stdout().flush();
-    loop {
-        if nix::sys::wait::wait().is_err() {
-            std::thread::sleep(std::time::Duration::from_millis(20));
-        }
+// ── apt ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+fn frontend() -> Result<()> {
+    say(&format!("{} ready", std::process::id()))?;
+    for line in io::stdin().lines() {
+        let answer = carry_out(&serde_json::from_str(&line?)?)?;
+        say(&serde_json::to_string(&answer)?)?;
     }
+    Ok(())
+}
+
+fn carry_out(order: &Order) -> Result<Answer> {
+    let mut words = order.argv.iter().cloned().map(OsString::from_vec);
+    let mut command = Command::new(words.next().context("an empty order")?);
+    command.args(words).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = match &order.stream {
+        None => command.spawn()?,
+        Some(stream) => spawn_informed(command.env("APT_HOOK_INFO_FD", INFO.to_string()), stream.clone())?,
+    };
+    let stdout = read_all(child.stdout.take().context("no stdout")?);
+    let stderr = read_all(child.stderr.take().context("no stderr")?);
+    let status = child.wait()?;
+    let moment = Duration::from_secs(2);
+    let (stdout, stderr) = (stdout.recv_timeout(moment), stderr.recv_timeout(moment));
+    Ok(Answer {
+        code: status.code().or(status.signal().map(|signal| 128 + signal)).context("neither ended nor killed")?,
+        output_kept_open: stdout.is_err() || stderr.is_err(),
+        stdout: stdout.unwrap_or_default(),
+        stderr: stderr.unwrap_or_default(),
+    })
+}
+
+/// Starts a hook as apt does: what apt is about to do comes through a pipe, and apt does not mind who does not read it.
+fn spawn_informed(command: &mut Command, stream: Vec<u8>) -> Result<std::process::Child> {
+    let (reader, writer) = nix::unistd::pipe2(OFlag::O_CLOEXEC)?;
+    // The lowest free number from INFO on, and the copy stays open across exec.
+    let copy = fcntl(&reader, FcntlArg::F_DUPFD(INFO))?;
+    ensure!(copy == INFO, "descriptor {INFO} is taken");
+    drop(reader);
+    let child = command.spawn();
+    nix::unistd::close(copy)?;
+    std::thread::spawn(move || File::from(writer).write_all(&stream));
+    Ok(child?)
+}
+
+fn read_all(mut from: impl Read + Send + 'static) -> Receiver<Vec<u8>> {
+    let (send, receive) = channel();
+    std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        if from.read_to_end(&mut bytes).is_ok() {
+            let _ = send.send(bytes);
+        }
+    });
+    receive
+}
+
+// ── dpkg ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/// The new version beside the old one, a second name for the old one in case the unpacking fails, the new one in its
+/// place, and at last the second name away: with it goes the old inode.
+fn dpkg_replace(path: &Path) -> Result<()> {
+    let (new, backup) = (with_suffix(path, ".dpkg-new"), with_suffix(path, ".dpkg-tmp"));
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o000).open(&new)?;
+    io::copy(&mut io::stdin(), &mut file)?;
+    file.set_permissions(fs::Permissions::from_mode(0o755))?;
+    fs::hard_link(path, &backup)?;
+    file.sync_all()?;
+    drop(file);
+    fs::rename(&new, path)?;
+    dpkg_remove(&backup)
+}
+
+/// A privileged program is made harmless first, under whatever other names it may have.
+fn dpkg_remove(path: &Path) -> Result<()> {
+    let metadata = fs::symlink_metadata(path)?;
+    if metadata.is_file() && metadata.permissions().mode() & 0o7000 != 0 {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
+    }
+    if metadata.is_dir() {
+        fs::remove_dir(path)?
+    } else {
+        fs::remove_file(path)?
+    }
+    Ok(())
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(OsStr::new(suffix));
+    name.into()
+}
+
+// ── files and mounts ────────────────────────────────────────────────────────────────────────────────────────────────
+
+fn write(path: &Path) -> Result<()> {
+    io::copy(&mut io::stdin(), &mut create(path)?)?;
+    Ok(())
+}
+
+fn program(path: &Path) -> Result<()> {
+    io::copy(&mut File::open("/proc/self/exe")?, &mut create(path)?)?;
+    Ok(())
+}
+
+fn create(path: &Path) -> Result<File> {
+    fs::create_dir_all(path.parent().context("a file has a directory")?)?;
+    Ok(OpenOptions::new().write(true).create(true).truncate(true).mode(0o755).open(path)?)
+}
+
+fn remount(how: &str, path: &Path) -> Result<ExitCode> {
+    let flags = match how {
+        "ro" => MsFlags::MS_RDONLY,
+        "rw" => MsFlags::empty(),
+        "bind,ro" => MsFlags::MS_BIND | MsFlags::MS_RDONLY,
+        "bind,rw" => MsFlags::MS_BIND,
+        _ => bail!("remount {how}?"),
+    };
+    let done = mount(None::<&str>, path, None::<&str>, MsFlags::MS_REMOUNT | flags, None::<&str>);
+    let errno = done.err().unwrap_or(Errno::from_raw(0));
+    Ok(ExitCode::from(u8::try_from(errno as i32)?))
 }

@@ -1,4 +1,6 @@
 //! The worlds that the tests run in.
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
+pub mod order;
 pub mod sandbox;
+pub mod small;

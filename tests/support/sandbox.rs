@@ -1,14 +1,14 @@
 //! Namespaces of their own around a throw-away root.
 //!
 //! A sandbox is a mount, pid and IPC namespace whose process 1 is the `holder` helper. Everything in it – processes,
-//! mounts, loop devices attached with autoclear – is gone the moment process 1 is, and that dies with us, however
-//! we end. Nothing in a sandbox reaches the machine's own mounts.
+//! mounts, loop devices attached with autoclear – is gone the moment process 1 is, and that waits on a pipe for us to
+//! end, however we end. Nothing in a sandbox reaches the machine's own mounts.
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
 /// Where the helper programs are inside every sandbox, on a mount of their own that no test manages.
 pub const TOOLS: &str = "/tool";
@@ -28,6 +28,7 @@ impl Sandbox {
     pub fn start(root: &Path, setup: &str) -> Result<Sandbox> {
         let script = format!(
             r#"set -eu
+exec 3<&0 </dev/null 4>&1 >&2
 mount --bind "$ROOT" "$ROOT"
 cd "$ROOT"
 {setup}
@@ -43,23 +44,29 @@ ln -s /proc/self/fd dev/fd
 mount -t tmpfs tools tool
 cp "$HOLDER" tool/holder
 cp "$ROKEEP" tool/rokeep
-exec ./tool/holder init
+trap '' CHLD  # stays ignored across exec: the kernel then reaps the orphans of process 1
+exec ./tool/holder init <&3 3<&- >&4 4>&-
 "#
         );
+        for program in [helper(), rokeep()] {
+            ensure!(program.exists(), "{} is missing: cargo build --bins --examples", program.display());
+        }
         let mut unshare = Command::new("unshare")
             .args(["--mount", "--propagation", "private", "--pid", "--ipc", "--net", "--fork", "--kill-child"])
             .args(["/bin/sh", "-c", &script])
             .env("ROOT", root)
             .env("HOLDER", helper())
             .env("ROKEEP", rokeep())
-            .stdin(Stdio::null())
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
             .context("cannot start unshare (util-linux)")?;
         let mut line = String::new();
         let stdout = unshare.stdout.take().context("unshare has no stdout")?;
         BufReader::new(stdout).read_line(&mut line)?;
-        ensure!(line == "ready\n", "the sandbox did not come up: its setup script failed (see stderr)");
+        if line != "ready\n" {
+            bail!("the sandbox did not come up: its setup script ended with {} (see stderr)", unshare.wait()?);
+        }
         let init = only_child_of(unshare.id())?;
         Ok(Sandbox { unshare, init })
     }
@@ -124,17 +131,9 @@ impl Access {
 
 impl Drop for Sandbox {
     fn drop(&mut self) {
-        // --kill-child: process 1 dies with unshare, and the kernel ends and unmounts everything else.
-        let _ = self.unshare.kill();
+        // Waiting closes the pipe first: process 1 ends, the kernel ends everything else in its namespace, and unshare
+        // returns when that is over.
         let _ = self.unshare.wait();
-        // The namespaces outlive unshare by a moment; wait until process 1 is gone, so that images can be removed.
-        let gone = |pid: u32| !Path::new(&format!("/proc/{pid}")).exists();
-        for _ in 0..500 {
-            if gone(self.init) {
-                return;
-            }
-            std::thread::sleep(std::time::Duration::from_millis(10));
-        }
     }
 }
 

@@ -1,0 +1,740 @@
+//! A small world: a throw-away root with a few files, whose mounts are real.
+//!
+//! /bin, /lib and /sbin are links into /usr, as on every Debian of today; /usr is a file system of its own. The programs
+//! are stand-ins ([`holder.rs`](../holder.rs)), the kernel is not: what is read-only, busy or gone is asked of it.
+//! A scenario is written with the verbs of [`Small`]; whatever fails shows all that rokeep said until then.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::fmt::{Debug, Write as _};
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde::Deserialize;
+
+use super::order::{Answer, Order};
+use super::sandbox::Sandbox;
+
+use Access::{ReadOnly, ReadOnlyMount, Writable, WriteProtected};
+use FileSystem::{Btrfs, Ext4, Tmpfs, Xfs};
+
+// ── mounts ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/// What a mount is made of.
+#[derive(Clone, Copy, Debug)]
+pub enum FileSystem {
+    /// ext4 on a loop device.
+    Ext4,
+    /// xfs on a loop device.
+    Xfs,
+    /// btrfs on a loop device.
+    Btrfs,
+    /// Memory.
+    Tmpfs,
+}
+
+impl FileSystem {
+    /// Every one that the tests know.
+    pub const ALL: [FileSystem; 4] = [Ext4, Xfs, Btrfs, Tmpfs];
+
+    fn make_and_mount(self, image: &str, directory: &str) -> String {
+        let (size, mkfs) = match self {
+            Ext4 => ("64M", "mkfs.ext4 -q"),
+            Xfs => ("300M", "mkfs.xfs -q"),
+            Btrfs => ("128M", "mkfs.btrfs -q"),
+            Tmpfs => return format!("mount -t tmpfs -o size=64M,mode=755 tmpfs {directory}\n"),
+        };
+        format!("truncate -s {size} {image}\n{mkfs} {image} >/dev/null\nmount -o loop {image} {directory}\n")
+    }
+}
+
+/// What a mount permits, and where that is written down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// The superblock is read-only, and the mount with it.
+    ReadOnly,
+    /// Only the mount is read-only; the superblock could be written through another one. `ro=vfs`, a read-only bind
+    /// mount, and what rokeep calls degraded.
+    ReadOnlyMount,
+    /// Neither is.
+    Writable,
+    /// The superblock is read-only, and its device refuses to become anything else.
+    WriteProtected,
+}
+
+/// A mount of a small world: where, of what, and how it is found.
+#[derive(Clone, Copy, Debug)]
+pub struct Mount(pub &'static str, pub FileSystem, pub Access);
+
+impl Mount {
+    fn set_up(&self, number: usize) -> String {
+        let Mount(point, file_system, access) = self;
+        let (image, directory) = (format!("image/{number}"), format!(".{point}"));
+        let mount = file_system.make_and_mount(&image, &directory);
+        let seal = match access {
+            Writable => String::new(),
+            ReadOnly => format!("mount -o remount,ro {directory}\n"),
+            ReadOnlyMount => format!("mount -o remount,bind,ro {directory}\n"),
+            WriteProtected => format!("umount {directory}\nmount -o loop,ro {image} {directory}\n"),
+        };
+        format!("mkdir -p {directory}\n{mount}mkdir {directory}/bin {directory}/sbin {directory}/lib\n{seal}")
+    }
+}
+
+// ── the world ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/// A running small world. Dropping it ends all that runs in it and takes its mounts away.
+pub struct Small {
+    frontend: RefCell<Option<Frontend>>,
+    sandbox: Sandbox,
+    mounts: Vec<Mount>,
+    first_inode: BTreeMap<PathBuf, Inode>,
+    log: RefCell<String>,
+}
+
+/// A file, whatever it is called: device and inode number as stat(2) gives them.
+pub type Inode = (u64, u64);
+
+impl Small {
+    /// /usr is ext4, mounted read-only.
+    pub fn ext4() -> Small {
+        Small::on(Ext4)
+    }
+
+    /// /usr is of this kind, mounted read-only.
+    pub fn on(file_system: FileSystem) -> Small {
+        Small::with(&[Mount("/usr", file_system, ReadOnly)])
+    }
+
+    /// The mounts are these; the first should be /usr.
+    pub fn with(mounts: &[Mount]) -> Small {
+        let mut setup = String::from(
+            "mount -t tmpfs -o mode=755 root \"$ROOT\"\ncd \"$ROOT\"\n\
+             mkdir -p image etc run tmp var/tmp var/lib/dpkg/info var/lib/rokeep usr\n\
+             for name in bin sbin lib; do ln -s usr/$name $name; done\n\
+             echo 1 > var/lib/dpkg/info/format; : > var/lib/dpkg/status\n",
+        );
+        for (number, mount) in mounts.iter().enumerate() {
+            setup += &mount.set_up(number);
+        }
+        // Any directory will do: the tmpfs that covers it is seen by the sandbox only.
+        let sandbox = Sandbox::start(Path::new("/mnt"), &setup).expect("a small world");
+        // So that the frontend is called what it stands for.
+        std::os::unix::fs::symlink("holder", sandbox.outside("/tool/apt-get")).expect("a name for apt");
+        let frontend = RefCell::new(Some(Frontend::start(&sandbox)));
+        let (first_inode, log) = (BTreeMap::new(), RefCell::default());
+        Small { frontend, sandbox, mounts: mounts.to_vec(), first_inode, log }
+    }
+
+    /// A package is installed: its files exist, its list names them just so, dpkg's status knows it.
+    pub fn installed(self, name: &str, version: &str, paths: &[impl AsRef<Path>]) -> Small {
+        let text = |path: &Path| self.write(path, format!("{name} {version}: {path:?}\n").as_bytes());
+        self.writably(|| paths.iter().for_each(|path| text(path.as_ref())));
+        self.recorded(name, version, paths)
+    }
+
+    /// A package of one program is installed.
+    pub fn installed_program(self, name: &str, version: &str, path: &str) -> Small {
+        self.writably(|| self.write_program(path));
+        self.recorded(name, version, &[path])
+    }
+
+    /// The database says that a package with these paths is installed; whether they exist is another matter.
+    pub fn recorded(mut self, name: &str, version: &str, paths: &[impl AsRef<Path>]) -> Small {
+        let mut list = b"/.\n".to_vec();
+        for path in paths {
+            list.extend([path.as_ref().as_os_str().as_bytes(), b"\n"].concat());
+            if let Some(inode) = self.inode(path) {
+                self.first_inode.insert(path.as_ref().to_path_buf(), inode);
+            }
+        }
+        self.write(format!("/var/lib/dpkg/info/{name}.list"), &list);
+        let status = std::fs::read_to_string(self.outside("/var/lib/dpkg/status")).unwrap_or_default();
+        let entry = format!(
+            "Package: {name}\nStatus: install ok installed\nVersion: {version}\nArchitecture: amd64\n\
+             Maintainer: Nobody <nobody@example.org>\nDescription: a test\n\n"
+        );
+        self.write("/var/lib/dpkg/status", (status + &entry).as_bytes());
+        self
+    }
+
+    /// A file has these contents now.
+    pub fn write(&self, path: impl AsRef<Path>, contents: &[u8]) {
+        self.run_helper(&["write"], path.as_ref(), contents);
+    }
+
+    /// A file is a program now, one that can really run.
+    pub fn write_program(&self, path: impl AsRef<Path>) {
+        self.run_helper(&["program"], path.as_ref(), b"");
+    }
+
+    /// Does something as if it had been done before the mounts became what they are.
+    pub fn writably<T>(&self, act: impl FnOnce() -> T) -> T {
+        let all = |access: fn(Access) -> Option<&'static str>| {
+            for Mount(point, _, found) in &self.mounts {
+                let done = access(*found).map_or(Ok(()), |how| self.remount(how, point));
+                done.unwrap_or_else(|errno| self.fail(&format!("{point} is {found:?} and stays so: {errno}")));
+            }
+        };
+        all(|found| match found {
+            ReadOnly | WriteProtected => Some("rw"),
+            ReadOnlyMount => Some("bind,rw"),
+            Writable => None,
+        });
+        let value = act();
+        all(|found| match found {
+            ReadOnly | WriteProtected => Some("ro"),
+            ReadOnlyMount => Some("bind,ro"),
+            Writable => None,
+        });
+        value
+    }
+
+    // ── what happens ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    /// A process takes a file into a state, and stays in it until the returned value is dropped.
+    pub fn hold<P: AsRef<Path>>(&self, state: State<P>) -> Holder {
+        let (word, path) = state.words();
+        Holder(Resident::start(self.sandbox.command("/tool/holder").arg(word).arg(path.as_ref())))
+    }
+
+    /// dpkg unpacks another version of a file.
+    pub fn dpkg_replaces(&self, path: impl AsRef<Path>) {
+        self.run_helper(&["dpkg", "replace"], path.as_ref(), b"another version\n");
+    }
+
+    /// dpkg removes a file.
+    pub fn dpkg_removes(&self, path: impl AsRef<Path>) {
+        self.run_helper(&["dpkg", "remove"], path.as_ref(), b"");
+    }
+
+    /// mount(8) with `-o remount,HOW`.
+    pub fn remount(&self, how: &str, point: &str) -> Result<(), Errno> {
+        match self.output(self.sandbox.command("/tool/holder").args(["remount", how, point]), b"").code {
+            0 => Ok(()),
+            number => Err(Errno::from_raw(number)),
+        }
+    }
+
+    /// apt dies, without a word to anybody. The next hook is run by another apt.
+    pub fn frontend_dies(&self) {
+        drop(self.frontend.take());
+    }
+
+    // ── rokeep ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    /// apt calls the hook before it does anything. It must succeed.
+    pub fn begin(&self) -> Run {
+        self.hook("pre-invoke", None).assert_code(0)
+    }
+
+    /// apt says what it is going to do. The hook must succeed.
+    pub fn protect(&self, changes: &[Change]) -> Run {
+        self.hook("pre-install-pkgs", Some(stream(changes))).assert_code(0)
+    }
+
+    /// apt is done. The hook must succeed: a good upgrade must not fail.
+    pub fn end(&self) -> Run {
+        self.hook("post-invoke", None).assert_code(0)
+    }
+
+    /// apt calls a hook, with a stream or without one.
+    pub fn hook(&self, name: &str, stream: Option<Vec<u8>>) -> Run {
+        let before = self.what_is_not_ours();
+        let argv = ["/tool/rokeep", "hook", name].map(|word| word.as_bytes().to_vec()).to_vec();
+        let mut frontend = self.frontend.borrow_mut();
+        let Answer { code, stdout, stderr, output_kept_open } =
+            frontend.get_or_insert_with(|| Frontend::start(&self.sandbox)).carry_out(&Order { argv, stream });
+        let run = self.logged(&format!("hook {name}"), code, stdout, stderr);
+        self.check(!output_kept_open, "a process that the hook left behind keeps its output open: apt would hang");
+        self.check(before == self.what_is_not_ours(), "the hook changed files that are not rokeep's");
+        run
+    }
+
+    /// A person calls rokeep.
+    pub fn rokeep<const N: usize>(&self, words: [&str; N]) -> Run {
+        let Answer { code, stdout, stderr, .. } = self.output(self.sandbox.command("/tool/rokeep").args(words), b"");
+        self.logged(&words.join(" "), code, stdout, stderr)
+    }
+
+    /// What `rokeep status --json` says; it must say it in the documented form, and 1 must mean what it says.
+    pub fn status(&self) -> Status {
+        let run = self.rokeep(["status", "--json"]);
+        let status: Status = serde_json::from_str(&run.stdout)
+            .unwrap_or_else(|error| self.fail(&format!("this is not what status --json promises: {error}")));
+        self.check(status.format == 1, "status is of another format");
+        let wrong = |mount: &MountStatus| match mount.state.as_str() {
+            "read-only" => false,
+            "degraded" => true,
+            "writable" => status.session.is_none(),
+            other => self.fail(&format!("{other:?} is no state of a mount")),
+        };
+        let attention = status.mounts.iter().any(wrong) || !status.problems.is_empty();
+        self.check(run.code == i32::from(attention), "status's exit code is not what it says");
+        status
+    }
+
+    // ── what must be so ─────────────────────────────────────────────────────────────────────────────────────────────
+
+    /// The kernel says that the mount permits this.
+    #[track_caller]
+    pub fn assert_mount(&self, point: &str, expected: Access) {
+        let found = self.access(point);
+        self.check(found == expected, &format!("{point} is {found:?}, not {expected:?}"));
+    }
+
+    /// What the kernel says that a mount permits: never [`Access::WriteProtected`], which it finds out when asked.
+    pub fn access(&self, point: &str) -> Access {
+        let table = std::fs::read_to_string(self.sandbox.outside("/proc/1/mountinfo")).expect("mountinfo");
+        // proc_pid_mountinfo(5): the fifth field is the mount point, the sixth the mount's options, the last the
+        // superblock's. A later line covers an earlier one.
+        let mount = table.lines().rev().map(|line| line.split(' ').collect::<Vec<_>>());
+        let mount = mount.into_iter().find(|fields| fields.get(4) == Some(&point));
+        let mount = mount.unwrap_or_else(|| self.fail(&format!("{point} is no mount point")));
+        let read_only = |options: Option<&&str>| options.is_some_and(|all| all.split(',').any(|one| one == "ro"));
+        match (read_only(mount.get(5)), read_only(mount.last())) {
+            (_, true) => ReadOnly,
+            (true, false) => ReadOnlyMount,
+            (false, false) => Writable,
+        }
+    }
+
+    /// The file that was first installed at this path has, or has not, an alias.
+    #[track_caller]
+    pub fn assert_alias(&self, path: impl AsRef<Path>, expected: Alias) {
+        let path = path.as_ref();
+        let inode = self.first_inode.get(path).unwrap_or_else(|| self.fail(&format!("{path:?} was never installed")));
+        let aliases = self.aliases("/usr");
+        let found = aliases.iter().filter(|alias| *alias == inode).count();
+        let right = match expected {
+            Alias::Kept => found == 1,
+            Alias::None => found == 0,
+        };
+        self.check(
+            right,
+            &format!("{path:?} {inode:?}: {expected:?}, but of its aliases there are {found}: {aliases:?}"),
+        );
+    }
+
+    /// The aliases in a mount's store, which must be root's alone.
+    #[track_caller]
+    pub fn aliases(&self, point: &str) -> Vec<Inode> {
+        let store = self.outside(format!("{point}/.rokeep"));
+        let Ok(metadata) = store.symlink_metadata() else {
+            return Vec::new();
+        };
+        self.check(metadata.mode() == 0o040_700, &format!("the store's mode is {:o}", metadata.mode()));
+        self.check((metadata.uid(), metadata.gid()) == (0, 0), "the store is not root's");
+        let entries = std::fs::read_dir(store).expect("the store can be read");
+        let inode = |entry: std::io::Result<std::fs::DirEntry>| entry.and_then(|entry| entry.path().symlink_metadata());
+        entries.map(|entry| inode(entry).map(|found| (found.dev(), found.ino())).expect("an alias")).collect()
+    }
+
+    /// Nothing of ours is left on the mount.
+    #[track_caller]
+    pub fn assert_no_store(&self, point: &str) {
+        let store = self.outside(format!("{point}/.rokeep"));
+        self.check(store.symlink_metadata().is_err(), &format!("{point} still has a store"));
+    }
+
+    /// No session is open.
+    #[track_caller]
+    pub fn assert_no_session(&self) {
+        self.check(self.outside("/run/rokeep/session.json").symlink_metadata().is_err(), "a session is still open");
+    }
+
+    /// Something that takes a moment becomes so in less than that moment.
+    #[track_caller]
+    pub fn assert_within(&self, moment: Duration, what: &str, so: impl Fn() -> bool) {
+        let start = Instant::now();
+        while !so() {
+            self.check(start.elapsed() < moment, &format!("after {moment:?} not yet: {what}"));
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// What a test of its own finds wrong, with all that was said until then.
+    #[track_caller]
+    pub fn check(&self, right: bool, otherwise: &str) {
+        if !right {
+            self.fail(otherwise);
+        }
+    }
+
+    #[track_caller]
+    fn fail(&self, what: &str) -> ! {
+        panic!("{what}\n\n{}", self.log.borrow());
+    }
+
+    // ── from outside ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    /// Where a path of the world is seen from here. Not for opening a file for writing: a child that another test
+    /// forks at that moment would share the descriptor, and make the file system busy for a moment longer.
+    pub fn outside(&self, path: impl AsRef<Path>) -> PathBuf {
+        let mut outside = self.sandbox.outside("").into_os_string();
+        outside.push(path.as_ref());
+        outside.into()
+    }
+
+    /// The file at a path, if there is one.
+    pub fn inode(&self, path: impl AsRef<Path>) -> Option<Inode> {
+        let metadata = self.outside(path).symlink_metadata().ok()?;
+        Some((metadata.dev(), metadata.ino()))
+    }
+
+    fn run_helper(&self, words: &[&str], path: &Path, input: &[u8]) {
+        let answer = self.output(self.sandbox.command("/tool/holder").args(words).arg(path), input);
+        let said = String::from_utf8_lossy(&answer.stderr);
+        self.check(answer.code == 0, &format!("{words:?} {path:?} did not work: {said}"));
+    }
+
+    fn output(&self, command: &mut Command, input: &[u8]) -> Answer {
+        let mut child =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("nsenter");
+        // Who does not read it has a reason, and will say it.
+        let _ = child.stdin.take().map(|mut stdin| stdin.write_all(input));
+        let output = child.wait_with_output().expect("an end");
+        let code = output.status.code().unwrap_or(-1);
+        Answer { code, stdout: output.stdout, stderr: output.stderr, output_kept_open: false }
+    }
+
+    fn logged(&self, what: &str, code: i32, stdout: Vec<u8>, stderr: Vec<u8>) -> Run {
+        let [stdout, stderr] = [stdout, stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+        let mut log = self.log.borrow_mut();
+        let _ = writeln!(log, "$ rokeep {what}\n{stdout}{stderr}(exit code {code})\n");
+        Run { so_far: log.clone(), code, stdout, stderr }
+    }
+
+    /// Every file, link and directory that rokeep has no business with, and what would change if it were touched.
+    /// The number of its links and the time of that may change: that is what an alias does.
+    fn what_is_not_ours(&self) -> BTreeMap<PathBuf, (u32, u64, u64, i64, i64)> {
+        let root = self.outside("/");
+        let ours = ["var/lib/rokeep", "run/rokeep"].map(|path| root.join(path));
+        let foreign = ["proc", "dev", "tool", "image"].map(|path| root.join(path));
+        let visit = |entry: &walkdir::DirEntry| {
+            let path = entry.path();
+            !foreign.iter().chain(&ours).any(|other| other == path) && entry.file_name() != ".rokeep"
+        };
+        let walk = walkdir::WalkDir::new(&root).into_iter().filter_entry(visit).filter_map(Result::ok);
+        walk.map(|entry| {
+            let found = entry.path().symlink_metadata().expect("what is there can be asked");
+            // A directory's size and times change when a store comes and goes in it.
+            let contents = if found.is_dir() { (0, 0, 0) } else { (found.size(), found.mtime(), found.mtime_nsec()) };
+            (entry.into_path(), (found.mode(), found.ino(), contents.0, contents.1, contents.2))
+        })
+        .collect()
+    }
+}
+
+/// How an alias should be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Alias {
+    /// There, once.
+    Kept,
+    /// Not there.
+    None,
+}
+
+// ── processes that stay ─────────────────────────────────────────────────────────────────────────────────────────────
+
+/// The states of `holder`, each with what is in it.
+#[derive(Clone, Copy, Debug)]
+pub enum State<P> {
+    /// A descriptor that can read.
+    Open(P),
+    /// A descriptor that can write.
+    Writing(P),
+    /// A descriptor that can only name it.
+    OpenPath(P),
+    /// A mapping, and no descriptor.
+    Mapped(P),
+    /// The program that runs; [`Small::installed_program`] makes one that can.
+    Executed(P),
+    /// The current directory.
+    Cwd(P),
+    /// The root directory.
+    Root(P),
+}
+
+impl<P: AsRef<Path>> State<P> {
+    fn words(self) -> (&'static str, P) {
+        match self {
+            State::Open(path) => ("open", path),
+            State::Writing(path) => ("writing", path),
+            State::OpenPath(path) => ("open-path", path),
+            State::Mapped(path) => ("mapped", path),
+            State::Executed(path) => ("executed", path),
+            State::Cwd(path) => ("cwd", path),
+            State::Root(path) => ("root", path),
+        }
+    }
+}
+
+/// A process that holds something. Dropping it ends the process, and returns when that has let go.
+pub struct Holder(Resident);
+
+impl Holder {
+    /// Its process id inside the world.
+    pub fn pid(&self) -> u32 {
+        self.0.pid
+    }
+}
+
+/// A child that stays until its standard input ends.
+struct Resident {
+    nsenter: Child,
+    stdin: Option<ChildStdin>,
+    stdout: BufReader<ChildStdout>,
+    pid: u32,
+}
+
+impl Resident {
+    fn start(command: &mut Command) -> Resident {
+        let mut nsenter = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("nsenter");
+        let stdin = nsenter.stdin.take();
+        let mut stdout = BufReader::new(nsenter.stdout.take().expect("its output"));
+        let mut line = String::new();
+        stdout.read_line(&mut line).expect("its first line");
+        let pid = line.strip_suffix(" ready\n").and_then(|pid| pid.parse().ok());
+        let pid = pid.unwrap_or_else(|| panic!("{command:?} did not get ready: {line:?} (see stderr)"));
+        Resident { nsenter, stdin, stdout, pid }
+    }
+}
+
+impl Drop for Resident {
+    fn drop(&mut self) {
+        drop(self.stdin.take());
+        let _ = self.nsenter.wait();
+    }
+}
+
+/// The stand-in for apt. Dropping it kills it.
+struct Frontend(Resident);
+
+impl Frontend {
+    fn start(sandbox: &Sandbox) -> Frontend {
+        Frontend(Resident::start(sandbox.command("/tool/apt-get").arg("frontend").env("DPKG_FRONTEND_LOCKED", "true")))
+    }
+
+    fn carry_out(&mut self, order: &Order) -> Answer {
+        let order = serde_json::to_string(order).expect("bytes are JSON numbers");
+        let stdin = self.0.stdin.as_mut().expect("open until dropped");
+        writeln!(stdin, "{order}").and_then(|()| stdin.flush()).expect("the frontend listens");
+        let mut line = String::new();
+        self.0.stdout.read_line(&mut line).expect("the frontend answers");
+        serde_json::from_str(&line).unwrap_or_else(|_| panic!("the frontend could not run {order} (see stderr)"))
+    }
+}
+
+impl Drop for Frontend {
+    fn drop(&mut self) {
+        // nsenter's child is the one; its own id out here is known only to nsenter.
+        let nsenter = self.0.nsenter.id();
+        let children = std::fs::read_to_string(format!("/proc/{nsenter}/task/{nsenter}/children")).unwrap_or_default();
+        if let Ok(pid) = children.trim().parse() {
+            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+        }
+    }
+}
+
+// ── what apt says ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+/// Something that apt is about to do to a package: its name, the version there is, the version there will be.
+#[derive(Clone, Copy, Debug)]
+pub enum Change<'a> {
+    /// To a newer version.
+    Upgrade(&'a str, &'a str, &'a str),
+    /// To an older version.
+    Downgrade(&'a str, &'a str, &'a str),
+    /// The same version again.
+    Reinstall(&'a str, &'a str),
+    /// Not there before.
+    Install(&'a str, &'a str),
+    /// Removed or purged; apt does not say which.
+    Remove(&'a str, &'a str),
+}
+
+impl Change<'_> {
+    /// The lines of protocol version 3: apt names each package it unpacks a second time, for its configuration.
+    fn lines(self) -> String {
+        let install = |name: &str, from: &str, direction: &str, to: &str| {
+            let line = format!("{name} {from} {direction} {to} amd64 none");
+            format!("{line} /var/cache/apt/archives/{name}_{to}_amd64.deb\n{line} **CONFIGURE**\n")
+        };
+        match self {
+            Change::Upgrade(name, old, new) => install(name, &format!("{old} amd64 none"), "<", new),
+            Change::Downgrade(name, old, new) => install(name, &format!("{old} amd64 none"), ">", new),
+            Change::Reinstall(name, version) => install(name, &format!("{version} amd64 none"), "=", version),
+            Change::Install(name, version) => install(name, "- - none", "<", version),
+            Change::Remove(name, version) => {
+                format!("{name} {version} amd64 none > - - none **REMOVE**\n")
+            }
+        }
+    }
+}
+
+/// What apt writes to a hook that asked for protocol version 3.
+pub fn stream(changes: &[Change]) -> Vec<u8> {
+    let changes: String = changes.iter().map(|change| change.lines()).collect();
+    format!("{STREAM_HEAD}{changes}").into_bytes()
+}
+
+/// What stands before the packages: the version of the protocol, apt's settings, an empty line.
+pub const STREAM_HEAD: &str = "\
+VERSION 3
+APT::Architecture=amd64
+APT::Architectures::=amd64
+Dir::Etc::sourcelist=sources.list
+DPkg::Pre-Install-Pkgs::=/etc/rokeep/hooks/pre-install-pkgs
+DPkg::Post-Invoke::=test%20-x%20/usr/bin/true%20||%20true
+Quiet::NoUpdate=true
+
+";
+
+// ── what rokeep says ────────────────────────────────────────────────────────────────────────────────────────────────
+
+/// One run of rokeep, ended.
+#[derive(Debug)]
+pub struct Run {
+    /// Its exit code.
+    pub code: i32,
+    /// What it wrote.
+    pub stdout: String,
+    /// What it wrote to its standard error.
+    pub stderr: String,
+    so_far: String,
+}
+
+impl Run {
+    /// It ended so.
+    #[track_caller]
+    pub fn assert_code(self, code: i32) -> Run {
+        assert!(self.code == code, "rokeep must end with {code}, and ended with {}\n\n{}", self.code, self.so_far);
+        self
+    }
+
+    /// A person who reads what it wrote to its standard error finds all of this there.
+    #[track_caller]
+    pub fn assert_says(self, words: &[&str]) -> Run {
+        for word in words {
+            assert!(self.stderr.contains(word), "rokeep must say {word:?}\n\n{}", self.so_far);
+        }
+        self
+    }
+}
+
+/// `rokeep status --json`, whole: a field that is missing, or that is not documented, is an error.
+#[derive(Deserialize, Debug)]
+#[serde(deny_unknown_fields)]
+pub struct Status {
+    /// 1.
+    pub format: u32,
+    /// The managed mounts.
+    pub mounts: Vec<MountStatus>,
+    /// What is in use and was replaced.
+    pub held: Vec<Held>,
+    /// The open session.
+    pub session: Option<SessionStatus>,
+    /// What needs attention.
+    pub problems: Vec<String>,
+}
+
+/// A managed mount.
+#[derive(Deserialize, Debug)]
+#[serde(deny_unknown_fields)]
+pub struct MountStatus {
+    /// Where it is.
+    pub mount: String,
+    /// `read-only`, `degraded` or `writable`.
+    pub state: String,
+    /// How many aliases it has, of which kinds.
+    pub aliases: AliasCounts,
+}
+
+/// Aliases of a mount, counted.
+#[derive(Deserialize, Debug, PartialEq, Eq)]
+#[serde(deny_unknown_fields)]
+pub struct AliasCounts {
+    /// Their files are still where they were.
+    pub unchanged: usize,
+    /// Replaced, and in use.
+    pub held: usize,
+    /// Replaced, and in nobody's use.
+    pub droppable: usize,
+    /// Nobody can tell.
+    pub unknown: usize,
+    /// Bytes that are on the disk for them alone.
+    pub bytes: u64,
+}
+
+/// A file that was replaced and is in use.
+#[derive(Deserialize, Debug)]
+#[serde(deny_unknown_fields)]
+pub struct Held {
+    /// Where.
+    pub mount: String,
+    /// What it was called.
+    pub names: Vec<String>,
+    /// Its inode number.
+    pub inode: u64,
+    /// Its size in bytes.
+    pub bytes: u64,
+    /// Who uses it.
+    pub holders: Vec<HolderStatus>,
+}
+
+/// A process that uses a file.
+#[derive(Deserialize, Debug)]
+#[serde(deny_unknown_fields)]
+pub struct HolderStatus {
+    /// Its process id.
+    pub pid: u32,
+    /// What it is called.
+    pub command: String,
+    /// The systemd unit that it belongs to.
+    pub unit: Option<String>,
+    /// How it uses the file.
+    pub uses: Vec<String>,
+    /// What makes it stop.
+    pub remedy: String,
+}
+
+/// The open session.
+#[derive(Deserialize, Debug)]
+#[serde(deny_unknown_fields)]
+pub struct SessionStatus {
+    /// For whom it is open.
+    pub frontends: Vec<FrontendStatus>,
+}
+
+/// A program that installs packages.
+#[derive(Deserialize, Debug)]
+#[serde(deny_unknown_fields)]
+pub struct FrontendStatus {
+    /// Its process id.
+    pub pid: u32,
+    /// What it is called.
+    pub command: String,
+}
+
+impl Status {
+    /// What it says about a mount.
+    #[track_caller]
+    pub fn mount(&self, point: &str) -> &MountStatus {
+        self.mounts.iter().find(|mount| mount.mount == point).unwrap_or_else(|| panic!("{point} is not in {self:#?}"))
+    }
+
+    /// How it says that a process uses the file that was first called this.
+    pub fn uses(&self, name: &str, pid: u32) -> Vec<&str> {
+        let held = self.held.iter().filter(|held| held.names.iter().any(|known| known == name));
+        let holders = held.flat_map(|held| &held.holders).filter(|holder| holder.pid == pid);
+        holders.flat_map(|holder| &holder.uses).map(String::as_str).collect()
+    }
+}
