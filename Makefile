@@ -39,6 +39,7 @@ test: lint deb ## every test in every world; needs root
 
 lint: needs-build needs-test ## what can be said without running anything
 	shellcheck hooks/* prerequisites .ci/run
+	grep --quiet "^rokeep ($$(cargo pkgid | sed 's/.*[#@]//'))" debian/changelog
 	$(call if-there-is,fmt) cargo fmt --check
 	$(call if-there-is,clippy) cargo clippy $(LIKE_THIS) --all-targets -- --deny warnings
 
@@ -47,7 +48,7 @@ if-there-is = @cargo $(1) --version >/dev/null 2>&1 || { echo "make: NOT DONE, n
 
 clean: ## as if freshly cloned
 	cargo clean
-	rm -rf debian/.debhelper debian/rokeep debian/debhelper-build-stamp debian/files debian/*.debhelper debian/*.substvars
+	rm -rf debian/.debhelper debian/rokeep debian/debhelper-build-stamp debian/files debian/*.debhelper* debian/*.substvars
 
 # Installs what is missing, as root, with apt-get.
 needs-%:
