@@ -37,7 +37,8 @@ mkdir -p proc dev tool
 mount -t proc proc proc
 mount -t tmpfs -o mode=755 dev dev
 for node in null zero full random urandom tty; do : > dev/$node; mount --bind /dev/$node dev/$node; done
-mkdir dev/pts dev/shm
+mkdir dev/pts
+mkdir -m 1777 dev/shm
 mount -t devpts -o newinstance,ptmxmode=0666 devpts dev/pts
 ln -s pts/ptmx dev/ptmx
 ln -s /proc/self/fd dev/fd
@@ -75,7 +76,7 @@ exec ./tool/holder init <&3 3<&- >&4 4>&-
     pub fn command(&self, program: &str) -> Command {
         let mut command = Command::new("nsenter");
         command
-            .args(["--target", &self.init.to_string(), "--mount", "--pid", "--ipc", "--net", "--root", "--wd=/", "--"])
+            .args(["--target", &self.init.to_string(), "--mount", "--pid", "--ipc", "--net", "--root", "--wd", "--"])
             .arg(program)
             .env_clear()
             .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
