@@ -10,9 +10,11 @@
 //! | `frontend` | apt: runs what it is told to run, one command after the other, for as long as it is let |
 //! | `dpkg replace\|remove PATH` | dpkg, putting its standard input in the place of a file, or removing one |
 //! | `write PATH`, `program PATH` | the author of a file: of its standard input, of a copy of this program |
+//! | `timed LOG COMMAND …` | `time`: how long a hook took and how much memory it had |
 //! | `remount ro\|rw\|bind,ro\|bind,rw PATH` | mount(8); its exit code is the error number |
 
 mod order;
+mod timed;
 
 use std::any::Any;
 use std::ffi::{OsStr, OsString};
@@ -65,6 +67,7 @@ fn main() -> Result<ExitCode> {
         ["write", _] => write(&last)?,
         ["program", _] => program(&last)?,
         ["remount", how, _] => return remount(how, &last),
+        ["timed", log, command @ ..] => return timed::run(log, command),
         [state, _] => hold(state, &last)?,
         _ => bail!("what to do? The first lines of holder.rs say what there is."),
     }

@@ -1,6 +1,7 @@
 //! The worlds that the tests run in.
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
+pub mod debian;
 pub mod order;
 pub mod sandbox;
 pub mod small;

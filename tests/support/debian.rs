@@ -1,0 +1,223 @@
+//! A real Debian system with /usr on its own ext4, and upgrades waiting.
+//!
+//! It starts as an installer would leave it, with /usr writable and nothing running, and is made ready by verbs:
+//! `Debian::bookworm()?.with_rokeep()?.read_only()?`. It has no network and no init. Everything it writes goes into
+//! memory or into a file that has no name any more, so nothing stays behind, however this process ends.
+
+pub mod base;
+mod daemons;
+mod hooks;
+mod package;
+mod processes;
+
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant, SystemTime};
+
+use anyhow::{Context, Result, bail, ensure};
+use walkdir::WalkDir;
+
+use self::base::{Base, Upgrade};
+use crate::support::sandbox::{Access, Sandbox};
+
+/// A running Debian system of one's own. Dropping it ends every process in it.
+pub struct Debian {
+    sandbox: Sandbox,
+    base: Base,
+}
+
+impl Debian {
+    /// Debian 12.
+    pub fn bookworm() -> Result<Debian> {
+        Debian::of("bookworm")
+    }
+
+    fn of(suite: &str) -> Result<Debian> {
+        let base = Base::of(suite)?;
+        let sandbox = Sandbox::start(&base.root(), SETUP)?;
+        let debian = Debian { sandbox, base };
+        debian.must("ip", &["link", "set", "lo", "up"])?;
+        Ok(debian)
+    }
+
+    /// Installs the package that `make deb` made.
+    pub fn with_rokeep(self) -> Result<Debian> {
+        let deb = rokeep_package()?;
+        let inside = "/var/tmp/rokeep.deb";
+        fs::copy(&deb, self.outside(inside))?;
+        self.must("dpkg", &["--install", inside])?;
+        self.time_hooks_of_rokeep()?;
+        Ok(self)
+    }
+
+    /// Configures apt the way that every guide to a read-only /usr has it: remount before, remount after.
+    pub fn with_remount_pair(self) -> Result<Debian> {
+        self.configure_remount_pair()?;
+        Ok(self)
+    }
+
+    /// Makes /usr read-only, as it is after every boot.
+    pub fn read_only(self) -> Result<Debian> {
+        self.must("mount", &["-o", "remount,ro", "/usr"])?;
+        Ok(self)
+    }
+
+    /// Lets the disk that /usr is on refuse writes, as the switch on a card does. /usr must be read-only.
+    pub fn write_protected(self) -> Result<Debian> {
+        let device = self.device_of_usr()?;
+        let status = Command::new("blockdev").arg("--setro").arg(&device).status().context("cannot run blockdev")?;
+        ensure!(status.success(), "blockdev --setro {device} ended with {status}");
+        Ok(self)
+    }
+
+    /// Runs apt-get without questions.
+    pub fn apt(&self, arguments: &[&str]) -> Result<Run> {
+        self.run("apt-get", arguments)
+    }
+
+    /// Runs a program to its end, whatever that is.
+    pub fn run(&self, program: &str, arguments: &[&str]) -> Result<Run> {
+        let start = Instant::now();
+        let output = self.sandbox.command(program).args(arguments).output()?;
+        Ok(Run {
+            code: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+            took: start.elapsed(),
+        })
+    }
+
+    /// Runs a program that has to succeed; what it wrote.
+    pub fn must(&self, program: &str, arguments: &[&str]) -> Result<String> {
+        let run = self.run(program, arguments)?;
+        ensure!(run.code == 0, "{program} {arguments:?} ended with {}:\n{}{}", run.code, run.stdout, run.stderr);
+        Ok(run.stdout)
+    }
+
+    /// Starts a program and leaves it running; its process id inside.
+    pub fn spawn(&self, program: &str, arguments: &[&str]) -> Result<u32> {
+        let script = r#"setsid "$@" </dev/null >/dev/null 2>&1 & echo $!"#;
+        let pid = self.must("sh", &[&["-c", script, "sh", program][..], arguments].concat())?;
+        pid.trim().parse().with_context(|| format!("not a process id: {pid}"))
+    }
+
+    /// The upgrades that waited when this system started.
+    pub fn upgrades(&self) -> Result<Vec<Upgrade>> {
+        self.base.upgrades()
+    }
+
+    /// The version of a package that is installed, all of it and in order; `None` for every other state.
+    pub fn installed_version(&self, package: &str) -> Result<Option<String>> {
+        let run = self.run("dpkg-query", &["--show", "--showformat", "${db:Status-Abbrev} ${Version}", package])?;
+        Ok(run.stdout.strip_prefix("ii  ").map(str::to_owned))
+    }
+
+    /// Whether the file system mounted there can be written at all.
+    pub fn superblock(&self, mount: &str) -> Result<Access> {
+        self.sandbox.superblock(mount)
+    }
+
+    /// Whether it can be written through that mount.
+    pub fn mount_flag(&self, mount: &str) -> Result<Access> {
+        self.sandbox.mount_flag(mount)
+    }
+
+    /// How often the file system of /usr became writable, from the counter in its superblock.
+    pub fn times_made_writable(&self) -> Result<u32> {
+        let device = self.device_of_usr()?;
+        let output = Command::new("dumpe2fs").args(["-h", &device]).stderr(Stdio::null()).output()?;
+        let text = String::from_utf8(output.stdout)?;
+        let count = text.lines().find_map(|line| line.strip_prefix("Mount count:")).context("no mount count")?;
+        Ok(count.trim().parse()?)
+    }
+
+    /// The machine's name for the device that /usr is on.
+    fn device_of_usr(&self) -> Result<String> {
+        let device = self.must("findmnt", &["--noheadings", "--output", "SOURCE", "--mountpoint", "/usr"])?;
+        Ok(device.trim().to_owned())
+    }
+
+    /// A path of this system as the test can reach it.
+    pub fn outside(&self, inside: &str) -> PathBuf {
+        self.sandbox.outside(inside)
+    }
+
+    /// Reads a text file.
+    pub fn read(&self, inside: &str) -> Result<String> {
+        fs::read_to_string(self.outside(inside)).with_context(|| format!("cannot read {inside}"))
+    }
+
+    /// Writes a text file, with its directories.
+    pub fn write(&self, inside: &str, text: &str) -> Result<()> {
+        let path = self.outside(inside);
+        fs::create_dir_all(path.parent().context("a file has a directory")?)?;
+        fs::write(&path, text).with_context(|| format!("cannot write {inside}"))
+    }
+
+    /// Writes a script that can be run.
+    pub fn write_script(&self, inside: &str, text: &str) -> Result<()> {
+        self.write(inside, text)?;
+        fs::set_permissions(self.outside(inside), fs::Permissions::from_mode(0o755))?;
+        Ok(())
+    }
+}
+
+/// How a program ended, what it wrote, how long it took.
+#[derive(Debug)]
+pub struct Run {
+    /// The exit code; -1 if a signal ended it.
+    pub code: i32,
+    /// What it wrote to standard output.
+    pub stdout: String,
+    /// What it wrote to standard error.
+    pub stderr: String,
+    /// From start to end, on the clock.
+    pub took: Duration,
+}
+
+/// Runs in the directory that is to become the root, of which there is only one: see [`Base::root`].
+const SETUP: &str = r#"
+umask 022
+mount -t tmpfs -o mode=755 tmpfs ../scratch
+mkdir ../scratch/upper ../scratch/work
+mount -t overlay -o lowerdir=.,upperdir=../scratch/upper,workdir=../scratch/work overlay "$ROOT"
+copy=$(mktemp ../usr.XXXXXX)
+trap 'rm -f "$copy"' EXIT
+cp --sparse=always --reflink=auto ../usr.img "$copy"
+cd "$ROOT"
+# Attached for writing, or the device itself would refuse to be made writable later.
+mount -o loop "$copy" usr
+rm "$copy"
+echo "$(findmnt --noheadings --output SOURCE --mountpoint "$ROOT/usr") /usr ext4 ro 0 2" > etc/fstab
+mount -t tmpfs -o mode=755 tmpfs run
+mkdir -m 1777 run/lock
+mount -t sysfs -o ro sysfs sys
+"#;
+
+/// The package in `target/deb`, if it was made from what is in this tree now.
+fn rokeep_package() -> Result<PathBuf> {
+    let tree = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let package = files(&tree.join("target/deb"))
+        .filter(|path| path.extension() == Some(OsStr::new("deb")))
+        .max_by_key(|path| modified(path))
+        .context("there is no package in target/deb: run make deb")?;
+    let sources = ["src", "hooks", "apt.conf.d", "dpkg.cfg.d", "systemd", "Cargo.toml", "Cargo.lock"];
+    let newer =
+        sources.iter().flat_map(|name| files(&tree.join(name))).find(|path| modified(path) > modified(&package));
+    match newer {
+        Some(source) => bail!("{} is newer than {}: run make deb", source.display(), package.display()),
+        None => Ok(package),
+    }
+}
+
+fn files(directory: &Path) -> impl Iterator<Item = PathBuf> + use<> {
+    let entries = WalkDir::new(directory).into_iter().filter_map(Result::ok);
+    entries.filter(|entry| entry.file_type().is_file()).map(walkdir::DirEntry::into_path)
+}
+
+fn modified(path: &Path) -> Option<SystemTime> {
+    fs::metadata(path).and_then(|metadata| metadata.modified()).ok()
+}

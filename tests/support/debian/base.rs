@@ -1,0 +1,276 @@
+//! A Debian root with upgrades waiting, made once and kept in `target/worlds/`.
+//!
+//! Making one needs the network and most of a minute; using one needs neither. It is never written to after it was
+//! made: who uses it lays an overlay over `root` and copies `usr.img`.
+
+use std::fs::{self, File};
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use fs2::FileExt;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+/// What the root is made of.
+const PACKAGES: &str = "openssh-server,cron,nginx,php-fpm,bind9,rsyslog,postgresql,python3,perl,procps,\
+    ca-certificates,mount,iproute2,curl,git,gnupg,libglib2.0-bin,libxml2-utils,locales,openssl,rsync,shared-mime-info,\
+    sudo,wget,xz-utils";
+
+/// After this long new upgrades are waiting.
+const FRESH: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
+/// A finished Debian root. As long as this value lives, nobody replaces it.
+pub struct Base {
+    directory: PathBuf,
+    _in_use: File,
+}
+
+/// A package of the root and the version that waits for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Upgrade {
+    /// The package's name.
+    pub package: String,
+    /// The version it has in the root.
+    pub from: String,
+    /// The version that lies in `/var/cache/apt/archives`.
+    pub to: String,
+}
+
+impl Base {
+    /// The root of this Debian release, by its code name. Makes it first if there is none, if it would be made another
+    /// way today, or if it is older than a week; waits if someone else is making it.
+    pub fn of(suite: &str) -> Result<Base> {
+        let worlds = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/worlds");
+        fs::create_dir_all(&worlds)?;
+        let directory = worlds.join(suite);
+        let recipe = Recipe::for_this_machine(suite)?;
+        let lock = File::create(worlds.join(format!("{suite}.lock")))?;
+        loop {
+            FileExt::lock_shared(&lock)?;
+            if recipe.made(&directory) {
+                return Ok(Base { directory, _in_use: lock });
+            }
+            FileExt::unlock(&lock)?;
+            FileExt::lock_exclusive(&lock)?;
+            if !recipe.made(&directory) {
+                recipe.make(&directory).with_context(|| format!("cannot make a Debian root ({suite})"))?;
+            }
+            FileExt::unlock(&lock)?;
+        }
+    }
+
+    /// The root directory; what belongs below /usr is not in it. Beside it are `usr.img`, an ext4 image of that, and
+    /// `scratch`, an empty directory to mount something on.
+    pub fn root(&self) -> PathBuf {
+        self.directory.join("root")
+    }
+
+    /// The upgrades that wait: downloaded, not installed.
+    pub fn upgrades(&self) -> Result<Vec<Upgrade>> {
+        let list = fs::read_to_string(self.directory.join("upgrades"))?;
+        list.lines().map(|line| parse_upgrade(line).with_context(|| format!("not an upgrade: {line}"))).collect()
+    }
+}
+
+fn parse_upgrade(line: &str) -> Option<Upgrade> {
+    let mut words = line.split(' ').map(str::to_owned);
+    Some(Upgrade { package: words.next()?, from: words.next()?, to: words.next()? })
+}
+
+/// Stops the making of a root that is under way in this process, and removes what there is of it. For a program that
+/// is about to end in the middle.
+pub fn abandon() {
+    let Some(making) = MAKING.lock().ok().and_then(|mut making| making.take()) else { return };
+    let _ = kill(making.pid, Signal::SIGKILL);
+    // Its processes end a moment later than it does, and may write until then.
+    let until = Instant::now() + Duration::from_secs(10);
+    while remove(&making.directory).is_err() && Instant::now() < until {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+struct Making {
+    pid: Pid,
+    directory: PathBuf,
+}
+
+static MAKING: Mutex<Option<Making>> = Mutex::new(None);
+
+/// All that decides how a root comes out.
+struct Recipe {
+    suite: String,
+    mirrors: Mirrors,
+    apt_settings: String,
+}
+
+impl Recipe {
+    fn for_this_machine(suite: &str) -> Result<Recipe> {
+        let uris = output_of(Command::new("apt-get").args(["--print-uris", "update"]))?;
+        let dump = output_of(Command::new("apt-config").arg("dump"))?;
+        Ok(Recipe {
+            suite: suite.to_owned(),
+            mirrors: Mirrors::of(&uris).context("this machine's apt knows no Debian archive")?,
+            apt_settings: settings_about_downloads(&dump),
+        })
+    }
+
+    /// Whether `directory` holds a root made this way, not long ago.
+    fn made(&self, directory: &Path) -> bool {
+        let recipe = directory.join("recipe");
+        let age =
+            fs::metadata(&recipe).and_then(|metadata| metadata.modified()).ok().and_then(|time| time.elapsed().ok());
+        age.is_some_and(|age| age < FRESH) && fs::read_to_string(&recipe).is_ok_and(|found| found == self.text())
+    }
+
+    fn make(&self, directory: &Path) -> Result<()> {
+        eprintln!("making a Debian root in {} (about a minute) …", directory.display());
+        let partial = directory.with_extension("partial");
+        remove(&partial)?;
+        fs::create_dir(&partial)?;
+        if let Err(why) = self.make_in(&partial) {
+            remove(&partial)?;
+            return Err(why);
+        }
+        remove(directory)?;
+        fs::rename(&partial, directory)?;
+        Ok(())
+    }
+
+    fn make_in(&self, partial: &Path) -> Result<()> {
+        fs::write(partial.join("apt.conf"), &self.apt_settings)?;
+        fs::write(partial.join("sources.list"), self.sources())?;
+        // A process and mount namespace that dies with this process takes mounts and half-done work along.
+        let making = Command::new("setpriv")
+            .args(["--pdeathsig", "KILL", "--"])
+            .args(["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"])
+            .args(["sh", "-euc", SCRIPT])
+            .env("SUITE", &self.suite)
+            .env("PACKAGES", PACKAGES)
+            .current_dir(partial)
+            .stdin(Stdio::null())
+            .stdout(File::create(partial.join("log"))?)
+            .stderr(File::options().append(true).open(partial.join("log"))?)
+            .spawn()
+            .context("cannot start setpriv and unshare (util-linux)")?;
+        let pid = Pid::from_raw(making.id().try_into()?);
+        *MAKING.lock().expect("nothing panics while it holds this") =
+            Some(Making { pid, directory: partial.to_owned() });
+        let status = making.wait_with_output()?.status;
+        *MAKING.lock().expect("nothing panics while it holds this") = None;
+        if !status.success() {
+            bail!("it ended with {status}:\n{}", last_lines(&partial.join("log"), 20));
+        }
+        ensure!(fs::metadata(partial.join("upgrades"))?.len() > 0, "no upgrades are waiting for it");
+        // Last: a root with a recipe is a whole one.
+        fs::write(partial.join("recipe"), self.text())?;
+        Ok(())
+    }
+
+    fn text(&self) -> String {
+        format!("{}\n{PACKAGES}\n{}{}{SCRIPT}", self.suite, self.sources(), self.apt_settings)
+    }
+
+    /// One-line-style apt sources; the first is the release as it once came out, the others are what happened since.
+    fn sources(&self) -> String {
+        let Recipe { suite, mirrors: Mirrors { archive, security }, .. } = self;
+        let key = "[signed-by=/usr/share/keyrings/debian-archive-keyring.gpg]";
+        format!(
+            "deb {key} {archive} {suite} main\n\
+             deb {key} {archive} {suite}-updates main\n\
+             deb {key} {security} {suite}-security main\n"
+        )
+    }
+}
+
+/// Runs in the directory that the root is made in.
+const SCRIPT: &str = r#"
+mmdebstrap --mode=root --variant=minbase --format=directory --include="$PACKAGES" --aptopt="$PWD/apt.conf" \
+    "$SUITE" root "$(head -n 1 sources.list)"
+
+# Services are started by whoever uses this, not by the packages' own scripts.
+printf '#!/bin/sh\nexit 101\n' > root/usr/sbin/policy-rc.d
+chmod 755 root/usr/sbin/policy-rc.d
+
+cp sources.list root/etc/apt/sources.list
+mount -t proc proc root/proc
+touch root/etc/resolv.conf
+mount --bind /etc/resolv.conf root/etc/resolv.conf
+in_root() { chroot root env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive "$@"; }
+in_root apt-get update
+in_root apt-get -y --download-only dist-upgrade
+in_root apt-get -s dist-upgrade > simulated
+sed -n 's/^Inst \([^ ]*\) \[\([^]]*\)\] (\([^ ]*\) .*/\1 \2 \3/p' simulated > upgrades
+umount root/etc/resolv.conf root/proc
+
+mkfs.ext4 -q -L usr -d root/usr usr.img 3G
+rm -r root/usr
+mkdir root/usr scratch
+"#;
+
+/// Where this machine gets Debian from.
+#[derive(Debug, PartialEq, Eq)]
+struct Mirrors {
+    archive: String,
+    security: String,
+}
+
+impl Mirrors {
+    /// From what `apt-get --print-uris update` says, `'URI/dists/SUITE/InRelease' …`; apt has read the sources in
+    /// whatever format they are. A machine that names no security archive gets that from the same place.
+    fn of(uris: &str) -> Option<Mirrors> {
+        let releases = || {
+            uris.lines().filter_map(|line| line.split('\'').nth(1)?.strip_suffix("/InRelease")?.split_once("/dists/"))
+        };
+        let is_security = |suite: &str| suite.ends_with("-security") || suite.ends_with("/updates");
+        let of_suite =
+            |wanted: &dyn Fn(&str) -> bool| releases().find(|(_, suite)| wanted(suite)).map(|(uri, _)| uri.to_owned());
+        let archive = of_suite(&|suite| DEBIAN.contains(&suite))?;
+        let security = of_suite(&is_security).unwrap_or_else(|| archive.clone());
+        Some(Mirrors { archive, security })
+    }
+}
+
+/// Names that Debian's own archive goes by, and nobody else's.
+const DEBIAN: &[&str] = &[
+    "oldoldstable",
+    "oldstable",
+    "stable",
+    "testing",
+    "unstable",
+    "sid",
+    "bullseye",
+    "bookworm",
+    "trixie",
+    "forky",
+    "duke",
+];
+
+/// The lines of `apt-config dump` without which this machine could not download.
+fn settings_about_downloads(dump: &str) -> String {
+    let about_downloads = ["Acquire::Check-Valid-Until", "Acquire::http", "Acquire::https", "Acquire::Retries"];
+    let wanted = |line: &&str| about_downloads.iter().any(|name| line.starts_with(name)) && !line.ends_with("\"\";");
+    dump.lines().filter(wanted).map(|line| format!("{line}\n")).collect()
+}
+
+fn output_of(command: &mut Command) -> Result<String> {
+    let output = command.stderr(Stdio::inherit()).output().with_context(|| format!("cannot run {command:?}"))?;
+    ensure!(output.status.success(), "{command:?} ended with {}", output.status);
+    Ok(String::from_utf8(output.stdout)?)
+}
+
+fn remove(directory: &Path) -> std::io::Result<()> {
+    match fs::remove_dir_all(directory) {
+        Err(why) if why.kind() != ErrorKind::NotFound => Err(why),
+        _ => Ok(()),
+    }
+}
+
+fn last_lines(file: &Path, count: usize) -> String {
+    let text = fs::read_to_string(file).unwrap_or_default();
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(count)..].join("\n")
+}

@@ -1,0 +1,93 @@
+//! The daemons of a server, started from the root the way their units would, without an init.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+use super::Debian;
+use super::processes::Process;
+
+/// A daemon that runs: its first process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Daemon {
+    /// The program, as in [`DAEMONS`].
+    pub program: &'static str,
+    /// The process that has been there longest.
+    pub process: Process,
+}
+
+/// Each program, by the beginning of its file's name, and how it is started.
+const DAEMONS: &[(&str, &str)] = &[
+    ("sshd", "mkdir -p /run/sshd; /usr/sbin/sshd"),
+    ("cron", "cron"),
+    ("nginx", "nginx"),
+    ("php-fpm", "mkdir -p /run/php; $(ls /usr/sbin/php-fpm*)"),
+    ("named", "install -d -o bind -g bind /run/named; named -u bind"),
+    // Not its own configuration, which reads the machine's kernel log.
+    (
+        "rsyslogd",
+        r#"echo 'module(load="imuxsock") *.* /var/log/all' > /run/rsyslog.conf; rsyslogd -f /run/rsyslog.conf"#,
+    ),
+    ("postgres", "pg_lsclusters --no-header | { read -r version cluster _; pg_ctlcluster $version $cluster start; }"),
+    (
+        "python3",
+        "setsid python3 -c 'import ssl, sqlite3, ctypes, time; open(\"/run/python3\", \"w\"); time.sleep(1e6)' &
+        until [ -e /run/python3 ]; do sleep 0.1; done",
+    ),
+    (
+        "perl",
+        "setsid perl -e 'use POSIX; use Socket; open(F, \">/run/perl\"); sleep 1000000' &
+        until [ -e /run/perl ]; do sleep 0.1; done",
+    ),
+];
+
+impl Debian {
+    /// Starts sshd, cron, nginx, php-fpm, named, rsyslogd, postgres, and a Python and a Perl program; returns when all
+    /// of them run.
+    pub fn start_daemons(&self) -> Result<Vec<Daemon>> {
+        for (program, start) in DAEMONS {
+            let quietly = format!("exec </dev/null >>/var/log/start-{program} 2>&1; {start}");
+            self.must("timeout", &["30", "sh", "-c", &quietly]).with_context(|| {
+                format!("{program} does not start: {:?}", self.read(&format!("/var/log/start-{program}")))
+            })?;
+        }
+        // A daemon's first process returns before the one that stays has got far.
+        std::thread::sleep(Duration::from_secs(1));
+        let processes = self.processes()?;
+        DAEMONS.iter().map(|(program, _)| first_process_of(program, &processes)).collect()
+    }
+
+    /// The daemons of those that are there no more, though another process may have their number.
+    pub fn ended(&self, daemons: &[Daemon]) -> Result<Vec<Daemon>> {
+        let processes = self.processes()?;
+        let runs = |daemon: &&Daemon| {
+            processes
+                .iter()
+                .any(|process| (process.pid, process.started) == (daemon.process.pid, daemon.process.started))
+        };
+        Ok(daemons.iter().filter(|daemon| !runs(daemon)).cloned().collect())
+    }
+
+    /// Ends every process in the system but the first.
+    pub fn stop_everything(&self) -> Result<()> {
+        for signal in ["TERM", "KILL"] {
+            for process in self.processes()? {
+                // It may be gone by now.
+                self.run("sh", &["-c", &format!("kill -{signal} {}", process.pid)])?;
+            }
+            for _ in 0..50 {
+                if self.processes()?.is_empty() {
+                    return Ok(());
+                }
+                std::thread::sleep(Duration::from_millis(100));
+            }
+        }
+        bail!("still there after SIGKILL: {:?}", self.processes()?)
+    }
+}
+
+fn first_process_of(program: &'static str, processes: &[Process]) -> Result<Daemon> {
+    let of_it = processes.iter().filter(|process| process.program.starts_with(program));
+    let process = of_it.min_by_key(|process| process.started).with_context(|| format!("{program} does not run"))?;
+    Ok(Daemon { program, process: process.clone() })
+}
