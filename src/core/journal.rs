@@ -1,0 +1,252 @@
+//! The journal: which aliases exist or are about to, and which names they were made for.
+//!
+//! One JSON object a line. The first names the format; each other one is an alias, written before it is linked. A line
+//! that was torn by a crash can only be the last, and its alias was not linked yet: it is left out. Nothing is ever
+//! taken back by a record; the journal is written anew without it.
+#![forbid(unsafe_code)]
+
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::inode::AliasName;
+
+/// The version that this program writes and reads.
+pub const FORMAT: u32 = 1;
+
+/// The first line.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Header {
+    rokeep_journal: u32,
+}
+
+/// An alias.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// The mount point whose store has it.
+    #[serde(with = "path_as_text")]
+    pub mount: PathBuf,
+    /// The inode's number, which is the alias's name.
+    #[serde(rename = "inode")]
+    pub alias: AliasName,
+    /// The names that led to it when it was made.
+    #[serde(with = "paths_as_text")]
+    pub names: Vec<PathBuf>,
+}
+
+/// Why a journal cannot be used. It is left as it is.
+#[derive(Debug, PartialEq, Eq)]
+pub enum JournalError {
+    /// Written by another version of rokeep.
+    Format(u32),
+    /// Not a journal, or damaged in the middle; the line is counted from 1.
+    Damaged(usize),
+}
+
+impl fmt::Display for JournalError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            JournalError::Format(version) => {
+                write!(
+                    f,
+                    "it is of format {version}, and this rokeep knows format {FORMAT}: it was left alone; \
+                     install the rokeep that wrote it"
+                )
+            }
+            JournalError::Damaged(line) => {
+                write!(f, "line {line} is damaged: it was left alone; move it away, the aliases themselves are kept")
+            }
+        }
+    }
+}
+
+impl std::error::Error for JournalError {}
+
+/// A journal as read.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Journal {
+    /// In the order of writing. The same alias may appear again with further names.
+    pub records: Vec<Record>,
+    /// How many bytes of the text are whole lines; after them comes a torn tail, or nothing.
+    pub whole_bytes: usize,
+}
+
+/// Reads a journal. No text at all is a journal of no records.
+///
+/// # Errors
+/// Another format, or a line other than the last that cannot be read.
+pub fn parse(text: &[u8]) -> Result<Journal, JournalError> {
+    let whole_bytes = text.iter().rposition(|b| *b == b'\n').map_or(0, |newline| newline + 1);
+    let (whole, _torn) = text.split_at_checked(whole_bytes).unwrap_or((text, &[]));
+    let mut lines = whole.split_inclusive(|b| *b == b'\n').zip(1..);
+    let Some((first, _)) = lines.next() else { return Ok(Journal::default()) };
+    let header: Header = serde_json::from_slice(first).map_err(|_| JournalError::Damaged(1))?;
+    if header.rokeep_journal != FORMAT {
+        return Err(JournalError::Format(header.rokeep_journal));
+    }
+    let record = |(line, number)| serde_json::from_slice(line).map_err(|_| JournalError::Damaged(number));
+    Ok(Journal { records: lines.map(record).collect::<Result<_, _>>()?, whole_bytes })
+}
+
+/// The first line.
+pub fn header() -> Vec<u8> {
+    line(&Header { rokeep_journal: FORMAT })
+}
+
+/// A record's line.
+pub fn encode(record: &Record) -> Vec<u8> {
+    line(record)
+}
+
+fn line(value: &impl Serialize) -> Vec<u8> {
+    // Numbers and strings only: serde_json has no way to fail on these.
+    let mut line = serde_json::to_vec(value).unwrap_or_default();
+    line.push(b'\n');
+    line
+}
+
+/// Any bytes as text: what is not printable UTF-8, and `%` itself, as `%XX`.
+pub fn escape(name: &OsStr) -> String {
+    use fmt::Write;
+    let mut text = String::with_capacity(name.len());
+    for chunk in name.as_bytes().utf8_chunks() {
+        for c in chunk.valid().chars() {
+            if c == '%' || c.is_control() {
+                let mut utf8 = [0; 4];
+                for byte in c.encode_utf8(&mut utf8).bytes() {
+                    let _ = write!(text, "%{byte:02X}");
+                }
+            } else {
+                text.push(c);
+            }
+        }
+        for byte in chunk.invalid() {
+            let _ = write!(text, "%{byte:02X}");
+        }
+    }
+    text
+}
+
+/// The bytes that [`escape`] wrote; `None` for what it would not have written.
+pub fn unescape(text: &str) -> Option<OsString> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((first, tail)) = rest.split_first() {
+        if *first == b'%' {
+            let (digits, after) = tail.split_at_checked(2)?;
+            bytes.push(u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?);
+            rest = after;
+        } else {
+            bytes.push(*first);
+            rest = tail;
+        }
+    }
+    Some(OsString::from_vec(bytes))
+}
+
+/// Serde's way to write a path of any bytes as text.
+pub mod path_as_text {
+    use super::*;
+    use serde::de::{Deserializer, Error};
+    use serde::ser::Serializer;
+
+    /// See [`escape`].
+    ///
+    /// # Errors
+    /// Those of the serializer.
+    pub fn serialize<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&escape(path.as_os_str()))
+    }
+
+    /// See [`unescape`].
+    ///
+    /// # Errors
+    /// Those of the deserializer, and a bad escape.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        unescape(&text).map(PathBuf::from).ok_or_else(|| D::Error::custom("a bad % escape"))
+    }
+}
+
+/// The same for a list of paths.
+pub mod paths_as_text {
+    use super::*;
+    use serde::de::{Deserializer, Error};
+    use serde::ser::Serializer;
+
+    /// See [`escape`].
+    ///
+    /// # Errors
+    /// Those of the serializer.
+    pub fn serialize<S: Serializer>(paths: &[PathBuf], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(paths.iter().map(|path| escape(path.as_os_str())))
+    }
+
+    /// See [`unescape`].
+    ///
+    /// # Errors
+    /// Those of the deserializer, and a bad escape.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<PathBuf>, D::Error> {
+        let texts = Vec::<String>::deserialize(deserializer)?;
+        let path = |text: &String| unescape(text).map(PathBuf::from);
+        texts.iter().map(path).collect::<Option<_>>().ok_or_else(|| D::Error::custom("a bad % escape"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn record(ino: u64, name: &[u8]) -> Record {
+        let name = PathBuf::from(OsStr::from_bytes(name));
+        Record { mount: "/usr".into(), alias: AliasName(ino), names: vec![name] }
+    }
+
+    fn text(records: &[Record]) -> Vec<u8> {
+        records.iter().fold(header(), |text, record| [text, encode(record)].concat())
+    }
+
+    /// The written form itself, so that a change of it is seen here first.
+    #[test]
+    fn format_1_is_this() {
+        let written = String::from_utf8(text(&[record(12, b"/usr/bin/a%b\n\xff")])).unwrap();
+        let expected = "{\"rokeep_journal\":1}\n\
+                        {\"mount\":\"/usr\",\"inode\":12,\"names\":[\"/usr/bin/a%25b%0A%FF\"]}\n";
+        assert_eq!(written, expected);
+    }
+
+    #[test]
+    fn another_format_is_not_touched() {
+        assert_eq!(parse(b"{\"rokeep_journal\":2}\nanything\n"), Err(JournalError::Format(2)));
+        assert_eq!(parse(b"hello\n"), Err(JournalError::Damaged(1)));
+        assert_eq!(parse(b"{\"rokeep_journal\":1}\nhello\n"), Err(JournalError::Damaged(2)));
+        assert_eq!(parse(b""), Ok(Journal::default()));
+    }
+
+    proptest! {
+        #[test]
+        fn any_name_survives(name in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let name = OsString::from_vec(name);
+            prop_assert_eq!(unescape(&escape(&name)), Some(name.clone()));
+            prop_assert!(!escape(&name).chars().any(char::is_control));
+        }
+
+        #[test]
+        fn every_cut_reads_as_the_whole_records_before_it(
+            names in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 1..20), 0..6),
+            cut in any::<proptest::sample::Index>(),
+        ) {
+            let records: Vec<_> = names.iter().zip(1..).map(|(name, ino)| record(ino, name)).collect();
+            let text = text(&records);
+            let cut = cut.index(text.len() + 1);
+            let read = parse(&text[..cut]).unwrap();
+            prop_assert_eq!(&read.records[..], &records[..read.records.len()]);
+            prop_assert!(read.whole_bytes <= cut);
+            prop_assert_eq!(parse(&text[..read.whole_bytes]).unwrap().records.len(), read.records.len());
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! Words for people.
+#![forbid(unsafe_code)]
+
+use std::path::Path;
+
+use super::journal::escape;
+
+/// A path as it may be shown: nothing in it can move a terminal's cursor.
+pub fn path(path: &Path) -> String {
+    escape(path.as_os_str())
+}
+
+/// Any other text that came from outside, as a command name.
+pub fn text(text: &str) -> String {
+    escape(text.as_ref())
+}
+
+/// What a person can do so that a process lets go of the old files.
+///
+/// `unit` is the systemd unit it belongs to (systemd.unit(5)).
+pub fn remedy(pid: i32, command: &str, unit: Option<&str>) -> String {
+    let command = text(command);
+    match unit.map(text) {
+        Some(unit) if unit == "init.scope" || pid == 1 => "systemctl daemon-reexec".to_owned(),
+        Some(unit) if unit.starts_with("user@") || unit.starts_with("session-") => {
+            format!("end {command} ({pid}), or log out and in")
+        }
+        Some(unit) if unit.ends_with(".service") => format!("systemctl restart {unit}"),
+        Some(_) | None => format!("restart {command} ({pid})"),
+    }
+}
+
+/// Bytes in the unit a person would use.
+pub fn bytes(count: u64) -> String {
+    const UNITS: [(&str, u64); 3] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
+    for (unit, size) in UNITS {
+        if count >= size {
+            let tenths = count / (size / 10).max(1);
+            return format!("{}.{} {unit}", tenths / 10, tenths % 10);
+        }
+    }
+    format!("{count} bytes")
+}
+
+/// `1 file`, `2 files`.
+pub fn count(number: usize, noun: &str) -> String {
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
+}
+
+/// `a, b and 3 more`.
+pub fn few(names: &[String], most: usize) -> String {
+    let shown = names.iter().take(most).cloned().collect::<Vec<_>>().join(", ");
+    match names.len().saturating_sub(most) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_read_well() {
+        assert_eq!(bytes(999), "999 bytes");
+        assert_eq!(bytes(1536), "1.5 KiB");
+        assert_eq!(bytes(5 << 20), "5.0 MiB");
+        assert_eq!(count(1, "file"), "1 file");
+        assert_eq!(count(0, "file"), "0 files");
+    }
+
+    #[test]
+    fn a_hostile_name_is_shown_harmlessly() {
+        assert_eq!(path(Path::new("/usr/\x1b[2J\n")), "/usr/%1B[2J%0A");
+    }
+
+    #[test]
+    fn long_lists_are_cut() {
+        let names: Vec<_> = ["a", "b", "c"].map(String::from).into();
+        assert_eq!(few(&names, 3), "a, b, c");
+        assert_eq!(few(&names, 2), "a, b and 1 more");
+    }
+}

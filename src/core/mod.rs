@@ -1,0 +1,15 @@
+//! What rokeep decides, as pure functions: no file system, process, clock or environment in here.
+#![deny(clippy::wildcard_enum_match_arm)]
+
+pub mod apt_stream;
+pub mod dpkg_db;
+pub mod inode;
+pub mod journal;
+pub mod message;
+pub mod mount_state;
+pub mod mountinfo;
+pub mod paths;
+pub mod plan;
+pub mod proc_maps;
+pub mod session;
+pub mod verdict;

@@ -1,0 +1,135 @@
+//! `/proc/PID/mountinfo` (proc_pid_mountinfo(5)), read as bytes.
+//!
+//! Paths in it are escaped: space, tab, newline and backslash as three octal digits.
+#![forbid(unsafe_code)]
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
+
+use super::inode::Device;
+use super::mount_state::{Access, Flags};
+
+/// One mount of one mount namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mount {
+    /// The kernel's id of the mount, the same that statx(2) reports as `stx_mnt_id`.
+    pub id: u64,
+    /// The superblock's device number; not `st_dev` on btrfs and overlayfs.
+    pub device: Device,
+    /// Where it is mounted.
+    pub point: PathBuf,
+    /// `ext4`, `btrfs`, …
+    pub fs_type: String,
+    /// What was mounted: a device, a server, a word.
+    pub source: PathBuf,
+    /// Whether the mount and the superblock under it are read-only.
+    pub flags: Flags,
+}
+
+/// Every mount in the text; lines that are not of the documented form are left out.
+pub fn parse(text: &[u8]) -> Vec<Mount> {
+    text.split(|b| *b == b'\n').filter_map(mount).collect()
+}
+
+fn mount(line: &[u8]) -> Option<Mount> {
+    let mut fields = line.split(|b| *b == b' ');
+    let id = number(fields.next()?)?;
+    let _parent = fields.next()?;
+    let device = device(fields.next()?)?;
+    let _root = fields.next()?;
+    let point = unescape(fields.next()?);
+    let mount_access = access(fields.next()?)?;
+    // Optional fields, as many as there are, up to a lone hyphen.
+    let mut fields = fields.skip_while(|field| *field != b"-").skip(1);
+    let fs_type = String::from_utf8_lossy(fields.next()?).into_owned();
+    let source = unescape(fields.next()?);
+    let superblock_access = access(fields.next()?)?;
+    let flags = Flags { mount: mount_access, superblock: superblock_access };
+    Some(Mount { id, device, point, fs_type, source, flags })
+}
+
+fn number<T: std::str::FromStr>(field: &[u8]) -> Option<T> {
+    std::str::from_utf8(field).ok()?.parse().ok()
+}
+
+fn device(field: &[u8]) -> Option<Device> {
+    let (major, minor) = std::str::from_utf8(field).ok()?.split_once(':')?;
+    Some(Device { major: major.parse().ok()?, minor: minor.parse().ok()? })
+}
+
+/// Both option lists begin with `ro` or `rw`.
+fn access(options: &[u8]) -> Option<Access> {
+    match options.split(|b| *b == b',').next()? {
+        b"ro" => Some(Access::ReadOnly),
+        b"rw" => Some(Access::Writable),
+        _ => None,
+    }
+}
+
+fn unescape(field: &[u8]) -> PathBuf {
+    let mut bytes = Vec::with_capacity(field.len());
+    let mut rest = field;
+    while let Some((first, tail)) = rest.split_first() {
+        let escaped = (*first == b'\\').then(|| tail.split_at_checked(3)).flatten();
+        match escaped.and_then(|(digits, after)| Some((octal(digits)?, after))) {
+            Some((byte, after)) => {
+                bytes.push(byte);
+                rest = after;
+            }
+            None => {
+                bytes.push(*first);
+                rest = tail;
+            }
+        }
+    }
+    PathBuf::from(OsString::from_vec(bytes))
+}
+
+fn octal(digits: &[u8]) -> Option<u8> {
+    u8::from_str_radix(std::str::from_utf8(digits).ok()?, 8).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+
+    #[test]
+    fn a_line_with_and_without_optional_fields() {
+        let mounts = parse(
+            b"29 1 254:1 / / rw,relatime shared:1 - ext4 /dev/vda1 rw,errors=remount-ro\n\
+              31 29 254:2 /@usr /usr ro,nodev,relatime shared:2 master:3 - btrfs /dev/vda2 rw,subvol=/@usr\n\
+              32 29 0:30 / /opt ro - tmpfs opt ro\n",
+        );
+        let seen: Vec<_> = mounts.iter().map(|m| (m.id, m.point.to_str().unwrap(), m.flags)).collect();
+        let (ro, rw) = (Access::ReadOnly, Access::Writable);
+        assert_eq!(
+            seen,
+            [
+                (29, "/", Flags { mount: rw, superblock: rw }),
+                (31, "/usr", Flags { mount: ro, superblock: rw }),
+                (32, "/opt", Flags { mount: ro, superblock: ro }),
+            ]
+        );
+        assert_eq!(mounts[1].device, Device { major: 254, minor: 2 });
+    }
+
+    #[test]
+    fn names_are_bytes() {
+        let mounts = parse(b"1 1 8:1 / /a\\040b\\011\\012\\134\xff rw - ext4 /dev/x ro\n");
+        assert_eq!(mounts[0].point.as_os_str(), OsStr::from_bytes(b"/a b\t\n\\\xff"));
+    }
+
+    #[test]
+    fn a_backslash_that_escapes_nothing_is_itself() {
+        assert_eq!(unescape(b"/a\\9").as_os_str(), OsStr::from_bytes(b"/a\\9"));
+        assert_eq!(unescape(b"/a\\").as_os_str(), OsStr::from_bytes(b"/a\\"));
+    }
+
+    #[test]
+    fn nonsense_is_left_out() {
+        assert_eq!(parse(b"\nx\n1 2 3\n1 1 8:1 / / rw no separator\n"), []);
+    }
+}

@@ -1,0 +1,57 @@
+//! `/proc/PID/maps` (proc_pid_maps(5)): which inodes a process has mapped.
+//!
+//! `address perms offset major:minor inode    path`. The device is that of the superblock, as in mountinfo, also on
+//! btrfs and overlayfs where stat(2) says otherwise. The path is escaped and may be stale; the numbers are exact.
+#![forbid(unsafe_code)]
+
+use super::inode::Device;
+
+/// A mapped file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mapping<'a> {
+    /// The superblock's device number.
+    pub device: Device,
+    /// The inode's number.
+    pub ino: u64,
+    /// `START-END`: the mapping's name under `/proc/PID/map_files`.
+    pub range: &'a str,
+    /// Whether the name it was opened by is gone. True of an aliased inode too.
+    pub name_is_gone: bool,
+}
+
+/// Every mapping of a file; anonymous memory is left out.
+pub fn parse(maps: &[u8]) -> impl Iterator<Item = Mapping<'_>> {
+    maps.split(|b| *b == b'\n').filter_map(mapping)
+}
+
+fn mapping(line: &[u8]) -> Option<Mapping<'_>> {
+    let mut fields = line.split(|b| *b == b' ').filter(|field| !field.is_empty());
+    let range = std::str::from_utf8(fields.next()?).ok()?;
+    let (_perms, _offset) = (fields.next()?, fields.next()?);
+    let device = device(fields.next()?)?;
+    let ino = std::str::from_utf8(fields.next()?).ok()?.parse().ok()?;
+    (ino != 0).then(|| Mapping { device, ino, range, name_is_gone: line.ends_with(b" (deleted)") })
+}
+
+fn device(field: &[u8]) -> Option<Device> {
+    let (major, minor) = std::str::from_utf8(field).ok()?.split_once(':')?;
+    Some(Device { major: u32::from_str_radix(major, 16).ok()?, minor: u32::from_str_radix(minor, 16).ok()? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_are_told_from_memory_and_numbers_are_hexadecimal() {
+        let maps = b"55e0-55e1 r--p 00000000 fe:1b 4711                       /usr/bin/a b\n\
+                     7f00-7f01 r-xp 00001000 00:27 257                        /usr/lib/x.so (deleted)\n\
+                     7f02-7f03 rw-p 00000000 00:00 0 \n\
+                     7ffd-7ffe rw-p 00000000 00:00 0                          [stack]\n";
+        let seen: Vec<_> = parse(maps).collect();
+        assert_eq!(seen.len(), 2);
+        assert_eq!(seen[0].device, Device { major: 0xfe, minor: 0x1b });
+        assert_eq!((seen[0].ino, seen[0].range, seen[0].name_is_gone), (4711, "55e0-55e1", false));
+        assert_eq!((seen[1].device.minor, seen[1].ino, seen[1].name_is_gone), (0x27, 257, true));
+    }
+}

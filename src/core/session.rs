@@ -1,0 +1,146 @@
+//! The open session: which mounts were made writable, how they were found, and for whom.
+//!
+//! It is written before anything is remounted, so that whoever comes next knows what to restore. A session without a
+//! living frontend is unfinished business: some mount could not go back yet, or its owner died.
+#![forbid(unsafe_code)]
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::mount_state::Flags;
+
+/// The version of the file's form.
+pub const FORMAT: u32 = 1;
+
+/// The whole state.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Session {
+    /// [`FORMAT`].
+    pub format: u32,
+    /// The package managers for which the mounts are writable.
+    pub frontends: Vec<Frontend>,
+    /// The mounts that are to be put back, in the order in which they were made writable.
+    pub mounts: Vec<FoundMount>,
+}
+
+/// A process on whose behalf the mounts are writable: apt, aptitude, unattended-upgrades, …
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Frontend {
+    /// Process id.
+    pub pid: i32,
+    /// Start time in clock ticks since boot (proc_pid_stat(5), field 22): tells a reused pid from the process.
+    pub started: u64,
+    /// Its command name, for messages.
+    pub command: String,
+}
+
+impl Frontend {
+    /// Whether both are the same process.
+    pub fn is(&self, other: &Frontend) -> bool {
+        (self.pid, self.started) == (other.pid, other.started)
+    }
+}
+
+/// A mount and how it was found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FoundMount {
+    /// Mount point. (Any bytes: written escaped, see [`super::journal::escape`].)
+    #[serde(with = "super::journal::path_as_text")]
+    pub point: PathBuf,
+    /// What to restore.
+    pub found: Flags,
+}
+
+impl Default for Session {
+    fn default() -> Session {
+        Session { format: FORMAT, frontends: Vec::new(), mounts: Vec::new() }
+    }
+}
+
+impl Session {
+    /// Adds a frontend; a second time changes nothing.
+    pub fn join(&mut self, frontend: Frontend) {
+        if !self.frontends.iter().any(|known| known.is(&frontend)) {
+            self.frontends.push(frontend);
+        }
+    }
+
+    /// Takes a frontend out, and every one that is not alive any more.
+    pub fn leave(&mut self, frontend: &Frontend, alive: impl Fn(&Frontend) -> bool) {
+        self.frontends.retain(|known| !known.is(frontend) && alive(known));
+    }
+
+    /// Takes out every frontend that is not alive any more.
+    pub fn forget_dead(&mut self, alive: impl Fn(&Frontend) -> bool) {
+        self.frontends.retain(alive);
+    }
+
+    /// Notes how a mount was found. What was noted first stays: later it is as *we* made it.
+    pub fn note(&mut self, point: &Path, found: Flags) {
+        if self.found(point).is_none() {
+            self.mounts.push(FoundMount { point: point.to_owned(), found });
+        }
+    }
+
+    /// How a mount was found.
+    pub fn found(&self, point: &Path) -> Option<Flags> {
+        self.mounts.iter().find(|mount| mount.point == point).map(|mount| mount.found)
+    }
+
+    /// Whether somebody still needs the mounts writable.
+    pub fn in_use(&self) -> bool {
+        !self.frontends.is_empty()
+    }
+
+    /// Nobody uses it and nothing is left to restore.
+    pub fn is_over(&self) -> bool {
+        self.frontends.is_empty() && self.mounts.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::mount_state::Access;
+
+    fn frontend(pid: i32, started: u64) -> Frontend {
+        Frontend { pid, started, command: "apt".into() }
+    }
+
+    #[test]
+    fn what_was_found_first_stays() {
+        let mut session = Session::default();
+        let found = Flags { mount: Access::ReadOnly, superblock: Access::ReadOnly };
+        session.note(Path::new("/usr"), found);
+        session.note(Path::new("/usr"), Flags::WRITABLE);
+        assert_eq!(session.found(Path::new("/usr")), Some(found));
+        assert_eq!(session.mounts.len(), 1);
+    }
+
+    #[test]
+    fn it_lasts_until_the_last_living_frontend_leaves() {
+        let mut session = Session::default();
+        session.join(frontend(1, 10));
+        session.join(frontend(1, 10));
+        session.join(frontend(2, 20));
+        session.join(frontend(3, 30));
+        session.leave(&frontend(1, 10), |other| other.pid != 3);
+        assert_eq!(session.frontends, [frontend(2, 20)]);
+        assert!(session.in_use());
+        session.leave(&frontend(2, 99), |_| true);
+        assert!(session.in_use(), "another process with the same pid is not the frontend");
+        session.forget_dead(|_| false);
+        assert!(!session.in_use());
+    }
+
+    #[test]
+    fn it_reads_back_what_it_wrote() {
+        let mut session = Session::default();
+        session.join(frontend(1, 10));
+        session.note(Path::new("/usr"), Flags::WRITABLE);
+        let text = serde_json::to_string(&session).unwrap();
+        assert_eq!(serde_json::from_str::<Session>(&text).unwrap(), session);
+    }
+}
