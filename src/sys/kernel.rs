@@ -1,0 +1,185 @@
+//! System calls that nix does not wrap, each as a safe function.
+#![allow(unsafe_code, reason = "raw system calls; each block says why it is sound")]
+
+use std::ffi::{CStr, CString, OsStr};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+
+use nix::errno::Errno;
+use nix::libc;
+
+use crate::core::inode::Inode;
+use crate::core::mount_state::Access;
+
+/// What statx(2) says, as far as rokeep asks.
+#[derive(Clone, Copy, Debug)]
+pub struct Stat {
+    /// Device and number.
+    pub inode: Inode,
+    /// Hard links.
+    pub links: u64,
+    /// File type and permissions, as `st_mode`.
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Bytes on disk.
+    pub bytes: u64,
+    /// The mount's id, as in mountinfo (Linux 5.8).
+    pub mount_id: u64,
+}
+
+impl Stat {
+    /// A regular file.
+    pub fn is_file(&self) -> bool {
+        self.mode & libc::S_IFMT == libc::S_IFREG
+    }
+
+    /// A directory.
+    pub fn is_dir(&self) -> bool {
+        self.mode & libc::S_IFMT == libc::S_IFDIR
+    }
+}
+
+/// What a symbolic link as the last name stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LastLink {
+    /// Itself.
+    Itself,
+    /// What it points to.
+    Target,
+}
+
+/// statx(2) of `name` in `dir`, or of `dir` itself where `name` is empty.
+///
+/// Never waits for a server that does not answer (`AT_STATX_DONT_SYNC`), never mounts anything.
+///
+/// # Errors
+/// Those of statx(2).
+pub fn stat(dir: impl AsFd, name: &OsStr, last: LastLink) -> nix::Result<Stat> {
+    let name = c_string(name)?;
+    let follow = match last {
+        LastLink::Itself => libc::AT_SYMLINK_NOFOLLOW,
+        LastLink::Target => 0,
+    };
+    let flags = follow | libc::AT_EMPTY_PATH | libc::AT_STATX_DONT_SYNC | libc::AT_NO_AUTOMOUNT;
+    let mask = libc::STATX_BASIC_STATS | libc::STATX_MNT_ID;
+    let mut answer = std::mem::MaybeUninit::<libc::statx>::zeroed();
+    // SAFETY: `name` is NUL-terminated and `answer` is writable for the whole struct; both outlive the call.
+    let result = unsafe { libc::statx(dir.as_fd().as_raw_fd(), name.as_ptr(), flags, mask, answer.as_mut_ptr()) };
+    Errno::result(result)?;
+    // SAFETY: the struct is plain numbers, zeroed before the call and filled by it.
+    let answer = unsafe { answer.assume_init() };
+    Ok(Stat {
+        inode: Inode { dev: libc::makedev(answer.stx_dev_major, answer.stx_dev_minor), ino: answer.stx_ino },
+        links: answer.stx_nlink.into(),
+        mode: answer.stx_mode.into(),
+        uid: answer.stx_uid,
+        bytes: answer.stx_blocks * 512,
+        mount_id: answer.stx_mnt_id,
+    })
+}
+
+/// Makes the superblock under the mount whose root is `mount` read-only or writable; its other options stay.
+///
+/// fspick(2), fsconfig(2): Linux 5.2.
+///
+/// # Errors
+/// `EBUSY` where an unlinked inode is in use or somebody writes; `EROFS` or `EACCES` where the device is
+/// write-protected; others of fsconfig(2).
+pub fn set_superblock(mount: impl AsFd, access: Access) -> nix::Result<()> {
+    const FSPICK_CLOEXEC: libc::c_uint = 1;
+    const FSPICK_EMPTY_PATH: libc::c_uint = 8;
+    const FSCONFIG_SET_FLAG: libc::c_uint = 0;
+    const FSCONFIG_CMD_RECONFIGURE: libc::c_uint = 7;
+    let flag = match access {
+        Access::ReadOnly => c"ro",
+        Access::Writable => c"rw",
+    };
+    let null = std::ptr::null::<libc::c_char>();
+    let fspick_flags = FSPICK_CLOEXEC | FSPICK_EMPTY_PATH;
+    // SAFETY: the descriptor is open and the path is a NUL-terminated literal.
+    let picked = unsafe {
+        libc::syscall(libc::SYS_fspick, mount.as_fd().as_raw_fd(), c"".as_ptr(), fspick_flags) as libc::c_int
+    };
+    // SAFETY: a non-negative answer is a new descriptor that nobody else owns.
+    let context = unsafe { OwnedFd::from_raw_fd(Errno::result(picked)?) };
+    let configure = |command: libc::c_uint, key: Option<&CStr>| {
+        let key = key.map_or(null, CStr::as_ptr);
+        // SAFETY: the context is open; the key is NULL or a NUL-terminated literal; neither command takes a value.
+        let result = unsafe { libc::syscall(libc::SYS_fsconfig, context.as_raw_fd(), command, key, null, 0) };
+        Errno::result(result).map(drop)
+    };
+    configure(FSCONFIG_SET_FLAG, Some(flag))?;
+    configure(FSCONFIG_CMD_RECONFIGURE, None)
+}
+
+/// Makes the one mount whose root is `mount` read-only or writable; its other flags and other mounts stay.
+///
+/// mount_setattr(2): Linux 5.12.
+///
+/// # Errors
+/// `EBUSY` where somebody writes through it; others of mount_setattr(2).
+pub fn set_mount(mount: impl AsFd, access: Access) -> nix::Result<()> {
+    #[repr(C)]
+    struct MountAttr {
+        set: u64,
+        clear: u64,
+        propagation: u64,
+        userns_fd: u64,
+    }
+    const MOUNT_ATTR_RDONLY: u64 = 1;
+    let (set, clear) = match access {
+        Access::ReadOnly => (MOUNT_ATTR_RDONLY, 0),
+        Access::Writable => (0, MOUNT_ATTR_RDONLY),
+    };
+    let attr = MountAttr { set, clear, propagation: 0, userns_fd: 0 };
+    // SAFETY: the descriptor is open, the path is a NUL-terminated literal, and `attr` is of the size that is passed.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            mount.as_fd().as_raw_fd(),
+            c"".as_ptr(),
+            libc::AT_EMPTY_PATH,
+            &raw const attr,
+            size_of::<MountAttr>(),
+        )
+    };
+    Errno::result(result).map(drop)
+}
+
+/// From here on the process outlives Ctrl-C, a lost terminal and a closed pipe.
+pub fn ignore_terminal_signals() {
+    use nix::sys::signal::{SigHandler, Signal, signal};
+    for which in [Signal::SIGINT, Signal::SIGHUP, Signal::SIGTERM, Signal::SIGPIPE, Signal::SIGQUIT] {
+        // SAFETY: ignoring a signal installs no handler, so there is no code that could run at a bad moment.
+        let _ = unsafe { signal(which, SigHandler::SigIgn) };
+    }
+}
+
+/// A descriptor that becomes readable when the process ends; `ESRCH` where it is gone already.
+///
+/// pidfd_open(2): Linux 5.3.
+///
+/// # Errors
+/// Those of pidfd_open(2).
+pub fn pidfd(pid: i32) -> nix::Result<OwnedFd> {
+    // SAFETY: two plain numbers.
+    let result = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) as libc::c_int };
+    // SAFETY: a non-negative answer is a new descriptor that nobody else owns.
+    Errno::result(result).map(|fd| unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Takes over a descriptor that a caller of this program opened for it.
+///
+/// # Errors
+/// `EBADF` where it is not open.
+pub fn inherited(fd: i32) -> nix::Result<OwnedFd> {
+    // SAFETY: a plain number; asks only whether it is open.
+    Errno::result(unsafe { libc::fcntl(fd, libc::F_GETFD) })?;
+    // SAFETY: it is open, and it was passed to this process for its own use; nothing else here knows the number.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+fn c_string(name: &OsStr) -> nix::Result<CString> {
+    CString::new(name.as_bytes()).map_err(|_| Errno::EINVAL)
+}

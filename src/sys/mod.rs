@@ -1,0 +1,10 @@
+//! The edge: the only callers of the kernel. It gathers and performs; it decides nothing.
+
+pub mod files;
+pub mod kernel;
+pub mod log;
+pub mod mounts;
+pub mod processes;
+pub mod scan;
+pub mod state;
+pub mod store;

@@ -1,0 +1,70 @@
+//! The mounts of this process's mount namespace.
+
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::Path;
+
+use anyhow::{Context, Result};
+
+use super::files::{Directory, Root};
+use super::kernel;
+use crate::core::mount_state::{Flags, Step};
+use crate::core::mountinfo::{self, Mount};
+
+/// A mounted file system, held by a descriptor of its root directory.
+#[derive(Debug)]
+pub struct Mounted {
+    /// What mountinfo said of it when it was looked up.
+    pub mount: Mount,
+    dir: Directory,
+}
+
+impl AsFd for Mounted {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.dir.as_fd()
+    }
+}
+
+/// The mount that a path leads to, if the path is a mount point. Of several on top of each other it is the visible one.
+///
+/// # Errors
+/// Where the path or mountinfo cannot be read.
+pub fn at(root: &Root, point: &Path) -> Result<Option<Mounted>> {
+    let Some(dir) = root.open_dir(point).with_context(|| format!("cannot open {}", point.display()))? else {
+        return Ok(None);
+    };
+    let id = dir.stat()?.mount_id;
+    let mount = table(root)?.into_iter().find(|mount| mount.id == id && mount.point == point);
+    Ok(mount.map(|mount| Mounted { mount, dir }))
+}
+
+/// Every mount that this process can see.
+///
+/// # Errors
+/// Where mountinfo cannot be read.
+pub fn table(root: &Root) -> Result<Vec<Mount>> {
+    let path = root.path("/proc/self/mountinfo");
+    let text = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    Ok(mountinfo::parse(&text))
+}
+
+impl Mounted {
+    /// How it is now, read again.
+    ///
+    /// # Errors
+    /// Where mountinfo cannot be read, or the mount is gone.
+    pub fn flags(&self, root: &Root) -> Result<Flags> {
+        let now = table(root)?.into_iter().find(|mount| mount.id == self.mount.id);
+        Ok(now.with_context(|| format!("{} is not mounted any more", self.mount.point.display()))?.flags)
+    }
+
+    /// Performs one change.
+    ///
+    /// # Errors
+    /// Those of the system call.
+    pub fn perform(&self, step: Step) -> nix::Result<()> {
+        match step {
+            Step::Superblock(access) => kernel::set_superblock(self, access),
+            Step::Mount(access) => kernel::set_mount(self, access),
+        }
+    }
+}

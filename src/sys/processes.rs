@@ -1,0 +1,93 @@
+//! Processes: who called us, who still lives, and what a person calls them.
+
+use std::ffi::OsStr;
+use std::fs;
+
+use anyhow::{Context, Result};
+use procfs::process::Process;
+
+use super::files::Root;
+use super::kernel::{self, LastLink};
+use crate::core::inode::Inode;
+use crate::core::session::Frontend;
+
+/// Programs that stand between a package manager and its hook.
+const SHELLS: [&str; 5] = ["sh", "dash", "bash", "busybox", "zsh"];
+
+/// The package manager that called this hook.
+///
+/// apt runs its hooks in a forked copy of itself, which is gone when the hook is. So: upwards past the shells, then on
+/// as long as the program stays the same.
+///
+/// # Errors
+/// Where /proc cannot be read.
+pub fn frontend() -> Result<Frontend> {
+    let mut caller = parent_of(&Process::myself()?)?;
+    while SHELLS.contains(&caller.stat()?.comm.as_str()) {
+        match parent_of(&caller) {
+            Ok(parent) => caller = parent,
+            Err(_) => break,
+        }
+    }
+    let program = program_of(&caller);
+    while let Ok(parent) = parent_of(&caller) {
+        if program.is_none() || program_of(&parent) != program {
+            break;
+        }
+        caller = parent;
+    }
+    describe(&caller)
+}
+
+/// This process, where a person is the frontend.
+///
+/// # Errors
+/// Where /proc cannot be read.
+pub fn myself() -> Result<Frontend> {
+    describe(&Process::myself()?)
+}
+
+/// A process by its id.
+///
+/// # Errors
+/// Where there is none.
+pub fn by_pid(pid: i32) -> Result<Frontend> {
+    describe(&Process::new(pid).with_context(|| format!("there is no process {pid}"))?)
+}
+
+/// Whether that very process still runs. A zombie does not.
+pub fn is_alive(frontend: &Frontend) -> bool {
+    let stat = Process::new(frontend.pid).and_then(|process| process.stat());
+    stat.is_ok_and(|stat| stat.starttime == frontend.started && !matches!(stat.state, 'Z' | 'X' | 'x'))
+}
+
+/// The process's command name; nothing where it is gone.
+pub fn command(root: &Root, pid: i32) -> String {
+    let name = fs::read(root.path(&format!("/proc/{pid}/comm"))).unwrap_or_default();
+    String::from_utf8_lossy(name.trim_ascii_end()).into_owned()
+}
+
+/// The systemd unit that the process belongs to, from its control group (cgroups(7), systemd.unit(5)).
+pub fn unit(root: &Root, pid: i32) -> Option<String> {
+    let groups = fs::read_to_string(root.path(&format!("/proc/{pid}/cgroup"))).ok()?;
+    let is_unit = |part: &&str| part.ends_with(".service") || part.ends_with(".scope");
+    groups.lines().filter_map(|line| line.rsplit('/').find(is_unit)).map(str::to_owned).next()
+}
+
+fn describe(process: &Process) -> Result<Frontend> {
+    let stat = process.stat()?;
+    Ok(Frontend { pid: stat.pid, started: stat.starttime, command: stat.comm })
+}
+
+fn parent_of(process: &Process) -> Result<Process> {
+    Ok(Process::new(process.stat()?.ppid)?)
+}
+
+fn program_of(process: &Process) -> Option<Inode> {
+    let proc = nix::fcntl::open(
+        format!("/proc/{}", process.pid).as_str(),
+        nix::fcntl::OFlag::O_PATH | nix::fcntl::OFlag::O_CLOEXEC,
+        nix::sys::stat::Mode::empty(),
+    );
+    kernel::stat(proc.ok()?, OsStr::new("exe"), LastLink::Target).ok().map(|stat| stat.inode)
+}

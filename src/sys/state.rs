@@ -1,0 +1,228 @@
+//! What rokeep remembers: the session under /run/rokeep, the journal under /var/lib/rokeep.
+//!
+//! [`Locked`] is the only way to write either. Reading needs no lock: both files are replaced or extended whole.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use fs2::FileExt;
+
+use super::files::Root;
+use crate::core::journal::{self, Journal, Record};
+use crate::core::session::{self, Session};
+
+const RUN_DIR: &str = "/run/rokeep";
+const STATE_DIR: &str = "/var/lib/rokeep";
+const SESSION: &str = "/run/rokeep/session.json";
+const JOURNAL: &str = "/var/lib/rokeep/journal.jsonl";
+
+/// How long one run waits for another. Each holds the lock for as long as it takes to remount and link, not longer.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Reads the session; none is a session of nobody and nothing.
+///
+/// # Errors
+/// Where it cannot be read, or is of another format.
+pub fn session(root: &Root) -> Result<Session> {
+    let path = root.path(SESSION);
+    let unreadable = || format!("cannot read the session in {}", path.display());
+    let Some(text) = read(&path).with_context(unreadable)? else { return Ok(Session::default()) };
+    let session: Session = serde_json::from_slice(&text).with_context(unreadable)?;
+    ensure!(
+        session.format == session::FORMAT,
+        "the session in {} is of format {}; this rokeep knows format {} and leaves it alone",
+        path.display(),
+        session.format,
+        session::FORMAT
+    );
+    Ok(session)
+}
+
+/// Reads the journal; none is a journal of no records.
+///
+/// # Errors
+/// Where it cannot be read, is damaged, or is of another format. It is left as it is.
+pub fn journal(root: &Root) -> Result<Journal> {
+    let path = root.path(JOURNAL);
+    let unusable = || format!("cannot use the journal {}", path.display());
+    let text = read(&path).with_context(unusable)?.unwrap_or_default();
+    journal::parse(&text).with_context(unusable)
+}
+
+/// The lock on session and journal; whoever has it may write them.
+#[derive(Debug)]
+pub struct Locked<'a> {
+    root: &'a Root,
+    _lock: File,
+}
+
+impl<'a> Locked<'a> {
+    /// Waits for the lock, a minute at most.
+    ///
+    /// # Errors
+    /// Where /run/rokeep cannot be made, or another rokeep does not finish.
+    pub fn wait(root: &'a Root) -> Result<Locked<'a>> {
+        let path = root.path(RUN_DIR).join("lock");
+        make_private_dir(&root.path(RUN_DIR))?;
+        let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
+        let file = file.with_context(|| format!("cannot open {}", path.display()))?;
+        let began = Instant::now();
+        while let Err(error) = file.try_lock_exclusive() {
+            if error.raw_os_error() != fs2::lock_contended_error().raw_os_error() {
+                return Err(error).with_context(|| format!("cannot lock {}", path.display()));
+            }
+            if began.elapsed() > PATIENCE {
+                bail!("another rokeep has held {} for a minute; nothing was done", path.display());
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Ok(Locked { root, _lock: file })
+    }
+
+    /// See [`session`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn session(&self) -> Result<Session> {
+        session(self.root)
+    }
+
+    /// See [`journal`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn journal(&self) -> Result<Journal> {
+        journal(self.root)
+    }
+
+    /// Replaces the session. One that is over leaves no file. Not fsynced: /run does not outlive the mounts it tells of.
+    ///
+    /// # Errors
+    /// Where it cannot be written; the old one is then still there.
+    pub fn save_session(&self, session: &Session) -> Result<()> {
+        let path = self.root.path(SESSION);
+        let failed = || format!("cannot write {}", path.display());
+        if session.is_over() {
+            return remove(&path).with_context(failed);
+        }
+        let text = serde_json::to_vec(session).with_context(failed)?;
+        let new = path.with_extension("json.new");
+        create(&new).and_then(|mut file| file.write_all(&text)).with_context(failed)?;
+        fs::rename(&new, &path).with_context(failed)
+    }
+
+    /// Writes records of aliases that are about to be made. When this returns they survive a power cut.
+    ///
+    /// # Errors
+    /// Where they cannot all be written, and why. No alias may be made then.
+    pub fn append(&self, records: &[Record]) -> Result<()> {
+        if records.is_empty() {
+            return Ok(());
+        }
+        let dir = self.root.path(STATE_DIR);
+        let path = self.root.path(JOURNAL);
+        make_private_dir(&dir)?;
+        let known = self.journal()?;
+        let mut text = Vec::new();
+        if known.whole_bytes == 0 {
+            text.extend(journal::header());
+        }
+        text.extend(records.iter().flat_map(journal::encode));
+        let appended = (|| {
+            let mut file = OpenOptions::new().create(true).append(true).mode(0o600).open(&path)?;
+            // A torn tail of an earlier crash would make the first new line unreadable.
+            file.set_len(known.whole_bytes as u64)?;
+            file.write_all(&text)?;
+            file.sync_all()?;
+            sync_dir(&dir)
+        })();
+        appended.with_context(|| format!("cannot write the journal {}", path.display()))
+    }
+
+    /// Replaces the journal with just these records. No records leave no journal.
+    ///
+    /// # Errors
+    /// Where it cannot be written; the old one is then still there.
+    pub fn rewrite(&self, records: &[Record]) -> Result<()> {
+        let dir = self.root.path(STATE_DIR);
+        let path = self.root.path(JOURNAL);
+        let failed = || format!("cannot write the journal {}", path.display());
+        if records.is_empty() {
+            return remove(&path).with_context(failed);
+        }
+        make_private_dir(&dir)?;
+        let text: Vec<u8> =
+            std::iter::once(journal::header()).chain(records.iter().map(journal::encode)).flatten().collect();
+        let new = path.with_extension("jsonl.new");
+        let replaced = (|| {
+            let mut file = create(&new)?;
+            file.write_all(&text)?;
+            file.sync_all()?;
+            fs::rename(&new, &path)?;
+            sync_dir(&dir)
+        })();
+        replaced.with_context(failed)
+    }
+}
+
+/// The watcher's own lock: one for each frontend, so that hundreds of small package runs of one frontend share it.
+///
+/// `None` where another watcher has it.
+///
+/// # Errors
+/// Where /run/rokeep cannot be written.
+pub fn watcher_lock(root: &Root, pid: i32) -> Result<Option<WatcherLock>> {
+    make_private_dir(&root.path(RUN_DIR))?;
+    let path = root.path(RUN_DIR).join(format!("watch-{pid}"));
+    let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
+    let file = file.with_context(|| format!("cannot open {}", path.display()))?;
+    Ok(file.try_lock_exclusive().is_ok().then_some(WatcherLock { path, _lock: file }))
+}
+
+/// See [`watcher_lock`].
+#[derive(Debug)]
+pub struct WatcherLock {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl WatcherLock {
+    /// Gives it back.
+    pub fn release(self) {
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+fn make_private_dir(dir: &Path) -> Result<()> {
+    match DirBuilder::new().recursive(true).mode(0o700).create(dir) {
+        Ok(()) => Ok(()),
+        Err(error) => Err(error).with_context(|| format!("cannot make {}", dir.display())),
+    }
+}
+
+fn create(path: &Path) -> io::Result<File> {
+    OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(path)
+}
+
+fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
+    match fs::read(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn sync_dir(dir: &Path) -> io::Result<()> {
+    File::open(dir)?.sync_all()
+}
