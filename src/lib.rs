@@ -1,1 +1,54 @@
-//! x
+//! rokeep keeps read-only file systems read-only across apt and dpkg.
+//!
+//! `mount -o remount,ro /usr` answers EBUSY while a deleted inode is still in use, and every upgrade deletes inodes in
+//! use. So before dpkg runs, each inode that is about to be replaced gets one more hard link, an *alias*; no inode is
+//! then ever deleted while somebody uses it, and the remount succeeds. An alias goes once its inode was replaced and
+//! nobody holds it any more ([`core::verdict`] is that rule).
+//!
+//! The modules stand in the order of one apt run:
+//!
+//! | apt calls | stage | does |
+//! |---|---|---|
+//! | Pre-Invoke | [`session::begin`] | notes how each managed mount was found, makes it writable, proves it |
+//! | Pre-Install-Pkgs | [`plan`], [`protect`] | which inodes will dpkg free; journal them; one alias for each |
+//! | Post-Invoke | [`session::end`] | [`cleanup`], then each mount back to what was found ([`remount`]) |
+//! | nothing: it died | [`watch`], [`recover`] | end the session in its place |
+//! | a person | [`report`] | what is read-only, what is held, by whom, and what frees it |
+//!
+//! A stage gathers through [`sys`], asks [`core`], and performs what `core` answered. `core` is pure: values in, values
+//! out. `sys` is the edge: it asks the kernel and decides nothing.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing,
+        clippy::print_stdout,
+        clippy::print_stderr
+    )
+)]
+
+pub mod settings;
+
+pub mod session;
+
+pub mod plan;
+pub mod protect;
+
+pub mod survey;
+
+pub mod cleanup;
+
+pub mod remount;
+
+pub mod blockers;
+
+pub mod watch;
+
+pub mod recover;
+
+pub mod report;
+
+pub mod core;
+pub mod sys;

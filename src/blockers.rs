@@ -1,0 +1,81 @@
+//! Why a file system refuses to go read-only: who uses a deleted inode of it, who writes to it.
+//!
+//! The kernel says EBUSY and nothing more (fs/namespace.c, sb_prepare_remount_readonly), so everybody is asked.
+
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::path::PathBuf;
+
+use anyhow::Result;
+
+use crate::core::message;
+use crate::sys::files::Root;
+use crate::sys::kernel::{self, LastLink, Stat};
+use crate::sys::mounts::Mounted;
+use crate::sys::processes;
+use crate::sys::scan::{self, How, Question, Seen, What};
+
+/// One reason.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Blocker {
+    /// Process id.
+    pub pid: i32,
+    /// Command name.
+    pub command: String,
+    /// In which way.
+    pub how: How,
+    /// The name it was opened by, as /proc shows it: with " (deleted)" behind it where that name is gone.
+    pub path: PathBuf,
+}
+
+/// Every process that keeps this mount's file system from going read-only, as far as /proc can tell.
+///
+/// # Errors
+/// Where /proc cannot be read.
+pub fn blockers(root: &Root, mounted: &Mounted) -> Result<Vec<Blocker>> {
+    let dev = kernel::stat(mounted, OsStr::new(""), LastLink::Itself)?.inode.dev;
+    let device = mounted.mount.device;
+    let question = Question {
+        mapping: &|mapping| mapping.device == device && mapping.name_is_gone,
+        inode: &|stat: &Stat| stat.inode.dev == dev,
+    };
+    let mut found = BTreeSet::new();
+    scan::scan(root, &question, |seen| {
+        if keeps_it_busy(&seen) {
+            found.insert(describe(root, &seen));
+        }
+    })?;
+    Ok(found.into_iter().collect())
+}
+
+/// A deleted inode in any use, or a regular file open for writing.
+fn keeps_it_busy(seen: &Seen) -> bool {
+    match seen.what {
+        What::Stat(stat) => stat.links == 0 || (seen.how == How::OpenForWriting && stat.is_file()),
+        What::Mapping(..) => true,
+    }
+}
+
+fn describe(root: &Root, seen: &Seen) -> Blocker {
+    let link = root.path(&format!("/proc/{}/{}", seen.pid, seen.link));
+    Blocker {
+        pid: seen.pid,
+        command: processes::command(root, seen.pid),
+        how: seen.how,
+        path: std::fs::read_link(link).unwrap_or_default(),
+    }
+}
+
+/// What to say of them, and what to do next.
+pub fn explain(blockers: &[Blocker]) -> String {
+    if blockers.is_empty() {
+        return "no process could be seen to use it; a bind mount, a loop device or another mount namespace may"
+            .to_owned();
+    }
+    let one = |blocker: &Blocker| {
+        let Blocker { pid, command, how, path } = blocker;
+        format!("{} ({pid}) {how} {}", message::text(command), message::path(path))
+    };
+    let all: Vec<String> = blockers.iter().map(one).collect();
+    message::few(&all, 5)
+}

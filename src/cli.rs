@@ -1,0 +1,143 @@
+//! Arguments to command to exit code.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::{Parser, Subcommand, ValueEnum};
+
+use rokeep::session::Outcome;
+use rokeep::settings::Settings;
+use rokeep::sys::files::Root;
+use rokeep::sys::kernel;
+use rokeep::sys::log::{Priority, log};
+use rokeep::{protect, recover, report, session, watch};
+
+/// Keeps read-only file systems read-only across apt and dpkg, without a reboot.
+///
+/// apt's hooks do the work; there is nothing to call by hand. When something is held, "rokeep status" says by whom and
+/// what frees it.
+#[derive(Debug, Parser)]
+#[command(version, arg_required_else_help = true, after_help = EXIT_CODES)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 done; 1 something needs attention; 2 wrong usage; 3 could not do it.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Show each managed mount, its aliases, who holds what and what frees it
+    Status {
+        /// For programs: one JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Drop the aliases that nobody needs any more, and put back what could not be put back before
+    Cleanup {
+        /// Show the status afterwards as one JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Finish whatever an interrupted package run left
+    Recover,
+    /// What apt calls
+    #[command(hide = true)]
+    Hook {
+        /// Which hook
+        name: Hook,
+    },
+    /// Wait until a package manager has ended, then end its session if it did not
+    #[command(hide = true)]
+    Watch {
+        /// Its process id
+        pid: i32,
+    },
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Hook {
+    PreInvoke,
+    PreInstallPkgs,
+    PostInvoke,
+}
+
+/// Runs the command and answers the process's exit code.
+pub fn run(cli: &Cli) -> ExitCode {
+    let done = Root::system().context("cannot open /").and_then(|root| perform(&root, &cli.command));
+    done.unwrap_or_else(|error| {
+        say(&format!("{error:#}"));
+        if let Ok(root) = Root::system() {
+            log(&root, Priority::Error, &format!("{error:#}"));
+        }
+        ExitCode::from(3)
+    })
+}
+
+fn perform(root: &Root, command: &Command) -> Result<ExitCode> {
+    match command {
+        Command::Status { json } => show_status(root, *json),
+        Command::Cleanup { json: false } => tell(root, recover::clean_up(root)?),
+        Command::Cleanup { json: true } => {
+            let _ = tell(root, recover::clean_up(root)?)?;
+            show_status(root, true)
+        }
+        Command::Recover => tell(root, recover::recover(root)?),
+        Command::Watch { pid } => tell(root, watch::watch(root, *pid)?),
+        Command::Hook { name: Hook::PreInvoke } => tell(root, session::begin(root)?),
+        Command::Hook { name: Hook::PreInstallPkgs } => tell(root, protect::protect(root, announcement()?)?),
+        Command::Hook { name: Hook::PostInvoke } => post_invoke(root),
+    }
+}
+
+/// After dpkg has run, nothing we do fails the package run, unless the administrator wants to know it that way.
+fn post_invoke(root: &Root) -> Result<ExitCode> {
+    kernel::ignore_terminal_signals();
+    let strict = Settings::load(root).is_ok_and(|settings| settings.strict_exit);
+    let ended = session::end(root).unwrap_or_else(|error| Outcome {
+        notes: Vec::new(),
+        problems: vec![format!("the managed mounts may still be WRITABLE: {error:#}; then \"rokeep recover\"")],
+    });
+    let code = tell(root, ended)?;
+    Ok(if strict { code } else { ExitCode::SUCCESS })
+}
+
+/// Where apt describes the package run: `APT_HOOK_INFO_FD` (apt.conf(5)), standard input where apt is too old for it.
+fn announcement() -> Result<std::fs::File> {
+    let fd = match std::env::var("APT_HOOK_INFO_FD") {
+        Ok(number) => number.parse().with_context(|| format!("APT_HOOK_INFO_FD is {number:?}, not a number"))?,
+        Err(_) => 0,
+    };
+    let fd = kernel::inherited(fd).with_context(|| format!("apt's descriptor {fd} is not open"))?;
+    Ok(std::fs::File::from(fd))
+}
+
+fn show_status(root: &Root, json: bool) -> Result<ExitCode> {
+    let status = report::status(root)?;
+    let text = if json { serde_json::to_string_pretty(&status)? + "\n" } else { report::as_text(&status) };
+    // A reader that stopped reading has seen enough.
+    let _ = io::stdout().write_all(text.as_bytes());
+    Ok(attention(!status.problems.is_empty()))
+}
+
+fn tell(root: &Root, outcome: Outcome) -> Result<ExitCode> {
+    for note in &outcome.notes {
+        say(note);
+        log(root, Priority::Info, note);
+    }
+    for problem in &outcome.problems {
+        say(problem);
+        log(root, Priority::Error, problem);
+    }
+    Ok(attention(!outcome.problems.is_empty()))
+}
+
+fn attention(needed: bool) -> ExitCode {
+    ExitCode::from(u8::from(needed))
+}
+
+/// A closed or broken terminal must not end us here: what was said is in the log too.
+fn say(line: &str) {
+    let _ = writeln!(io::stderr(), "rokeep: {line}");
+}

@@ -1,0 +1,87 @@
+//! Finishing what nobody else will: a session whose frontend is gone, a mount that could not go back, aliases that may
+//! go by now.
+
+use anyhow::Result;
+
+use crate::core::journal::Journal;
+use crate::core::message;
+use crate::core::verdict::Verdict;
+use crate::remount;
+use crate::session::{self, Outcome};
+use crate::settings::Settings;
+use crate::survey::survey;
+use crate::sys::files::Root;
+use crate::sys::mounts::{self, Mounted};
+use crate::sys::processes;
+use crate::sys::state::Locked;
+
+/// Ends a session whose frontends are all gone, and tries again what could not be put back. Nothing to do costs nothing.
+///
+/// # Errors
+/// Where the session cannot be read or written.
+pub fn recover(root: &Root) -> Result<Outcome> {
+    let locked = Locked::wait(root)?;
+    let mut session = locked.session()?;
+    if session.is_over() {
+        return Ok(Outcome::default());
+    }
+    session.forget_dead(processes::is_alive);
+    if session.in_use() { Ok(Outcome::default()) } else { session::close(root, &locked, session) }
+}
+
+/// The cleanup pass outside a package run: recovers, and opens a short session of its own if something can be dropped.
+///
+/// # Errors
+/// Where the session, the journal or a store cannot be read, or a mount not made writable for it.
+pub fn clean_up(root: &Root) -> Result<Outcome> {
+    let locked = Locked::wait(root)?;
+    let mut session = locked.session()?;
+    session.forget_dead(processes::is_alive);
+    if let Some(frontend) = session.frontends.first() {
+        let command = message::text(&frontend.command);
+        let note = format!("{command} ({}) is at work; the cleanup comes when it is done", frontend.pid);
+        return Ok(Outcome { notes: vec![note], problems: Vec::new() });
+    }
+    let droppable = match locked.journal().and_then(|journal| with_something_to_drop(root, &journal)) {
+        Ok(droppable) => droppable,
+        Err(error) if session.is_over() => return Err(error),
+        // The mounts come first; closing says what is wrong with the aliases.
+        Err(_) => Vec::new(),
+    };
+    if droppable.is_empty() && session.is_over() {
+        return Ok(Outcome::default());
+    }
+    let myself = processes::myself()?;
+    for mounted in &droppable {
+        session.note(&mounted.mount.point, mounted.mount.flags);
+    }
+    session.join(myself.clone());
+    locked.save_session(&session)?;
+    let writable = droppable.iter().try_for_each(|mounted| remount::make_writable(root, mounted));
+    session.leave(&myself, processes::is_alive);
+    let mut outcome = session::close(root, &locked, session)?;
+    if let Err(error) = writable {
+        outcome.problems.insert(0, format!("nothing could be dropped: {error:#}"));
+    }
+    Ok(outcome)
+}
+
+fn with_something_to_drop(root: &Root, journal: &Journal) -> Result<Vec<Mounted>> {
+    let mounts = with_store(root, journal)?;
+    let survey = survey(root, &mounts, journal)?;
+    let droppable = |mounted: &Mounted| survey.with(Verdict::Drop).any(|alias| alias.mount == mounted.mount.point);
+    Ok(mounts.into_iter().filter(droppable).collect())
+}
+
+/// Every mount that may have a store: managed now, or known to the journal from before.
+fn with_store(root: &Root, journal: &Journal) -> Result<Vec<Mounted>> {
+    let mut points = Settings::load(root)?.mounts();
+    points.extend(journal.records.iter().map(|record| record.mount.clone()));
+    points.sort();
+    points.dedup();
+    let mut mounts = Vec::new();
+    for point in points {
+        mounts.extend(mounts::at(root, &point)?);
+    }
+    Ok(mounts)
+}

@@ -1,0 +1,92 @@
+//! Making a mount writable, proving it, and putting it back the way it was found.
+//!
+//! Nothing is believed because a system call said so: mountinfo is read again afterwards.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use nix::errno::Errno;
+
+use crate::core::message;
+use crate::core::mount_state::{Access, Flags, MountState, Step, state, steps};
+use crate::sys::files::Root;
+use crate::sys::mounts::Mounted;
+use crate::sys::store::Store;
+
+/// A process that ends gives its files up a moment later (fput is delayed): so the last step is tried again.
+const RETRY: [Duration; 6] = [
+    Duration::from_millis(1),
+    Duration::from_millis(10),
+    Duration::from_millis(40),
+    Duration::from_millis(150),
+    Duration::from_millis(300),
+    Duration::from_millis(500),
+];
+
+/// Makes a mount writable and proves it with a write in its store.
+///
+/// # Errors
+/// Where it stays read-only or takes no write: what refused, and what to do. The caller puts it back.
+pub fn make_writable(root: &Root, mounted: &Mounted) -> Result<()> {
+    let point = message::path(&mounted.mount.point);
+    for step in steps(mounted.flags(root)?, Flags::WRITABLE) {
+        if let Err(errno) = mounted.perform(step) {
+            bail!("{point} cannot become writable: {}", refusal(mounted, errno));
+        }
+    }
+    if mounted.flags(root)?.refuse_writes() {
+        bail!("{point} did not become writable although the kernel said so");
+    }
+    Store::open_or_make(mounted)?.prove_writable()
+}
+
+/// What a refusal means and what can be done about it.
+fn refusal(mounted: &Mounted, errno: Errno) -> String {
+    let source = message::path(&mounted.mount.source);
+    match errno {
+        Errno::EROFS | Errno::EACCES => format!(
+            "{source} is write-protected, or the kernel made its file system read-only because of errors; \
+             see \"dmesg\", then \"blockdev --setrw {source}\" or \"fsck {source}\""
+        ),
+        Errno::EPERM => "this process may not change mounts here (a container?)".to_owned(),
+        Errno::ENOSYS => "this kernel is too old: rokeep needs Linux 5.12".to_owned(),
+        other => format!("{other}"),
+    }
+}
+
+/// Puts a mount back the way it was found, as far as the kernel lets us, and answers what it is now.
+///
+/// Where the superblock refuses, the mount is made read-only by itself (*degraded*).
+///
+/// # Errors
+/// Where the state cannot even be read.
+pub fn put_back(root: &Root, mounted: &Mounted, found: Flags) -> Result<MountState> {
+    let mut pauses = RETRY.iter();
+    loop {
+        let now = mounted.flags(root)?;
+        let refused = steps(now, found).into_iter().find_map(|step| mounted.perform(step).err());
+        match (refused, pauses.next()) {
+            (None, _) => break,
+            (Some(Errno::EBUSY), Some(pause)) => std::thread::sleep(*pause),
+            (Some(_), _) => {
+                // Second best, and its own failure shows in the state that is read next.
+                let _ = mounted.perform(Step::Mount(Access::ReadOnly));
+                break;
+            }
+        }
+    }
+    Ok(state(mounted.flags(root)?, found))
+}
+
+/// The sentence for a state that needs a person.
+pub fn describe(point: &Path, state: MountState) -> String {
+    let point = message::path(point);
+    match state {
+        MountState::ReadOnly => format!("{point} is read-only"),
+        MountState::Degraded => format!(
+            "{point} is degraded: nothing can be written through it, but its file system could not become read-only"
+        ),
+        MountState::Writable => format!("{point} is still WRITABLE"),
+    }
+}

@@ -1,0 +1,101 @@
+//! `/etc/rokeep/config.toml`, optional.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use serde::Deserialize;
+
+use crate::core::paths::ListedPath;
+use crate::sys::files::Root;
+
+/// Where the settings are.
+pub const PATH: &str = "/etc/rokeep/config.toml";
+
+/// Without settings, those of these that are mount points and read-only when apt starts.
+pub const DEFAULT_MOUNTS: [&str; 5] = ["/", "/usr", "/boot", "/boot/efi", "/opt"];
+
+/// What an administrator may decide.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// The mount points to manage instead of [`DEFAULT_MOUNTS`].
+    mounts: Option<Vec<PathBuf>>,
+    /// Post-Invoke exits 1, and so fails the apt run, if a mount could not go back to read-only.
+    pub strict_exit: bool,
+}
+
+impl Settings {
+    /// Reads the settings; without the file, the defaults.
+    ///
+    /// # Errors
+    /// Where the file cannot be read, names an unknown setting, or a mount that is not an absolute path.
+    pub fn load(root: &Root) -> Result<Settings> {
+        let path = root.path(PATH);
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Settings::default()),
+            Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
+        };
+        Settings::parse(&text).with_context(|| format!("the settings in {} are wrong", path.display()))
+    }
+
+    /// The mount points to look at. One that is not mounted, or writable when apt starts, is left alone.
+    pub fn mounts(&self) -> Vec<PathBuf> {
+        self.mounts.clone().unwrap_or_else(|| DEFAULT_MOUNTS.map(PathBuf::from).into())
+    }
+
+    /// Whether an administrator named this mount: then it is meant to be read-only between package runs.
+    pub fn names(&self, mount: &Path) -> bool {
+        self.mounts.as_ref().is_some_and(|named| named.iter().any(|point| point == mount))
+    }
+
+    fn parse(text: &str) -> Result<Settings> {
+        let mut settings: Settings = toml::from_str(text)?;
+        if let Some(mounts) = &mut settings.mounts {
+            ensure!(!mounts.is_empty(), "\"mounts\" names none; remove the line for the defaults");
+            for mount in mounts {
+                *mount = plain(mount).with_context(|| format!("{} is not an absolute path", mount.display()))?;
+            }
+        }
+        Ok(settings)
+    }
+}
+
+/// A mount point as mountinfo spells it.
+fn plain(mount: &Path) -> Option<PathBuf> {
+    if mount == Path::new("/") {
+        return Some(mount.to_owned());
+    }
+    ListedPath::parse(mount.as_os_str().as_encoded_bytes()).map(|path| path.full())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_said_is_the_default() {
+        let settings = Settings::parse("strict_exit = true\n").unwrap();
+        assert_eq!(settings, Settings { strict_exit: true, ..Settings::default() });
+        assert_eq!(Settings::parse("").unwrap(), Settings::default());
+    }
+
+    #[test]
+    fn mounts_are_spelled_as_the_kernel_does() {
+        assert_eq!(Settings::parse("mounts = ['/usr/', '/']").unwrap().mounts(), [PathBuf::from("/usr"), "/".into()]);
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        for (text, says) in [
+            ("mount = ['/usr']", "unknown field `mount`"),
+            ("mounts = ['usr']", "usr is not an absolute path"),
+            ("mounts = []", "names none"),
+            ("mounts = ['/usr/../opt']", "not an absolute path"),
+            ("strict_exit = 'yes'", "invalid type"),
+        ] {
+            let error = format!("{:#}", Settings::parse(text).unwrap_err());
+            assert!(error.contains(says), "{text}: {error}");
+        }
+    }
+}

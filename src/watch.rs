@@ -1,0 +1,91 @@
+//! Watching: a small process that outlives apt and ends the session in its place.
+//!
+//! apt skips Post-Invoke when another Pre-Install-Pkgs hook fails, and runs nothing at all when it is killed. And apt
+//! itself holds old files until it exits, which nobody else would notice.
+
+use std::os::fd::AsFd;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result};
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use crate::core::session::Frontend;
+use crate::recover;
+use crate::session::Outcome;
+use crate::sys::files::Root;
+use crate::sys::log::{Priority, log};
+use crate::sys::{kernel, processes, state};
+
+/// Starts the watcher of a frontend: as a systemd unit, or as a process of its own where there is no systemd.
+///
+/// A watcher that cannot be started is said in the log, and fails nothing: it is the second line of defence.
+pub fn start(root: &Root, frontend: &Frontend) {
+    if start_unit(root, frontend.pid) {
+        return;
+    }
+    if let Err(error) = start_process(frontend.pid) {
+        log(root, Priority::Error, &format!("cannot start the watcher of {}: {error:#}", frontend.command));
+    }
+}
+
+fn start_unit(root: &Root, pid: i32) -> bool {
+    if !root.path("/run/systemd/system").is_dir() {
+        return false;
+    }
+    let unit = format!("rokeep-watch@{pid}.service");
+    let systemctl = Command::new("/usr/bin/systemctl")
+        .args(["--quiet", "--no-block", "start", &unit])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    systemctl.is_ok_and(|status| status.success())
+}
+
+fn start_process(pid: i32) -> Result<()> {
+    Command::new("/proc/self/exe")
+        .args(["watch", &pid.to_string()])
+        .current_dir("/")
+        .env_clear()
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .map(drop)
+        .context("cannot start a process")
+}
+
+/// Waits until a frontend has ended, then ends its part of the session if it did not, and drops what only it held.
+///
+/// # Errors
+/// Where /proc or rokeep's own state cannot be read.
+pub fn watch(root: &Root, pid: i32) -> Result<Outcome> {
+    // Away from apt's terminal: its Ctrl-C and its hang-up are not for us.
+    let _ = nix::unistd::setsid();
+    let Some(lock) = state::watcher_lock(root, pid)? else { return Ok(Outcome::default()) };
+    let session = state::session(root)?;
+    if let Some(frontend) = session.frontends.iter().find(|frontend| frontend.pid == pid) {
+        wait_for_end(frontend)?;
+    }
+    let outcome = recover::clean_up(root);
+    lock.release();
+    outcome
+}
+
+fn wait_for_end(frontend: &Frontend) -> Result<()> {
+    let process = match kernel::pidfd(frontend.pid) {
+        Ok(process) => process,
+        Err(Errno::ESRCH) => return Ok(()),
+        Err(error) => return Err(error).context("cannot watch the package manager"),
+    };
+    // Only now is it sure that the descriptor is of that process and not of a later one with its number.
+    while processes::is_alive(frontend) {
+        match poll(&mut [PollFd::new(process.as_fd(), PollFlags::POLLIN)], PollTimeout::NONE) {
+            Ok(_) => break,
+            Err(Errno::EINTR) => {}
+            Err(error) => return Err(error).context("cannot wait for the package manager"),
+        }
+    }
+    Ok(())
+}
