@@ -84,7 +84,8 @@ fn perform(root: &Root, command: &Command) -> Result<ExitCode> {
             show_status(root, true)
         }
         Command::Recover => tell(root, recover::recover(root)?),
-        Command::Watch { pid } => tell(root, watch::watch(root, *pid)?),
+        // What it could not put back is in the log, and the timer's to retry: only its own failure is one.
+        Command::Watch { pid } => tell(root, watch::watch(root, *pid)?).map(|_| ExitCode::SUCCESS),
         Command::Hook { name: Hook::PreInvoke } => tell(root, session::begin(root)?),
         Command::Hook { name: Hook::PreInstallPkgs } => tell(root, protect::protect(root, announcement()?)?),
         Command::Hook { name: Hook::PostInvoke } => post_invoke(root),

@@ -59,6 +59,8 @@ pub fn has_files(status: &[u8], package: &Name, arch: &Name) -> Option<bool> {
 mod tests {
     use super::*;
     use crate::core::apt_stream::parse;
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
 
     #[test]
     fn packages_are_taken_once_and_only_if_they_lose_files() {
@@ -98,8 +100,7 @@ mod tests {
         let list = b"/.\n/usr\n/usr/bin/a b\n/usr/share/\xff\xfe\nrelative\n/usr/../etc/shadow\n\n/usr/dir/\n";
         let paths: Vec<_> = listed_paths(list).map(|path| path.full()).collect();
         let expected: Vec<std::path::PathBuf> = [&b"/usr"[..], b"/usr/bin/a b", b"/usr/share/\xff\xfe", b"/usr/dir"]
-            .map(|bytes| std::os::unix::ffi::OsStrExt::from_bytes(bytes))
-            .map(|name: &std::ffi::OsStr| name.into())
+            .map(|bytes| OsStr::from_bytes(bytes).into())
             .into();
         assert_eq!(paths, expected);
     }
