@@ -21,12 +21,8 @@ use crate::sys::state::Locked;
 /// Where the session cannot be read or written.
 pub fn recover(root: &Root) -> Result<Outcome> {
     let locked = Locked::wait(root)?;
-    let mut session = locked.session()?;
-    if session.is_over() {
-        return Ok(Outcome::default());
-    }
-    session.forget_dead(processes::is_alive);
-    if session.in_use() { Ok(Outcome::default()) } else { session::close(root, &locked, session) }
+    let session = locked.session()?;
+    if session.is_over() { Ok(Outcome::default()) } else { session::close_if_unused(root, &locked, session) }
 }
 
 /// The cleanup pass outside a package run: recovers, and opens a short session of its own if something can be dropped.
@@ -36,11 +32,15 @@ pub fn recover(root: &Root) -> Result<Outcome> {
 pub fn clean_up(root: &Root) -> Result<Outcome> {
     let locked = Locked::wait(root)?;
     let mut session = locked.session()?;
-    session.forget_dead(processes::is_alive);
-    if let Some(frontend) = session.frontends.first() {
+    let at_work = session.frontends.iter().find(|frontend| processes::is_alive(frontend)).cloned();
+    if let Some(frontend) = at_work.or_else(|| processes::dpkg_at_work(root)) {
         let command = message::text(&frontend.command);
         let note = format!("{command} ({}) is at work; the cleanup comes when it is done", frontend.pid);
-        return Ok(Outcome { notes: vec![note], problems: Vec::new() });
+        let nothing_open = session.is_over();
+        let mut outcome =
+            if nothing_open { Outcome::default() } else { session::close_if_unused(root, &locked, session)? };
+        outcome.notes.push(note);
+        return Ok(outcome);
     }
     let droppable = match locked.journal().and_then(|journal| with_something_to_drop(root, &journal)) {
         Ok(droppable) => droppable,
@@ -58,7 +58,7 @@ pub fn clean_up(root: &Root) -> Result<Outcome> {
     session.join(myself.clone());
     locked.save_session(&session)?;
     let writable = droppable.iter().try_for_each(|mounted| remount::make_writable(root, mounted));
-    session.leave(&myself, processes::is_alive);
+    session.leave(&myself);
     let mut outcome = session::close(root, &locked, session)?;
     if let Err(error) = writable {
         outcome.problems.insert(0, format!("nothing could be dropped: {error:#}"));

@@ -6,7 +6,7 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 
 use crate::blockers;
 use crate::cleanup;
@@ -20,7 +20,7 @@ use crate::survey::Survey;
 use crate::sys::files::Root;
 use crate::sys::mounts::{self, Mounted};
 use crate::sys::processes;
-use crate::sys::state::Locked;
+use crate::sys::state::{self, Locked};
 use crate::sys::store::Store;
 use crate::watch;
 
@@ -40,13 +40,13 @@ pub struct Outcome {
 /// Where one of them cannot. Everything is then as it was found, and dpkg must not start.
 pub fn begin(root: &Root) -> Result<Outcome> {
     let settings = Settings::load(root)?;
-    let locked = Locked::wait(root)?;
-    let mut session = locked.session()?;
-    session.forget_dead(processes::is_alive);
-    let managed = note_read_only(root, &settings, &mut session)?;
-    if managed.is_empty() {
+    // Where nothing is read-only there is nothing to do, and nothing to ask for either: not even root.
+    if note_read_only(root, &settings, &mut state::session(root)?)?.is_empty() {
         return Ok(Outcome::default());
     }
+    let locked = Locked::wait(root)?;
+    let mut session = locked.session()?;
+    let managed = note_read_only(root, &settings, &mut session)?;
     // An unusable journal must stop the run before dpkg starts, not surprise it afterwards.
     locked.journal()?;
     let frontend = processes::frontend()?;
@@ -71,12 +71,29 @@ pub fn end(root: &Root) -> Result<Outcome> {
     if session.is_over() {
         return Ok(Outcome::default());
     }
-    session.leave(&processes::frontend()?, processes::is_alive);
+    session.leave(&processes::frontend()?);
+    close_if_unused(root, &locked, session)
+}
+
+/// Closes the session unless somebody living still needs it.
+///
+/// A dpkg that outlived its frontend inherits the session: it must not find its mounts read-only half way.
+///
+/// # Errors
+/// Where the session cannot be written.
+pub(crate) fn close_if_unused(root: &Root, locked: &Locked, mut session: Session) -> Result<Outcome> {
+    session.forget_dead(processes::is_alive);
+    if !session.in_use() {
+        if let Some(dpkg) = processes::dpkg_at_work(root) {
+            watch::start(root, &dpkg);
+            session.join(dpkg);
+        }
+    }
     if session.in_use() {
         locked.save_session(&session)?;
         return Ok(Outcome::default());
     }
-    close(root, &locked, session)
+    close(root, locked, session)
 }
 
 /// The mounts to make writable: read-only now, or made writable by us before. Each is noted as it was found.
@@ -102,7 +119,8 @@ pub(crate) fn give_up(
     frontend: &Frontend,
     why: anyhow::Error,
 ) -> anyhow::Error {
-    session.leave(frontend, processes::is_alive);
+    session.leave(frontend);
+    session.forget_dead(processes::is_alive);
     let after = if session.in_use() {
         let others = session.frontends.iter().map(|other| format!("{} ({})", message::text(&other.command), other.pid));
         let others: Vec<String> = others.collect();
@@ -115,7 +133,7 @@ pub(crate) fn give_up(
             Err(error) => format!("putting the mounts back failed too: {error:#}"),
         }
     };
-    why.context(format!("dpkg was not started, and {after}"))
+    anyhow!("{why:#}. dpkg was not started, and {after}")
 }
 
 /// Cleanup, then every mount back. What could not go back stays in the session, for the next try.
@@ -167,12 +185,12 @@ fn put_back(root: &Root, session: &mut Session, mount: &Mounted, outcome: &mut O
     }
     match remount::put_back(root, mount, found) {
         Ok(MountState::ReadOnly) => session.mounts.retain(|other| other.point != point),
-        Ok(state @ (MountState::Degraded | MountState::Writable)) => {
+        Ok(bad @ (MountState::Degraded | MountState::Writable)) => {
             let why = match blockers::blockers(root, mount) {
                 Ok(blockers) => blockers::explain(&blockers),
                 Err(error) => format!("{error:#}"),
             };
-            let sentence = remount::describe(point, state);
+            let sentence = remount::describe(point, bad);
             outcome.problems.push(format!("{sentence}, because {why}. Once that has ended: \"rokeep cleanup\""));
         }
         Err(error) => outcome.problems.push(format!("{}: {error:#}", message::path(point))),

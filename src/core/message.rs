@@ -42,9 +42,10 @@ pub fn bytes(count: u64) -> String {
     format!("{count} bytes")
 }
 
-/// `1 file`, `2 files`.
+/// `1 file`, `2 files`, `3 processes`.
 pub fn count(number: usize, noun: &str) -> String {
-    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
+    let plural = if noun.ends_with('s') { "es" } else { "s" };
+    format!("{number} {noun}{}", if number == 1 { "" } else { plural })
 }
 
 /// `a, b and 3 more`.
@@ -67,6 +68,7 @@ mod tests {
         assert_eq!(bytes(5 << 20), "5.0 MiB");
         assert_eq!(count(1, "file"), "1 file");
         assert_eq!(count(0, "file"), "0 files");
+        assert_eq!(count(2, "process"), "2 processes");
     }
 
     #[test]

@@ -67,9 +67,9 @@ impl Session {
         }
     }
 
-    /// Takes a frontend out, and every one that is not alive any more.
-    pub fn leave(&mut self, frontend: &Frontend, alive: impl Fn(&Frontend) -> bool) {
-        self.frontends.retain(|known| !known.is(frontend) && alive(known));
+    /// Takes a frontend out.
+    pub fn leave(&mut self, frontend: &Frontend) {
+        self.frontends.retain(|known| !known.is(frontend));
     }
 
     /// Takes out every frontend that is not alive any more.
@@ -126,10 +126,10 @@ mod tests {
         session.join(frontend(1, 10));
         session.join(frontend(2, 20));
         session.join(frontend(3, 30));
-        session.leave(&frontend(1, 10), |other| other.pid != 3);
+        session.leave(&frontend(1, 10));
+        session.forget_dead(|other| other.pid != 3);
         assert_eq!(session.frontends, [frontend(2, 20)]);
-        assert!(session.in_use());
-        session.leave(&frontend(2, 99), |_| true);
+        session.leave(&frontend(2, 99));
         assert!(session.in_use(), "another process with the same pid is not the frontend");
         session.forget_dead(|_| false);
         assert!(!session.in_use());

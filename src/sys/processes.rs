@@ -4,6 +4,8 @@ use std::ffi::OsStr;
 use std::fs;
 
 use anyhow::{Context, Result};
+use nix::fcntl::FcntlArg;
+use nix::libc;
 use procfs::process::Process;
 
 use super::files::Root;
@@ -59,6 +61,19 @@ pub fn by_pid(pid: i32) -> Result<Frontend> {
 pub fn is_alive(frontend: &Frontend) -> bool {
     let stat = Process::new(frontend.pid).and_then(|process| process.stat());
     stat.is_ok_and(|stat| stat.starttime == frontend.started && !matches!(stat.state, 'Z' | 'X' | 'x'))
+}
+
+/// The dpkg that has the package database locked now.
+///
+/// dpkg holds a record lock on the whole of this file while it works (dpkg lib/dpkg/db-ctrl-access.c). apt holds it too
+/// between its dpkg runs, so the holder must be a dpkg.
+pub fn dpkg_at_work(root: &Root) -> Option<Frontend> {
+    let file = fs::File::open(root.path("/var/lib/dpkg/lock")).ok()?;
+    let mut lock =
+        libc::flock { l_type: libc::F_WRLCK as _, l_whence: libc::SEEK_SET as _, l_start: 0, l_len: 0, l_pid: 0 };
+    nix::fcntl::fcntl(&file, FcntlArg::F_GETLK(&mut lock)).ok()?;
+    let is_locked = i32::from(lock.l_type) != libc::F_UNLCK;
+    is_locked.then(|| by_pid(lock.l_pid).ok()).flatten().filter(|holder| holder.command == "dpkg")
 }
 
 /// The process's command name; nothing where it is gone.
