@@ -212,7 +212,7 @@ fn say_what_is_kept(survey: &Survey) -> Vec<String> {
         holders.dedup();
         let holders: Vec<String> = holders.into_iter().map(|(_, name)| name).collect();
         lines.push(format!(
-            "{} ({}) in use by {}: kept until they end; \"rokeep status\" says what frees each",
+            "kept while in use: {} ({}), by {}; \"rokeep status\" says what frees each",
             message::count(held.len(), "replaced file"),
             message::bytes(bytes),
             message::few(&holders, 4)
