@@ -25,7 +25,7 @@ const SHELLS: [&str; 5] = ["sh", "dash", "bash", "busybox", "zsh"];
 /// Where /proc cannot be read.
 pub fn frontend() -> Result<Frontend> {
     let mut caller = parent_of(&Process::myself()?)?;
-    while SHELLS.contains(&caller.stat()?.comm.as_str()) {
+    while is_shell(&caller) {
         match parent_of(&caller) {
             Ok(parent) => caller = parent,
             Err(_) => break,
@@ -92,6 +92,13 @@ pub fn unit(root: &Root, pid: i32) -> Option<String> {
 fn describe(process: &Process) -> Result<Frontend> {
     let stat = process.stat()?;
     Ok(Frontend { pid: stat.pid, started: stat.starttime, command: stat.comm })
+}
+
+/// By its program: the command name of a script's shell is the script's.
+fn is_shell(process: &Process) -> bool {
+    let program = process.exe().unwrap_or_default();
+    let name = program.file_name().unwrap_or_default().to_string_lossy();
+    SHELLS.contains(&name.trim_end_matches(" (deleted)"))
 }
 
 fn parent_of(process: &Process) -> Result<Process> {
