@@ -53,6 +53,9 @@ enum Command {
     Watch {
         /// Its process id
         pid: i32,
+        /// Go on in the background, away from the terminal
+        #[arg(long)]
+        detach: bool,
     },
 }
 
@@ -84,8 +87,13 @@ fn perform(root: &Root, command: &Command) -> Result<ExitCode> {
             show_status(root, true)
         }
         Command::Recover => tell(root, recover::recover(root)?),
-        // What it could not put back is in the log, and the timer's to retry: only its own failure is one.
-        Command::Watch { pid } => tell(root, watch::watch(root, *pid)?).map(|_| ExitCode::SUCCESS),
+        Command::Watch { pid, detach } => {
+            if *detach {
+                watch::detach()?;
+            }
+            // What it could not put back is in the log, and the timer's to retry: only its own failure is one.
+            tell(root, watch::watch(root, *pid)?).map(|_| ExitCode::SUCCESS)
+        }
         Command::Hook { name: Hook::PreInvoke } => tell(root, session::begin(root)?),
         Command::Hook { name: Hook::PreInstallPkgs } => tell(root, protect::protect(root, announcement()?)?),
         Command::Hook { name: Hook::PostInvoke } => post_invoke(root),

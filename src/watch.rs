@@ -4,9 +4,10 @@
 //! itself holds old files until it exits, which nobody else would notice.
 
 use std::os::fd::AsFd;
+use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
@@ -44,16 +45,26 @@ fn start_unit(root: &Root, pid: i32) -> bool {
 }
 
 fn start_process(pid: i32) -> Result<()> {
-    Command::new("/proc/self/exe")
-        .args(["watch", &pid.to_string()])
-        .current_dir("/")
+    // It answers once it has left apt's terminal, so that no Ctrl-C can reach it any more.
+    let detached = Command::new("/proc/self/exe")
+        .arg0("rokeep")
+        .args(["watch", "--detach", &pid.to_string()])
         .env_clear()
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
-        .spawn()
-        .map(drop)
-        .context("cannot start a process")
+        .status()
+        .context("cannot start a process")?;
+    ensure!(detached.success(), "it could not leave the terminal");
+    Ok(())
+}
+
+/// Leaves the terminal and the process group of whoever started this process, which goes on without waiting for it.
+///
+/// # Errors
+/// Those of daemon(3).
+pub fn detach() -> Result<()> {
+    nix::unistd::daemon(false, true).context("cannot leave the terminal")
 }
 
 /// Waits until a frontend has ended, then ends its part of the session if it did not, and drops what only it held.
@@ -61,8 +72,6 @@ fn start_process(pid: i32) -> Result<()> {
 /// # Errors
 /// Where /proc or rokeep's own state cannot be read.
 pub fn watch(root: &Root, pid: i32) -> Result<Outcome> {
-    // Away from apt's terminal: its Ctrl-C and its hang-up are not for us.
-    let _ = nix::unistd::setsid();
     let Some(lock) = state::watcher_lock(root, pid)? else { return Ok(Outcome::default()) };
     let session = state::session(root)?;
     if let Some(frontend) = session.frontends.iter().find(|frontend| frontend.pid == pid) {
