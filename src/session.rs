@@ -136,8 +136,10 @@ pub(crate) fn give_up(
     anyhow!("{why:#}. dpkg was not started, and {after}")
 }
 
-/// Cleanup, then every mount back. What could not go back stays in the session, for the next try.
+/// Cleanup, then every mount back, for a session that no living frontend needs. What could not go back stays in it, for
+/// the next try.
 pub(crate) fn close(root: &Root, locked: &Locked, mut session: Session) -> Result<Outcome> {
+    session.frontends.clear();
     let mut outcome = Outcome::default();
     let mut mounted = Vec::new();
     for found in &session.mounts {
