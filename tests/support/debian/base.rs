@@ -253,7 +253,7 @@ const DEBIAN: &[&str] = &[
 fn settings_about_downloads(dump: &str) -> String {
     let about_downloads = ["Acquire::Check-Valid-Until", "Acquire::http", "Acquire::https", "Acquire::Retries"];
     let wanted = |line: &&str| about_downloads.iter().any(|name| line.starts_with(name)) && !line.ends_with("\"\";");
-    dump.lines().filter(wanted).map(|line| format!("{line}\n")).collect()
+    dump.lines().filter(wanted).flat_map(|line| [line, "\n"]).collect()
 }
 
 fn output_of(command: &mut Command) -> Result<String> {
