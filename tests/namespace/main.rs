@@ -1,9 +1,18 @@
 //! Scenarios on real mounts, with real holders, in namespaces of their own: the kernel is the judge.
 //!
-//! [`controls`] says what the kernel does without us, on every file system; the other files, one for each subject, say
+//! [`controls`] says what the kernel does without us, on every file system. The others, in the order of one apt run, say
 //! what rokeep promises beyond that.
 
 #[path = "../support/mod.rs"]
 mod support;
 
 mod controls;
+
+mod apt_dies;
+mod bad_input;
+mod becoming_writable;
+mod going_back;
+mod journal;
+mod names;
+mod what_is_in_use_stays;
+mod which_files_get_an_alias;

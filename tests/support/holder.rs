@@ -11,6 +11,7 @@
 //! | `dpkg replace\|remove PATH` | dpkg, putting its standard input in the place of a file, or removing one |
 //! | `write PATH`, `program PATH` | the author of a file: of its standard input, of a copy of this program |
 //! | `timed LOG COMMAND …` | `time`: how long a hook took and how much memory it had |
+//! | `kill PID` | kill(1), with SIGKILL |
 //! | `remount ro\|rw\|bind,ro\|bind,rw PATH` | mount(8); its exit code is the error number |
 
 mod order;
@@ -31,7 +32,10 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::libc;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use order::{Answer, Order};
 
 /// A state: its name, what of the file is in use, and how a process gets there.
@@ -47,6 +51,7 @@ const STATES: &[State] = &[
     ("open-path", "a descriptor that can only name it (O_PATH)", open_path),
     ("mapped", "a mapping, its descriptor closed", mapped),
     ("executed", "the program that runs; PATH is a copy of this one", executed),
+    ("locked", "a record lock on all of it, as dpkg has on its database", locked),
     ("cwd", "the current directory", |path| kept(nix::unistd::chdir(path))),
     ("root", "the root directory", |path| kept(nix::unistd::chroot(path))),
 ];
@@ -66,6 +71,7 @@ fn main() -> Result<ExitCode> {
         ["dpkg", "remove", _] => dpkg_remove(&last)?,
         ["write", _] => write(&last)?,
         ["program", _] => program(&last)?,
+        ["kill", pid] => kill(Pid::from_raw(pid.parse()?), Signal::SIGKILL)?,
         ["remount", how, _] => return remount(how, &last),
         ["timed", log, command @ ..] => return timed::run(log, command),
         [state, _] => hold(state, &last)?,
@@ -95,6 +101,14 @@ fn mapped(path: &Path) -> Result<Kept> {
     let one = std::num::NonZeroUsize::MIN;
     // SAFETY: nobody ever looks at the mapped bytes, so nothing can be said about them that is not so.
     kept(unsafe { mmap(None, one, ProtFlags::PROT_READ, MapFlags::MAP_PRIVATE, &file, 0) }.map(|_| ()))
+}
+
+fn locked(path: &Path) -> Result<Kept> {
+    let file = OpenOptions::new().write(true).create(true).truncate(false).open(path)?;
+    let lock =
+        libc::flock { l_type: libc::F_WRLCK as _, l_whence: libc::SEEK_SET as _, l_start: 0, l_len: 0, l_pid: 0 };
+    fcntl(&file, FcntlArg::F_SETLK(&lock))?;
+    kept(Ok::<_, Errno>(file))
 }
 
 fn executed(path: &Path) -> Result<Kept> {
@@ -240,7 +254,9 @@ fn remount(how: &str, path: &Path) -> Result<ExitCode> {
         "bind,rw" => MsFlags::MS_BIND,
         _ => bail!("remount {how}?"),
     };
-    let done = mount(None::<&str>, path, None::<&str>, MsFlags::MS_REMOUNT | flags, None::<&str>);
+    // What is not said again is lost: every mount of a small world has these two.
+    let flags = flags | MsFlags::MS_REMOUNT | MsFlags::MS_NODEV | MsFlags::MS_NOATIME;
+    let done = mount(None::<&str>, path, None::<&str>, flags, None::<&str>);
     let errno = done.err().unwrap_or(Errno::from_raw(0));
     Ok(ExitCode::from(u8::try_from(errno as i32)?))
 }

@@ -1,7 +1,7 @@
 //! A small world: a throw-away root with a few files, whose mounts are real.
 //!
 //! /bin, /lib and /sbin are links into /usr, as on every Debian of today; /usr is a file system of its own. The programs
-//! are stand-ins ([`holder.rs`](../holder.rs)), the kernel is not: what is read-only, busy or gone is asked of it.
+//! are stand-ins (`holder.rs`), the kernel is not: what is read-only, busy or gone is asked of it.
 //! A scenario is written with the verbs of [`Small`]; whatever fails shows all that rokeep said until then.
 
 use std::cell::RefCell;
@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::fmt::{Debug, Write as _};
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -46,7 +46,7 @@ impl FileSystem {
 
     fn make_and_mount(self, image: &str, directory: &str) -> String {
         let (size, mkfs) = match self {
-            Ext4 => ("64M", "mkfs.ext4 -q"),
+            Ext4 => ("64M", "mkfs.ext4 -q -e remount-ro"),
             Xfs => ("300M", "mkfs.xfs -q"),
             Btrfs => ("128M", "mkfs.btrfs -q"),
             Tmpfs => return format!("mount -t tmpfs -o size=64M,mode=755 tmpfs {directory}\n"),
@@ -69,22 +69,36 @@ pub enum Access {
     WriteProtected,
 }
 
-/// A mount of a small world: where, of what, and how it is found.
+/// A mount of a small world: where, of what, and how it is found. Every one is `nodev,noatime`, so that it shows when
+/// somebody changes more of it than read-only.
 #[derive(Clone, Copy, Debug)]
 pub struct Mount(pub &'static str, pub FileSystem, pub Access);
 
 impl Mount {
-    fn set_up(&self, number: usize) -> String {
-        let Mount(point, file_system, access) = self;
-        let (image, directory) = (format!("image/{number}"), format!(".{point}"));
-        let mount = file_system.make_and_mount(&image, &directory);
-        let seal = match access {
-            Writable => String::new(),
-            ReadOnly => format!("mount -o remount,ro {directory}\n"),
-            ReadOnlyMount => format!("mount -o remount,bind,ro {directory}\n"),
-            WriteProtected => format!("umount {directory}\nmount -o loop,ro {image} {directory}\n"),
-        };
-        format!("mkdir -p {directory}\n{mount}mkdir {directory}/bin {directory}/sbin {directory}/lib\n{seal}")
+    fn mount(&self, number: usize) -> String {
+        let (directory, image) = (self.directory(), Mount::image(number));
+        let mount = self.1.make_and_mount(&image, &directory);
+        format!("mkdir -p {directory}\n{mount}(cd {directory}; mkdir bin sbin lib)\n")
+    }
+
+    /// After all of them are there: one may be in another.
+    fn seal(&self, number: usize) -> String {
+        let (directory, image) = (self.directory(), Mount::image(number));
+        match self.2 {
+            Writable => format!("mount -o remount,nodev,noatime {directory}\n"),
+            ReadOnly => format!("mount -o remount,ro,nodev,noatime {directory}\n"),
+            ReadOnlyMount => format!("mount -o remount,bind,ro,nodev,noatime {directory}\n"),
+            // Not blockdev --setro: that would stay with the loop device, for whoever gets it next.
+            WriteProtected => format!("umount {directory}\nmount -o loop,ro,nodev,noatime {image} {directory}\n"),
+        }
+    }
+
+    fn image(number: usize) -> String {
+        format!("image/{number}")
+    }
+
+    fn directory(&self) -> String {
+        format!("'.{}'", self.0)
     }
 }
 
@@ -121,13 +135,14 @@ impl Small {
              for name in bin sbin lib; do ln -s usr/$name $name; done\n\
              echo 1 > var/lib/dpkg/info/format; : > var/lib/dpkg/status\n",
         );
-        for (number, mount) in mounts.iter().enumerate() {
-            setup += &mount.set_up(number);
-        }
+        setup.extend(mounts.iter().enumerate().map(|(number, mount)| mount.mount(number)));
+        setup.extend(mounts.iter().enumerate().map(|(number, mount)| mount.seal(number)));
         // Any directory will do: the tmpfs that covers it is seen by the sandbox only.
         let sandbox = Sandbox::start(Path::new("/mnt"), &setup).expect("a small world");
-        // So that the frontend is called what it stands for.
-        std::os::unix::fs::symlink("holder", sandbox.outside("/tool/apt-get")).expect("a name for apt");
+        // So that the helper is called what it stands for.
+        for name in ["apt-get", "dpkg"] {
+            std::os::unix::fs::symlink("holder", sandbox.outside("/tool").join(name)).expect("a name");
+        }
         let frontend = RefCell::new(Some(Frontend::start(&sandbox)));
         let (first_inode, log) = (BTreeMap::new(), RefCell::default());
         Small { frontend, sandbox, mounts: mounts.to_vec(), first_inode, log }
@@ -175,25 +190,48 @@ impl Small {
         self.run_helper(&["program"], path.as_ref(), b"");
     }
 
+    /// chmod(1).
+    pub fn set_mode(&self, path: impl AsRef<Path>, mode: u32) {
+        let done = std::fs::set_permissions(self.outside(path), std::fs::Permissions::from_mode(mode));
+        done.unwrap_or_else(|error| self.fail(&format!("chmod: {error}")));
+    }
+
+    /// No byte more fits on this mount.
+    pub fn fill(&self, point: &str) {
+        let path = Path::new(point).join("ballast");
+        let answer = self.output(self.sandbox.command("/tool/holder").arg("write").arg(path), &vec![0; 80 << 20]);
+        self.check(answer.code != 0, "more fits on it than was thought");
+    }
+
+    /// The kernel finds an error in an ext4, and closes it.
+    pub fn ext4_fails(&self, point: &str) {
+        let device = self.device(point).unwrap_or_else(|| self.fail(&format!("{point} is not on a device")));
+        let trigger = device.replace("/dev/", "/sys/fs/ext4/") + "/trigger_fs_error";
+        std::fs::write(trigger, "a test").unwrap_or_else(|error| self.fail(&format!("no error: {error}")));
+    }
+
+    /// chattr(1): `+i` makes a file that can be neither changed, nor removed, nor linked.
+    pub fn immutable(&self, path: impl AsRef<Path>, how: &str) {
+        let status = Command::new("chattr").arg(how).arg(self.outside(path)).status();
+        self.check(status.is_ok_and(|status| status.success()), &format!("chattr {how} did not work (see stderr)"));
+    }
+
     /// Does something as if it had been done before the mounts became what they are.
     pub fn writably<T>(&self, act: impl FnOnce() -> T) -> T {
-        let all = |access: fn(Access) -> Option<&'static str>| {
+        let all = |access: &str| {
             for Mount(point, _, found) in &self.mounts {
-                let done = access(*found).map_or(Ok(()), |how| self.remount(how, point));
+                let how = match found {
+                    ReadOnly | WriteProtected => access.to_owned(),
+                    ReadOnlyMount => format!("bind,{access}"),
+                    Writable => continue,
+                };
+                let done = self.remount(&how, point);
                 done.unwrap_or_else(|errno| self.fail(&format!("{point} is {found:?} and stays so: {errno}")));
             }
         };
-        all(|found| match found {
-            ReadOnly | WriteProtected => Some("rw"),
-            ReadOnlyMount => Some("bind,rw"),
-            Writable => None,
-        });
+        all("rw");
         let value = act();
-        all(|found| match found {
-            ReadOnly | WriteProtected => Some("ro"),
-            ReadOnlyMount => Some("bind,ro"),
-            Writable => None,
-        });
+        all("ro");
         value
     }
 
@@ -203,6 +241,11 @@ impl Small {
     pub fn hold<P: AsRef<Path>>(&self, state: State<P>) -> Holder {
         let (word, path) = state.words();
         Holder(Resident::start(self.sandbox.command("/tool/holder").arg(word).arg(path.as_ref())))
+    }
+
+    /// dpkg has its database locked, and works on, until the returned value is dropped.
+    pub fn dpkg_works(&self) -> Holder {
+        Holder(Resident::start(self.sandbox.command("/tool/dpkg").args(["locked", "/var/lib/dpkg/lock"])))
     }
 
     /// dpkg unpacks another version of a file.
@@ -224,15 +267,41 @@ impl Small {
     }
 
     /// apt dies, without a word to anybody. The next hook is run by another apt.
-    pub fn frontend_dies(&self) {
+    pub fn apt_dies(&self) {
         drop(self.frontend.take());
+    }
+
+    /// What another apt does meanwhile. It lives no longer than that.
+    pub fn meanwhile_another_apt<T>(&self, act: impl FnOnce() -> T) -> T {
+        let first = self.frontend.take();
+        let value = act();
+        self.frontend.replace(first);
+        value
+    }
+
+    /// SIGKILL for every rokeep that still runs.
+    pub fn kill_rokeep(&self) {
+        for pid in self.running_rokeeps() {
+            self.run_helper(&["kill"], Path::new(&pid.to_string()), b"");
+        }
+        self.assert_within(Duration::from_secs(2), "they are dead", || self.running_rokeeps().is_empty());
+    }
+
+    /// The processes that run rokeep, whatever they call themselves.
+    pub fn running_rokeeps(&self) -> Vec<u32> {
+        let program = |pid: &u32| std::fs::read_link(self.outside(format!("/proc/{pid}/exe")));
+        let runs_rokeep = |pid: &u32| program(pid).is_ok_and(|program| program == Path::new("/tool/rokeep"));
+        let entries = std::fs::read_dir(self.outside("/proc")).expect("its /proc").flatten();
+        entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter(runs_rokeep).collect()
     }
 
     // ── rokeep ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    /// apt calls the hook before it does anything. It must succeed.
+    /// apt calls the hook before it does anything. It must succeed, and there must be something to do.
     pub fn begin(&self) -> Run {
-        self.hook("pre-invoke", None).assert_code(0)
+        let run = self.hook("pre-invoke", None).assert_code(0);
+        self.check(self.has_session(), "a session must be open now");
+        run
     }
 
     /// apt says what it is going to do. The hook must succeed.
@@ -247,26 +316,32 @@ impl Small {
 
     /// apt calls a hook, with a stream or without one.
     pub fn hook(&self, name: &str, stream: Option<Vec<u8>>) -> Run {
-        let before = self.what_is_not_ours();
         let argv = ["/tool/rokeep", "hook", name].map(|word| word.as_bytes().to_vec()).to_vec();
-        let mut frontend = self.frontend.borrow_mut();
-        let Answer { code, stdout, stderr, output_kept_open } =
-            frontend.get_or_insert_with(|| Frontend::start(&self.sandbox)).carry_out(&Order { argv, stream });
-        let run = self.logged(&format!("hook {name}"), code, stdout, stderr);
-        self.check(!output_kept_open, "a process that the hook left behind keeps its output open: apt would hang");
-        self.check(before == self.what_is_not_ours(), "the hook changed files that are not rokeep's");
-        run
+        self.leaving_alone_what_is_not_its_own(|| {
+            let mut frontend = self.frontend.borrow_mut();
+            let frontend = frontend.get_or_insert_with(|| Frontend::start(&self.sandbox));
+            let answer = frontend.carry_out(&Order { argv, stream });
+            self.check(
+                !answer.output_kept_open,
+                "a process that the hook left behind keeps its output: apt would hang",
+            );
+            self.logged(&format!("hook {name}"), answer)
+        })
     }
 
     /// A person calls rokeep.
     pub fn rokeep<const N: usize>(&self, words: [&str; N]) -> Run {
-        let Answer { code, stdout, stderr, .. } = self.output(self.sandbox.command("/tool/rokeep").args(words), b"");
-        self.logged(&words.join(" "), code, stdout, stderr)
+        let mut command = self.sandbox.command("/tool/rokeep");
+        self.leaving_alone_what_is_not_its_own(|| self.logged(&words.join(" "), self.output(command.args(words), b"")))
     }
 
-    /// What `rokeep status --json` says; it must say it in the documented form, and 1 must mean what it says.
+    /// What `rokeep status --json` says. It says it in the documented form, changes nothing, and ends with 1 where
+    /// something needs attention.
     pub fn status(&self) -> Status {
+        let before = self.mount_table();
+        self.check(!before.is_empty(), "the kernel says nothing about mounts");
         let run = self.rokeep(["status", "--json"]);
+        self.check(before == self.mount_table(), "status changed a mount");
         let status: Status = serde_json::from_str(&run.stdout)
             .unwrap_or_else(|error| self.fail(&format!("this is not what status --json promises: {error}")));
         self.check(status.format == 1, "status is of another format");
@@ -281,6 +356,28 @@ impl Small {
         status
     }
 
+    fn logged(&self, what: &str, Answer { code, stdout, stderr, .. }: Answer) -> Run {
+        let [stdout, stderr] = [stdout, stderr].map(|bytes| {
+            let text = String::from_utf8_lossy(&bytes).into_owned();
+            let _ = write!(self.log.borrow_mut(), "{text}");
+            text
+        });
+        let _ = writeln!(self.log.borrow_mut(), "(rokeep {what} ended with {code})\n");
+        let harmless = |text: &str| text.chars().all(|c| (!c.is_control() || c == '\n') && c != '\u{fffd}');
+        self.check(harmless(&stdout) && harmless(&stderr), "rokeep wrote what is not text to a terminal");
+        Run { code, stdout, stderr }
+    }
+
+    fn leaving_alone_what_is_not_its_own(&self, act: impl FnOnce() -> Run) -> Run {
+        let before = self.what_is_not_ours();
+        let run = act();
+        let after = self.what_is_not_ours();
+        let changed = before.iter().filter(|(path, was)| after.get(*path) != Some(*was)).map(|(path, _)| path);
+        let changed: Vec<_> = changed.chain(after.keys().filter(|path| !before.contains_key(*path))).collect();
+        self.check(changed.is_empty(), &format!("rokeep touched what is not its own: {changed:?}"));
+        run
+    }
+
     // ── what must be so ─────────────────────────────────────────────────────────────────────────────────────────────
 
     /// The kernel says that the mount permits this.
@@ -291,19 +388,40 @@ impl Small {
     }
 
     /// What the kernel says that a mount permits: never [`Access::WriteProtected`], which it finds out when asked.
+    #[track_caller]
     pub fn access(&self, point: &str) -> Access {
-        let table = std::fs::read_to_string(self.sandbox.outside("/proc/1/mountinfo")).expect("mountinfo");
-        // proc_pid_mountinfo(5): the fifth field is the mount point, the sixth the mount's options, the last the
-        // superblock's. A later line covers an earlier one.
-        let mount = table.lines().rev().map(|line| line.split(' ').collect::<Vec<_>>());
-        let mount = mount.into_iter().find(|fields| fields.get(4) == Some(&point));
-        let mount = mount.unwrap_or_else(|| self.fail(&format!("{point} is no mount point")));
+        let line = self.mount_line(point);
+        let fields: Vec<_> = line.split(' ').collect();
         let read_only = |options: Option<&&str>| options.is_some_and(|all| all.split(',').any(|one| one == "ro"));
-        match (read_only(mount.get(5)), read_only(mount.last())) {
+        // proc_pid_mountinfo(5): the sixth field is the mount's own options, the last one the superblock's.
+        match (read_only(fields.get(5)), read_only(fields.last())) {
             (_, true) => ReadOnly,
             (true, false) => ReadOnlyMount,
             (false, false) => Writable,
         }
+    }
+
+    /// All that the kernel says about a mount, in its own words.
+    #[track_caller]
+    pub fn mount_line(&self, point: &str) -> String {
+        self.find_mount_line(point).unwrap_or_else(|| self.fail(&format!("{point} is no mount point")))
+    }
+
+    fn find_mount_line(&self, point: &str) -> Option<String> {
+        // The kernel writes these four by their octal numbers; a later line covers an earlier one.
+        let escapes = [("\\", "\\134"), (" ", "\\040"), ("\t", "\\011"), ("\n", "\\012")];
+        let escaped = escapes.iter().fold(point.to_owned(), |text, (raw, octal)| text.replace(raw, octal));
+        self.mount_table().lines().rfind(|line| line.split(' ').nth(4) == Some(&escaped)).map(str::to_owned)
+    }
+
+    /// The block device that a mount is on.
+    fn device(&self, point: &str) -> Option<String> {
+        let line = self.find_mount_line(point)?;
+        line.split(' ').find(|word| word.starts_with("/dev/")).map(str::to_owned)
+    }
+
+    fn mount_table(&self) -> String {
+        std::fs::read_to_string(self.outside("/proc/1/mountinfo")).unwrap_or_default()
     }
 
     /// The file that was first installed at this path has, or has not, an alias.
@@ -311,7 +429,7 @@ impl Small {
     pub fn assert_alias(&self, path: impl AsRef<Path>, expected: Alias) {
         let path = path.as_ref();
         let inode = self.first_inode.get(path).unwrap_or_else(|| self.fail(&format!("{path:?} was never installed")));
-        let aliases = self.aliases("/usr");
+        let aliases: Vec<_> = self.mounts.iter().flat_map(|Mount(point, ..)| self.aliases(point)).collect();
         let found = aliases.iter().filter(|alias| *alias == inode).count();
         let right = match expected {
             Alias::Kept => found == 1,
@@ -347,7 +465,17 @@ impl Small {
     /// No session is open.
     #[track_caller]
     pub fn assert_no_session(&self) {
-        self.check(self.outside("/run/rokeep/session.json").symlink_metadata().is_err(), "a session is still open");
+        self.check(!self.has_session(), "a session is still open");
+    }
+
+    /// Whether a session is open.
+    pub fn has_session(&self) -> bool {
+        self.outside("/run/rokeep/session.json").symlink_metadata().is_ok()
+    }
+
+    /// The journal, byte for byte; empty where there is none.
+    pub fn journal(&self) -> Vec<u8> {
+        std::fs::read(self.outside("/var/lib/rokeep/journal.jsonl")).unwrap_or_default()
     }
 
     /// Something that takes a moment becomes so in less than that moment.
@@ -360,7 +488,7 @@ impl Small {
         }
     }
 
-    /// What a test of its own finds wrong, with all that was said until then.
+    /// Something of which only one value is right.
     #[track_caller]
     pub fn check(&self, right: bool, otherwise: &str) {
         if !right {
@@ -370,7 +498,7 @@ impl Small {
 
     #[track_caller]
     fn fail(&self, what: &str) -> ! {
-        panic!("{what}\n\n{}", self.log.borrow());
+        panic!("{what}");
     }
 
     // ── from outside ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -405,13 +533,6 @@ impl Small {
         Answer { code, stdout: output.stdout, stderr: output.stderr, output_kept_open: false }
     }
 
-    fn logged(&self, what: &str, code: i32, stdout: Vec<u8>, stderr: Vec<u8>) -> Run {
-        let [stdout, stderr] = [stdout, stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
-        let mut log = self.log.borrow_mut();
-        let _ = writeln!(log, "$ rokeep {what}\n{stdout}{stderr}(exit code {code})\n");
-        Run { so_far: log.clone(), code, stdout, stderr }
-    }
-
     /// Every file, link and directory that rokeep has no business with, and what would change if it were touched.
     /// The number of its links and the time of that may change: that is what an alias does.
     fn what_is_not_ours(&self) -> BTreeMap<PathBuf, (u32, u64, u64, i64, i64)> {
@@ -430,6 +551,14 @@ impl Small {
             (entry.into_path(), (found.mode(), found.ino(), contents.0, contents.1, contents.2))
         })
         .collect()
+    }
+}
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("what rokeep said until then:\n\n{}", self.log.borrow());
+        }
     }
 }
 
@@ -609,14 +738,13 @@ pub struct Run {
     pub stdout: String,
     /// What it wrote to its standard error.
     pub stderr: String,
-    so_far: String,
 }
 
 impl Run {
     /// It ended so.
     #[track_caller]
     pub fn assert_code(self, code: i32) -> Run {
-        assert!(self.code == code, "rokeep must end with {code}, and ended with {}\n\n{}", self.code, self.so_far);
+        assert!(self.code == code, "rokeep must end with {code}, and ended with {}", self.code);
         self
     }
 
@@ -624,7 +752,7 @@ impl Run {
     #[track_caller]
     pub fn assert_says(self, words: &[&str]) -> Run {
         for word in words {
-            assert!(self.stderr.contains(word), "rokeep must say {word:?}\n\n{}", self.so_far);
+            assert!(self.stderr.contains(word), "rokeep must say {word:?}, and says {:?}", self.stderr);
         }
         self
     }

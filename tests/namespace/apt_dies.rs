@@ -1,0 +1,141 @@
+//! The watch: apt is killed, or never calls Post-Invoke, and the session ends all the same.
+
+use std::time::Duration;
+
+use crate::support::small::{
+    Access::{ReadOnly, Writable},
+    Alias,
+    Change::Upgrade,
+    Small,
+    State::Mapped,
+};
+
+const TOOL: &str = "/usr/bin/tool";
+const MOMENT: Duration = Duration::from_secs(2);
+
+#[track_caller]
+fn assert_is_ended(world: &Small) {
+    world.assert_within(MOMENT, "/usr is read-only", || world.access("/usr") == ReadOnly);
+    world.assert_within(MOMENT, "the session is over", || !world.has_session());
+    world.assert_within(MOMENT, "no rokeep is left running", || world.running_rokeeps().is_empty());
+    assert!(world.status().problems.is_empty());
+}
+
+#[test]
+fn before_dpkg_started() {
+    let world = Small::ext4();
+    world.begin();
+    world.apt_dies();
+    assert_is_ended(&world);
+    world.assert_no_store("/usr");
+}
+
+#[test]
+fn in_the_middle_of_an_upgrade() {
+    let world = Small::ext4().installed("tool", "1", &[TOOL, "/usr/lib/data"]);
+    let holder = world.hold(Mapped(TOOL));
+    world.begin();
+    world.protect(&[Upgrade("tool", "1", "2")]);
+    world.dpkg_replaces(TOOL);
+    world.apt_dies();
+    assert_is_ended(&world);
+    world.assert_alias(TOOL, Alias::Kept);
+    world.assert_alias("/usr/lib/data", Alias::Kept);
+    assert!(!world.status().uses(TOOL, holder.pid()).is_empty());
+}
+
+/// Without a terminal between them a dpkg survives its apt. It must not find its mounts read-only half way.
+#[test]
+fn while_its_dpkg_works_on() {
+    let world = Small::ext4().installed("tool", "1", &[TOOL]);
+    world.begin();
+    world.protect(&[Upgrade("tool", "1", "2")]);
+    let dpkg = world.dpkg_works();
+    world.apt_dies();
+    std::thread::sleep(MOMENT / 2);
+    world.assert_mount("/usr", Writable);
+    world.assert_alias(TOOL, Alias::Kept);
+    let frontends = world.status().session.expect("a session for the dpkg that is left").frontends;
+    assert_eq!(frontends.iter().map(|frontend| frontend.pid).collect::<Vec<_>>(), [dpkg.pid()]);
+    world.dpkg_replaces(TOOL);
+    drop(dpkg);
+    assert_is_ended(&world);
+    world.assert_no_store("/usr");
+}
+
+#[test]
+fn what_apt_itself_held_goes_when_apt_has_gone() {
+    let world = Small::ext4().installed("tool", "1", &[TOOL]);
+    let held_by_apt = world.hold(Mapped(TOOL));
+    world.begin();
+    world.protect(&[Upgrade("tool", "1", "2")]);
+    world.dpkg_replaces(TOOL);
+    world.end();
+    world.assert_alias(TOOL, Alias::Kept);
+    drop(held_by_apt);
+    world.apt_dies();
+    world.assert_within(MOMENT, "the store is gone", || world.aliases("/usr").is_empty());
+    assert_is_ended(&world);
+    world.assert_no_store("/usr");
+}
+
+#[test]
+fn nothing_is_left_running_after_a_good_run() {
+    let world = Small::ext4();
+    world.begin();
+    world.end();
+    world.apt_dies();
+    assert_is_ended(&world);
+}
+
+#[test]
+fn while_another_apt_goes_on() {
+    let world = Small::ext4();
+    world.begin();
+    world.meanwhile_another_apt(|| world.begin());
+    // The other one is dead now; this one is not done.
+    std::thread::sleep(MOMENT / 4);
+    world.assert_mount("/usr", Writable);
+    world.end();
+    world.assert_mount("/usr", ReadOnly);
+    world.apt_dies();
+    assert_is_ended(&world);
+}
+
+/// Nobody is left to notice: the watch was killed too.
+#[test]
+fn and_the_watch_with_it() {
+    for command in ["recover", "cleanup"] {
+        let world = Small::ext4().installed("tool", "1", &[TOOL]);
+        world.begin();
+        assert_eq!(world.running_rokeeps().len(), 1, "the watch");
+        world.protect(&[Upgrade("tool", "1", "2")]);
+        world.dpkg_replaces(TOOL);
+        world.kill_rokeep();
+        world.apt_dies();
+        world.assert_mount("/usr", Writable);
+        let status = world.status();
+        assert!(!status.problems.is_empty(), "a session of the dead is a problem");
+        world.rokeep([command]).assert_code(0);
+        world.assert_mount("/usr", ReadOnly);
+        world.assert_no_session();
+        world.assert_no_store("/usr");
+    }
+}
+
+#[test]
+fn and_the_next_apt_takes_over() {
+    let world = Small::ext4().installed("tool", "1", &[TOOL]);
+    let found = world.mount_line("/usr");
+    world.begin();
+    world.protect(&[Upgrade("tool", "1", "2")]);
+    world.kill_rokeep();
+    world.apt_dies();
+    world.begin();
+    world.protect(&[Upgrade("tool", "1", "2")]);
+    world.dpkg_replaces(TOOL);
+    world.end();
+    assert_eq!(world.mount_line("/usr"), found);
+    world.assert_no_store("/usr");
+    world.assert_no_session();
+}

@@ -1,0 +1,175 @@
+//! Pre-Install-Pkgs when what it reads is wrong: apt stops before dpkg starts, everything is as it was, and the message
+//! says why. A guess would let dpkg free a file in use.
+
+use crate::support::small::{
+    Access::{ReadOnly, Writable},
+    Alias,
+    Change::Upgrade,
+    FileSystem::{Ext4, Tmpfs},
+    Mount, STREAM_HEAD, Small, stream,
+};
+
+fn upgradable() -> Small {
+    Small::ext4().installed("tool", "1", &["/usr/bin/tool"])
+}
+
+/// apt stops, and it is as if it had never started.
+#[track_caller]
+fn assert_stops(world: &Small, stream: Option<Vec<u8>>, says: &[&str]) {
+    let found = world.mount_line("/usr");
+    world.begin();
+    world.hook("pre-install-pkgs", stream).assert_code(3).assert_says(says);
+    assert_eq!(world.mount_line("/usr"), found);
+    world.assert_mount("/usr", ReadOnly);
+    world.assert_no_store("/usr");
+    world.assert_no_session();
+    assert!(world.status().problems.is_empty());
+}
+
+/// The next run, in which nothing is wrong, is not hurt.
+#[track_caller]
+fn assert_works_again(world: &Small) {
+    world.begin();
+    world.protect(&[Upgrade("tool", "1", "2")]);
+    world.assert_alias("/usr/bin/tool", Alias::Kept);
+    world.dpkg_replaces("/usr/bin/tool");
+    world.end();
+    world.assert_mount("/usr", ReadOnly);
+    world.assert_no_store("/usr");
+}
+
+#[test]
+fn nothing_at_all() {
+    let world = upgradable();
+    assert_stops(&world, Some(Vec::new()), &["empty"]);
+    assert_works_again(&world);
+}
+
+#[test]
+fn nowhere_to_read_it_from() {
+    let world = upgradable();
+    assert_stops(&world, None, &["empty"]);
+    assert_works_again(&world);
+}
+
+#[test]
+fn an_end_in_the_middle() {
+    let world = upgradable();
+    let whole = stream(&[Upgrade("tool", "1", "2")]);
+    let configuration = STREAM_HEAD.len();
+    for length in [1, 7, 9, 10, 40, configuration - 1, configuration + 3, configuration + 30, whole.len() - 1] {
+        assert_stops(&world, Some(whole[..length].to_vec()), &["rokeep"]);
+    }
+    assert_works_again(&world);
+}
+
+#[test]
+fn protocol_version_1() {
+    let world = upgradable();
+    let paths = b"/var/cache/apt/archives/tool_2_amd64.deb\n/var/cache/apt/archives/other_2_amd64.deb\n";
+    assert_stops(&world, Some(paths.to_vec()), &["version 1", "3"]);
+    assert_works_again(&world);
+}
+
+#[test]
+fn protocol_version_2() {
+    let world = upgradable();
+    let stream = b"VERSION 2\nAPT::Architecture=amd64\n\ntool 1 < 2 /var/cache/apt/archives/tool_2_amd64.deb\n";
+    assert_stops(&world, Some(stream.to_vec()), &["version 2", "3"]);
+    assert_works_again(&world);
+}
+
+#[test]
+fn lines_that_are_none() {
+    let world = upgradable();
+    for line in [
+        "tool 1 amd64 none < 2 amd64 none\n",
+        "tool 1 amd64 none ? 2 amd64 none /var/cache/apt/archives/tool_2_amd64.deb\n",
+        "../../etc/tool 1 amd64 none < 2 amd64 none /var/cache/apt/archives/tool_2_amd64.deb\n",
+        "\u{0}\u{1b}[2J\n",
+    ] {
+        assert_stops(&world, Some(format!("{STREAM_HEAD}{line}").into_bytes()), &["line 9"]);
+    }
+    assert_works_again(&world);
+}
+
+/// A virtual package, or one that dpkg has half forgotten, has no files that could be freed.
+#[test]
+fn a_package_without_a_list_is_named_and_passed_over() {
+    let world = upgradable();
+    world.begin();
+    let run = world.protect(&[Upgrade("ghost", "1", "2"), Upgrade("tool", "1", "2")]);
+    run.assert_says(&["ghost"]);
+    world.assert_alias("/usr/bin/tool", Alias::Kept);
+}
+
+/// No package can have written them, and none of them may lead anywhere.
+#[test]
+fn listed_paths_that_are_none_are_passed_over() {
+    let world = upgradable();
+    world.write("/etc/shadow", b"secret\n");
+    world.writably(|| world.write("/usr/lib/ours", b""));
+    let paths =
+        ["/usr/bin/tool", "usr/bin/relative", "/usr/bin/../lib/ours", "/usr/bin/../../etc/shadow", "/..", "//", ""];
+    let world = world.recorded("tool", "1", &paths);
+    world.begin();
+    world.protect(&[Upgrade("tool", "1", "2")]);
+    world.assert_alias("/usr/bin/tool", Alias::Kept);
+    assert_eq!(world.aliases("/usr").len(), 1);
+}
+
+#[test]
+fn a_list_that_cannot_be_read() {
+    let world = upgradable();
+    let list = world.outside("/var/lib/dpkg/info/odd.list");
+    std::fs::create_dir(&list).expect("a directory where a file should be");
+    world.begin();
+    let changes = stream(&[Upgrade("tool", "1", "2"), Upgrade("odd", "1", "2")]);
+    world.hook("pre-install-pkgs", Some(changes)).assert_code(3).assert_says(&["odd.list"]);
+    world.assert_mount("/usr", ReadOnly);
+    world.assert_no_store("/usr");
+    world.assert_no_session();
+    assert_works_again(&world);
+}
+
+/// dpkg cannot replace or remove it either, so it is not lost; and it is said.
+#[test]
+fn a_file_that_can_have_no_other_name() {
+    let world = Small::ext4().installed("tool", "1", &["/usr/bin/immutable", "/usr/bin/tool"]);
+    world.writably(|| world.immutable("/usr/bin/immutable", "+i"));
+    world.begin();
+    world.protect(&[Upgrade("tool", "1", "2")]).assert_says(&["/usr/bin/immutable"]);
+    world.assert_alias("/usr/bin/immutable", Alias::None);
+    world.assert_alias("/usr/bin/tool", Alias::Kept);
+}
+
+/// What was done until then is undone; what was there before is left.
+#[test]
+fn an_alias_whose_name_is_taken() {
+    let world = Small::ext4().installed("tool", "1", &["/usr/bin/tool", "/usr/bin/unlucky"]);
+    let unlucky = world.inode("/usr/bin/unlucky").expect("it is there").1;
+    let taken = format!("/usr/.rokeep/{unlucky}");
+    world.writably(|| {
+        world.write(&taken, b"somebody else's\n");
+        world.set_mode("/usr/.rokeep", 0o700);
+    });
+    let found = world.mount_line("/usr");
+    world.begin();
+    let changes = stream(&[Upgrade("tool", "1", "2")]);
+    world.hook("pre-install-pkgs", Some(changes)).assert_code(3).assert_says(&[&taken]);
+    assert_eq!(world.mount_line("/usr"), found);
+    assert_eq!(world.aliases("/usr"), [world.inode(&taken).expect("it is still there")]);
+    world.assert_no_session();
+}
+
+#[test]
+fn a_journal_that_cannot_be_written() {
+    let world = Small::with(&[Mount("/usr", Ext4, ReadOnly), Mount("/var/lib/rokeep", Tmpfs, Writable)]);
+    let world = world.installed("tool", "1", &["/usr/bin/tool"]);
+    world.fill("/var/lib/rokeep");
+    assert_stops(
+        &world,
+        Some(stream(&[Upgrade("tool", "1", "2")])),
+        &["/var/lib/rokeep/journal.jsonl", "No space left"],
+    );
+}
