@@ -1,0 +1,84 @@
+//! What the laws are tried on.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::{Index, select};
+use rokeep::core::inode::AliasName;
+use rokeep::core::journal::{self, Record};
+use rokeep::core::mount_state::{Access, Flags};
+use rokeep::core::paths::ListedPath;
+use rokeep::core::session::Frontend;
+use rokeep::core::verdict::{Original, Use};
+
+/// Any bytes, or a recording of which something is cut out and something else put there.
+pub fn damaged(recording: &'static [u8]) -> impl Strategy<Value = Vec<u8>> {
+    let piece = |longest| {
+        (any::<Index>(), 0..longest).prop_map(|(start, length)| {
+            let start = start.index(recording.len());
+            start..recording.len().min(start + length)
+        })
+    };
+    let foreign = prop_oneof![
+        vec(any::<u8>(), 0..8),
+        vec(select(&b" \n\t\\/:-%+,.0189\"{}[]\0\r"[..]), 0..8),
+        piece(200_usize).prop_map(|piece| recording[piece].to_vec()),
+    ];
+    let edited = (piece(40), foreign)
+        .prop_map(|(cut, foreign)| [&recording[..cut.start], &foreign, &recording[cut.end..]].concat());
+    prop_oneof![1 => vec(any::<u8>(), 0..400), 4 => edited]
+}
+
+/// The name of a file: whatever Linux permits.
+pub fn name() -> impl Strategy<Value = OsString> {
+    let byte = prop_oneof![3 => select(&b"ab .%\\\n"[..]), 1 => 1..=255_u8];
+    let name = vec(byte.prop_filter("no / in a name", |b| *b != b'/'), 1..12);
+    name.prop_filter("not . or ..", |name| name != b"." && name != b"..").prop_map(OsString::from_vec)
+}
+
+/// An absolute path below one of a few directories.
+pub fn path() -> impl Strategy<Value = PathBuf> {
+    let dir = select(vec!["/", "/usr/bin", "/bin", "/usr/share/doc"]);
+    (dir, name()).prop_map(|(dir, name)| PathBuf::from(dir).join(name))
+}
+
+pub fn listed_path() -> impl Strategy<Value = ListedPath> {
+    path().prop_map(|path| ListedPath::parse(path.as_os_str().as_encoded_bytes()).expect("an absolute path"))
+}
+
+pub fn access() -> impl Strategy<Value = Access> {
+    prop_oneof![Just(Access::ReadOnly), Just(Access::Writable)]
+}
+
+pub fn flags() -> impl Strategy<Value = Flags> {
+    (access(), access()).prop_map(|(mount, superblock)| Flags { mount, superblock })
+}
+
+pub fn original() -> impl Strategy<Value = Original> {
+    prop_oneof![Just(Original::StillThere), Just(Original::Replaced), Just(Original::Unknown)]
+}
+
+pub fn used() -> impl Strategy<Value = Use> {
+    prop_oneof![Just(Use::Held), Just(Use::Free), Just(Use::Unknown)]
+}
+
+/// One of a few processes; some have had the same number.
+pub fn frontend() -> impl Strategy<Value = Frontend> {
+    (1..4_i32, 10..12_u64).prop_map(|(pid, started)| Frontend { pid, started, command: format!("apt-{pid}") })
+}
+
+pub fn record() -> impl Strategy<Value = Record> {
+    (path(), any::<u64>(), vec(path(), 0..4)).prop_map(|(mount, ino, names)| Record {
+        mount,
+        alias: AliasName(ino),
+        names,
+    })
+}
+
+/// The journal of these records, as it is written.
+pub fn journal_of(records: &[Record]) -> Vec<u8> {
+    std::iter::once(journal::header()).chain(records.iter().map(journal::encode)).flatten().collect()
+}

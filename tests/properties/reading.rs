@@ -1,0 +1,189 @@
+//! Bytes from outside: nothing in them breaks us, and what we write we can read.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Component, Path};
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::{Index, select};
+use rokeep::core::apt_stream::{self, Name, Stream};
+use rokeep::core::inode::AliasName;
+use rokeep::core::paths::ListedPath;
+use rokeep::core::{dpkg_db, journal, mountinfo, proc_maps, session::Session};
+
+use crate::{config, given};
+
+const STREAM: &[u8] = include_bytes!("../decisions/stream/04-reinstall/stream");
+const STATUS: &[u8] = include_bytes!("../decisions/plan/13-lost-list/status");
+const LIST: &[u8] = include_bytes!("../decisions/plan/09-names-are-bytes/info/names.list");
+const MOUNTINFO: &[u8] = include_bytes!("../decisions/mountinfo/07-names-are-bytes/mountinfo");
+const MAPS: &[u8] = include_bytes!("../decisions/maps/01-replaced-removed-and-aliased/maps");
+const JOURNAL: &[u8] = include_bytes!("../decisions/journal/01-format-1/journal");
+
+proptest! {
+    #![proptest_config(config())]
+
+    #[test]
+    fn a_stream_is_read_whole_or_refused(stream in given::damaged(STREAM)) {
+        match apt_stream::parse(&stream) {
+            Ok(read) => {
+                for step in dpkg_db::packages_that_lose_files(&read) {
+                    let old = step.installed.as_ref().expect("only what is installed loses files");
+                    for list in dpkg_db::list_files(&step.package, &old.arch, old.co_installable) {
+                        prop_assert!(is_one_name(&list), "{list:?} leads out of its directory");
+                    }
+                }
+            }
+            Err(error) => prop_assert!(!error.to_string().is_empty()),
+        }
+    }
+
+    /// A cut between two lines cannot be told from the end. It does no harm: apt is dead then, and starts no dpkg.
+    #[test]
+    fn a_cut_stream_is_refused_or_ends_between_two_lines(cut in any::<Index>()) {
+        let Stream { dry_run, steps } = apt_stream::parse(STREAM).expect("it is a recording");
+        let cut = cut.index(STREAM.len());
+        match apt_stream::parse(&STREAM[..cut]) {
+            Ok(read) => {
+                prop_assert!(STREAM[..cut].ends_with(b"\n"));
+                prop_assert_eq!(&read.steps[..], &steps[..read.steps.len()]);
+                prop_assert_eq!(read.dry_run, dry_run);
+            }
+            Err(error) => prop_assert!(!STREAM[..cut].ends_with(b"\n\n"), "{}", error),
+        }
+    }
+
+    #[test]
+    fn a_package_name_is_part_of_a_file_name(bytes in vec(any::<u8>(), 0..6)) {
+        if let Some(name) = Name::parse(&bytes) {
+            prop_assert!(is_one_name(name.as_str()));
+            prop_assert_eq!(name.as_str().as_bytes(), bytes);
+        }
+    }
+
+    #[test]
+    fn what_a_list_names_stays_below_the_root(list in given::damaged(LIST)) {
+        for path in dpkg_db::listed_paths(&list) {
+            let full = path.full();
+            prop_assert!(path.dir.is_absolute());
+            prop_assert!(is_one_name(path.name.as_bytes()), "{path:?}");
+            prop_assert!(full.components().all(|part| matches!(part, Component::RootDir | Component::Normal(_))));
+            prop_assert_eq!(ListedPath::parse(full.as_os_str().as_bytes()), Some(path));
+        }
+    }
+
+    #[test]
+    fn every_line_of_a_list_that_is_a_path_is_read(paths in vec(given::path(), 0..8)) {
+        let on_one_line = |path: &&std::path::PathBuf| !path.as_os_str().as_bytes().contains(&b'\n');
+        let paths: Vec<_> = paths.iter().filter(on_one_line).collect();
+        let list: Vec<u8> = paths.iter().flat_map(|path| [path.as_os_str().as_bytes(), b"\n"].concat()).collect();
+        let read: Vec<_> = dpkg_db::listed_paths(&list).map(|path| path.full()).collect();
+        prop_assert_eq!(read.iter().collect::<Vec<_>>(), paths);
+    }
+
+    #[test]
+    fn any_status_is_read(status in given::damaged(STATUS)) {
+        let name = |text: &str| Name::parse(text.as_bytes()).expect("a name");
+        let _ = dpkg_db::has_files(&status, &name("tool"), &name("amd64"));
+    }
+
+    #[test]
+    fn any_mountinfo_is_read(text in given::damaged(MOUNTINFO)) {
+        prop_assert!(mountinfo::parse(&text).len() <= text.split(|b| *b == b'\n').count());
+    }
+
+    #[test]
+    fn a_mount_point_is_read_as_the_kernel_escapes_it(point in given::path(), flags in given::flags()) {
+        use rokeep::core::mount_state::Access;
+        let word = |access| match access {
+            Access::ReadOnly => "ro",
+            Access::Writable => "rw",
+        };
+        let escape = |byte: &u8| match byte {
+            b' ' | b'\t' | b'\n' | b'\\' => format!("\\{byte:03o}").into_bytes(),
+            other => vec![*other],
+        };
+        let escaped: Vec<u8> = point.as_os_str().as_bytes().iter().flat_map(escape).collect();
+        let (mount, superblock) = (word(flags.mount), word(flags.superblock));
+        let line = [b"9 1 8:1 / ", &escaped[..], format!(" {mount} - ext4 x {superblock}\n").as_bytes()].concat();
+        let read = mountinfo::parse(&line);
+        prop_assert_eq!(read.iter().map(|mount| (&mount.point, mount.flags)).collect::<Vec<_>>(), [(&point, flags)]);
+    }
+
+    #[test]
+    fn anonymous_memory_is_never_taken_for_a_file(maps in given::damaged(MAPS)) {
+        prop_assert!(proc_maps::parse(&maps).all(|mapping| mapping.ino != 0));
+    }
+
+    #[test]
+    fn only_the_name_of_an_alias_is_one(entry in vec(select(&b"0123456789+- "[..]), 0..4), ino in any::<u64>()) {
+        prop_assert_eq!(AliasName::parse(AliasName(ino).entry().as_bytes()), Some(AliasName(ino)));
+        if let Some(name) = AliasName::parse(&entry) {
+            let again = name.entry();
+            prop_assert_eq!(again.as_bytes(), entry);
+        }
+    }
+
+    #[test]
+    fn a_journal_is_read_or_refused(text in given::damaged(JOURNAL)) {
+        if let Ok(read) = journal::parse(&text) {
+            let whole = &text[..read.whole_bytes];
+            prop_assert!(whole.is_empty() || whole.ends_with(b"\n"));
+            prop_assert_eq!(journal::parse(whole), Ok(read));
+        }
+    }
+
+    #[test]
+    fn a_journal_is_read_as_it_was_written(records in vec(given::record(), 0..6)) {
+        let text = given::journal_of(&records);
+        let read = journal::parse(&text).expect("it is whole");
+        prop_assert_eq!((read.records, read.whole_bytes), (records, text.len()));
+    }
+
+    /// What a crash leaves is always good enough: no alias whose record is not whole was linked.
+    #[test]
+    fn every_prefix_of_a_journal_is_the_journal_of_its_first_records(
+        records in vec(given::record(), 0..6),
+        cut in any::<Index>(),
+        more in given::record(),
+    ) {
+        let text = given::journal_of(&records);
+        let torn = &text[..cut.index(text.len() + 1)];
+        let read = journal::parse(torn).expect("only its end is missing");
+        prop_assert_eq!(&read.records[..], &records[..read.records.len()]);
+        prop_assert_eq!(torn.iter().filter(|b| **b == b'\n').count().saturating_sub(1), read.records.len());
+        // And it can be written on.
+        let mut again = torn[..read.whole_bytes].to_vec();
+        if again.is_empty() {
+            again.extend(journal::header());
+        }
+        again.extend(journal::encode(&more));
+        prop_assert_eq!(journal::parse(&again).expect("whole lines only").records, [&read.records[..], &[more]].concat());
+    }
+
+    #[test]
+    fn a_name_is_shown_on_one_line_and_is_the_same_again(name in vec(any::<u8>(), 0..40)) {
+        let name = OsString::from_vec(name);
+        let text = journal::escape(&name);
+        prop_assert!(!text.chars().any(char::is_control));
+        prop_assert_eq!(journal::unescape(&text), Some(name));
+    }
+
+    #[test]
+    fn a_session_is_read_as_it_was_written(
+        frontends in vec(given::frontend(), 0..3),
+        mounts in vec((given::path(), given::flags()), 0..3),
+    ) {
+        let mut session = Session::default();
+        frontends.into_iter().for_each(|frontend| session.join(frontend));
+        mounts.iter().for_each(|(point, found)| session.note(point, *found));
+        let text = serde_json::to_vec(&session).expect("it can be written");
+        prop_assert_eq!(serde_json::from_slice::<Session>(&text).expect("it can be read"), session);
+    }
+}
+
+fn is_one_name(name: impl AsRef<[u8]>) -> bool {
+    let name = std::ffi::OsStr::from_bytes(name.as_ref());
+    Path::new("/x").join(name).file_name() == Some(name) && !name.as_bytes().contains(&0)
+}
