@@ -17,6 +17,7 @@ mod stream;
 mod verdict;
 
 use std::fs;
+use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -98,9 +99,8 @@ fn judge(kind: &str, decide: fn(&Case) -> String) {
 
 /// What differs, and how to look at it.
 fn difference(kind: &str, dir: &Path, decide: fn(&Case) -> String) -> Option<String> {
-    println!("{}", dir.display());
     let case = Case(dir.to_owned());
-    let seen = decide(&case);
+    let seen = catch_unwind(|| decide(&case)).unwrap_or_else(|_| panic!("{} could not be decided", dir.display()));
     if case.find(EXPECTED).is_some_and(|expected| !expected.is_empty() && expected == seen.as_bytes()) {
         return None;
     }
