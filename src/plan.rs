@@ -45,18 +45,15 @@ fn listed(root: &Root, step: &Step, installed: &Version) -> Result<Vec<ListedPat
     }
     let path = root.path(&format!("{DPKG}/status"));
     let status = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    match dpkg_db::has_files(&status, &step.package, &installed.arch) {
-        Some(true) => {
-            let [list, _] = names;
-            bail!(
-                "dpkg has lost the list of {}'s files ({DPKG}/info/{list}), so they cannot be protected; \
-                 an empty file there says that it has none, then \"apt install --reinstall {}\" makes a new one",
-                step.package,
-                step.package
-            )
-        }
-        Some(false) | None => Ok(Vec::new()),
+    if dpkg_db::has_files(&status, &step.package, &installed.arch) == Some(false) {
+        return Ok(Vec::new());
     }
+    let [list, _] = names;
+    let package = &step.package;
+    bail!(
+        "dpkg has lost the list of {package}'s files ({DPKG}/info/{list}), so they cannot be protected; \
+         \"touch {DPKG}/info/{list}\" says that it has none, then \"apt install --reinstall {package}\" writes a new one"
+    )
 }
 
 /// Those of the paths that are regular files on one of the mounts. Sorted paths open each directory once.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use crate::core::apt_stream;
 use crate::core::inode::AliasName;
@@ -32,6 +32,7 @@ pub fn protect(root: &Root, mut announcement: impl Read) -> Result<Outcome> {
     let locked = Locked::wait(root)?;
     let session = locked.session()?;
     if !session.in_use() {
+        session::require_nothing_read_only(root)?;
         return Ok(Outcome::default());
     }
     let mut made = Vec::new();
@@ -62,6 +63,9 @@ fn link_all<'a>(
     let mut mounted = Vec::new();
     for point in points {
         mounted.extend(mounts::at(root, point)?);
+    }
+    if let Some(closed) = mounted.iter().find(|mounted| mounted.mount.flags.refuse_writes()) {
+        bail!("{} was made read-only again by somebody else", message::path(&closed.mount.point));
     }
     let plan = plan::plan(root, &stream, &mounted)?;
     let journal = locked.journal()?;

@@ -30,6 +30,9 @@ const RETRY: [Duration; 6] = [
 /// Where it stays read-only or takes no write: what refused, and what to do. The caller puts it back.
 pub fn make_writable(root: &Root, mounted: &Mounted) -> Result<()> {
     let point = message::path(&mounted.mount.point);
+    if mounted.mount.failed {
+        bail!("{point} cannot become writable: {}", failure(mounted));
+    }
     for step in steps(mounted.flags(root)?, Flags::WRITABLE) {
         if let Err(errno) = mounted.perform(step) {
             bail!("{point} cannot become writable: {}", refusal(mounted, errno));
@@ -39,6 +42,12 @@ pub fn make_writable(root: &Root, mounted: &Mounted) -> Result<()> {
         bail!("{point} did not become writable although the kernel said so");
     }
     Store::open_or_make(mounted)?.prove_writable()
+}
+
+/// What a file system with errors needs, which is never a remount.
+pub fn failure(mounted: &Mounted) -> String {
+    let source = message::path(&mounted.mount.source);
+    format!("the kernel found errors on {source} and refuses to write to it; see \"dmesg\", then \"fsck {source}\"")
 }
 
 /// What a refusal means and what can be done about it.
@@ -55,28 +64,29 @@ fn refusal(mounted: &Mounted, errno: Errno) -> String {
     }
 }
 
-/// Puts a mount back the way it was found, as far as the kernel lets us, and answers what it is now.
+/// Puts a mount back the way it was found, as far as the kernel lets us, and answers what it is now, and the kernel's
+/// last word where that is not what was found.
 ///
 /// Where the superblock refuses, the mount is made read-only by itself (*degraded*).
 ///
 /// # Errors
 /// Where the state cannot even be read.
-pub fn put_back(root: &Root, mounted: &Mounted, found: Flags) -> Result<MountState> {
+pub fn put_back(root: &Root, mounted: &Mounted, found: Flags) -> Result<(MountState, Option<Errno>)> {
     let mut pauses = RETRY.iter();
-    loop {
+    let refused = loop {
         let now = mounted.flags(root)?;
         let refused = steps(now, found).into_iter().find_map(|step| mounted.perform(step).err());
         match (refused, pauses.next()) {
-            (None, _) => break,
+            (None, _) => break None,
             (Some(Errno::EBUSY), Some(pause)) => std::thread::sleep(*pause),
-            (Some(_), _) => {
+            (refused @ Some(_), _) => {
                 // Second best, and its own failure shows in the state that is read next.
                 let _ = mounted.perform(Step::Mount(Access::ReadOnly));
-                break;
+                break refused;
             }
         }
-    }
-    Ok(state(mounted.flags(root)?, found))
+    };
+    Ok((state(mounted.flags(root)?, found), refused))
 }
 
 /// The sentence for a state that needs a person.

@@ -139,6 +139,7 @@ pub fn status(root: &Root) -> Result<Status> {
         if let Some(wanted) = wanted(&settings, &session, &survey, mount) {
             let row = mount_status(mount, wanted, &survey);
             problems.extend(problem(mount, wanted, row.state, &session));
+            problems.extend(failure(mount));
             problems.extend(foreign_entries(root, mount));
             rows.push(row);
         }
@@ -184,6 +185,11 @@ fn problem(mounted: &Mounted, wanted: Flags, state: MountState, session: &Sessio
     };
     let sentence = remount::describe(&mounted.mount.point, state);
     wrong.then(|| format!("{sentence}, and no package run needs it so: \"rokeep cleanup\" tries to put it back"))
+}
+
+fn failure(mounted: &Mounted) -> Option<String> {
+    let point = message::path(&mounted.mount.point);
+    mounted.mount.failed.then(|| format!("{point}: {}", remount::failure(mounted)))
 }
 
 fn foreign_entries(root: &Root, mounted: &Mounted) -> Option<String> {

@@ -6,7 +6,8 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
+use nix::errno::Errno;
 
 use crate::blockers;
 use crate::cleanup;
@@ -85,8 +86,9 @@ pub(crate) fn close_if_unused(root: &Root, locked: &Locked, mut session: Session
     session.forget_dead(processes::is_alive);
     if !session.in_use() {
         if let Some(dpkg) = processes::dpkg_at_work(root) {
+            session.join(dpkg.clone());
+            locked.save_session(&session)?;
             watch::start(root, &dpkg);
-            session.join(dpkg);
         }
     }
     if session.in_use() {
@@ -94,6 +96,20 @@ pub(crate) fn close_if_unused(root: &Root, locked: &Locked, mut session: Session
         return Ok(Outcome::default());
     }
     close(root, locked, session)
+}
+
+/// Fails where dpkg would meet a managed mount that is read-only, because nobody has begun a session.
+///
+/// # Errors
+/// That, and where the settings or the mounts cannot be read.
+pub(crate) fn require_nothing_read_only(root: &Root) -> Result<()> {
+    let read_only = note_read_only(root, &Settings::load(root)?, &mut Session::default())?;
+    let Some(mounted) = read_only.first() else { return Ok(()) };
+    bail!(
+        "{} is read-only, and the Pre-Invoke hook was not run to make it writable. dpkg was not started, and nothing \
+         was changed; see \"apt-config dump DPkg::Pre-Invoke\"",
+        message::path(&mounted.mount.point)
+    )
 }
 
 /// The mounts to make writable: read-only now, or made writable by us before. Each is noted as it was found.
@@ -121,6 +137,7 @@ pub(crate) fn give_up(
 ) -> anyhow::Error {
     session.leave(frontend);
     session.forget_dead(processes::is_alive);
+    let why = format!("{why:#}");
     let after = if session.in_use() {
         let others = session.frontends.iter().map(|other| format!("{} ({})", message::text(&other.command), other.pid));
         let others: Vec<String> = others.collect();
@@ -128,12 +145,16 @@ pub(crate) fn give_up(
         format!("the mounts stay writable for {}{}", message::few(&others, 3), saved.unwrap_or_default())
     } else {
         match close(root, locked, session) {
-            Ok(outcome) if outcome.problems.is_empty() => "every mount is as it was found".to_owned(),
-            Ok(outcome) => outcome.problems.join("; "),
+            Ok(mut outcome) => {
+                // What stopped the run may well be in the way of the cleanup too; once is enough.
+                outcome.problems.retain(|problem| !problem.contains(&why));
+                let as_found = outcome.problems.is_empty();
+                if as_found { "every mount is as it was found".to_owned() } else { outcome.problems.join("; ") }
+            }
             Err(error) => format!("putting the mounts back failed too: {error:#}"),
         }
     };
-    anyhow!("{why:#}. dpkg was not started, and {after}")
+    anyhow!("{why}. dpkg was not started, and {after}")
 }
 
 /// Cleanup, then every mount back, for a session that no living frontend needs. What could not go back stays in it, for
@@ -185,17 +206,28 @@ fn put_back(root: &Root, session: &mut Session, mount: &Mounted, outcome: &mut O
         session.mounts.retain(|other| other.point != point);
         return;
     }
+    if mounts::at(root, point).is_ok_and(|now| now.is_some_and(|now| now.mount.failed)) {
+        outcome.problems.push(format!("{}: {}", message::path(point), remount::failure(mount)));
+    }
     match remount::put_back(root, mount, found) {
-        Ok(MountState::ReadOnly) => session.mounts.retain(|other| other.point != point),
-        Ok(bad @ (MountState::Degraded | MountState::Writable)) => {
-            let why = match blockers::blockers(root, mount) {
-                Ok(blockers) => blockers::explain(&blockers),
-                Err(error) => format!("{error:#}"),
-            };
+        Ok((MountState::ReadOnly, _)) => session.mounts.retain(|other| other.point != point),
+        Ok((bad @ (MountState::Degraded | MountState::Writable), refused)) => {
+            let why = why_refused(root, mount, refused);
             let sentence = remount::describe(point, bad);
-            outcome.problems.push(format!("{sentence}, because {why}. Once that has ended: \"rokeep cleanup\""));
+            outcome.problems.push(format!("{sentence}, because {why}"));
         }
         Err(error) => outcome.problems.push(format!("{}: {error:#}", message::path(point))),
+    }
+}
+
+/// The reason, and the next step.
+fn why_refused(root: &Root, mount: &Mounted, refused: Option<Errno>) -> String {
+    match refused {
+        Some(Errno::EBUSY) | None => match blockers::blockers(root, mount) {
+            Ok(blockers) => format!("{}. Once that has ended: \"rokeep cleanup\"", blockers::explain(&blockers)),
+            Err(error) => format!("it is busy. \"rokeep cleanup\" tries again ({error:#})"),
+        },
+        Some(other) => format!("the kernel refused: {}. See \"dmesg\", then \"rokeep cleanup\"", other.desc()),
     }
 }
 

@@ -4,7 +4,6 @@
 //! itself holds old files until it exits, which nobody else would notice.
 
 use std::os::fd::AsFd;
-use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
@@ -46,8 +45,7 @@ fn start_unit(root: &Root, pid: i32) -> bool {
 
 fn start_process(pid: i32) -> Result<()> {
     // It answers once it has left apt's terminal, so that no Ctrl-C can reach it any more.
-    let detached = Command::new("/proc/self/exe")
-        .arg0("rokeep")
+    let detached = Command::new(std::env::current_exe().context("cannot tell which program this is")?)
         .args(["watch", "--detach", &pid.to_string()])
         .env_clear()
         .stdin(Stdio::null())
@@ -74,6 +72,7 @@ pub fn detach() -> Result<()> {
 pub fn watch(root: &Root, pid: i32) -> Result<Outcome> {
     let Some(lock) = state::watcher_lock(root, pid)? else { return Ok(Outcome::default()) };
     let session = state::session(root)?;
+    // Whoever starts a watch has written the session first; without it there is nothing to wait for.
     if let Some(frontend) = session.frontends.iter().find(|frontend| frontend.pid == pid) {
         wait_for_end(frontend)?;
     }

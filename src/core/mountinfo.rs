@@ -25,6 +25,8 @@ pub struct Mount {
     pub source: PathBuf,
     /// Whether the mount and the superblock under it are read-only.
     pub flags: Flags,
+    /// The kernel refuses writes because of errors on the file system.
+    pub failed: bool,
 }
 
 /// Every mount in the text; lines that are not of the documented form are left out.
@@ -44,9 +46,11 @@ fn mount(line: &[u8]) -> Option<Mount> {
     let mut fields = fields.skip_while(|field| *field != b"-").skip(1);
     let fs_type = String::from_utf8_lossy(fields.next()?).into_owned();
     let source = unescape(fields.next()?);
-    let superblock_access = access(fields.next()?)?;
+    let superblock_options = fields.next()?;
+    let failed = has_failed(superblock_options);
+    let superblock_access = if failed { Access::ReadOnly } else { access(superblock_options)? };
     let flags = Flags { mount: mount_access, superblock: superblock_access };
-    Some(Mount { id, device, point, fs_type, source, flags })
+    Some(Mount { id, device, point, fs_type, source, flags, failed })
 }
 
 fn number<T: std::str::FromStr>(field: &[u8]) -> Option<T> {
@@ -65,6 +69,11 @@ fn access(options: &[u8]) -> Option<Access> {
         b"rw" => Some(Access::Writable),
         _ => None,
     }
+}
+
+/// The kernel refuses writes because of errors, though it may go on calling the superblock `rw` (ext4 since Linux 6.15).
+fn has_failed(superblock_options: &[u8]) -> bool {
+    superblock_options.split(|b| *b == b',').any(|option| option == b"emergency_ro")
 }
 
 fn unescape(field: &[u8]) -> PathBuf {
@@ -114,6 +123,13 @@ mod tests {
             ]
         );
         assert_eq!(mounts[1].device, Device { major: 254, minor: 2 });
+    }
+
+    #[test]
+    fn a_file_system_that_failed_is_not_writable() {
+        let mounts = parse(b"1 1 8:1 / /usr rw - ext4 /dev/x rw,errors=remount-ro,emergency_ro\n");
+        assert_eq!(mounts[0].flags, Flags { mount: Access::Writable, superblock: Access::ReadOnly });
+        assert!(mounts[0].failed);
     }
 
     #[test]

@@ -93,13 +93,30 @@ fn lines_that_are_none() {
     assert_works_again(&world);
 }
 
-/// A virtual package, or one that dpkg has half forgotten, has no files that could be freed.
 #[test]
-fn a_package_without_a_list_is_named_and_passed_over() {
-    let world = upgradable();
+fn a_package_whose_list_is_lost_stops_apt() {
+    let world = upgradable().installed("ghost", "1", &["/usr/bin/ghost"]);
+    let list = "/var/lib/dpkg/info/ghost.list";
+    std::fs::remove_file(world.outside(list)).expect("there was a list");
     world.begin();
-    let run = world.protect(&[Upgrade("ghost", "1", "2"), Upgrade("tool", "1", "2")]);
-    run.assert_says(&["ghost"]);
+    let changes = stream(&[Upgrade("tool", "1", "2"), Upgrade("ghost", "1", "2")]);
+    world.hook("pre-install-pkgs", Some(changes)).assert_code(3).assert_says(&["ghost", list, "touch"]);
+    world.assert_mount("/usr", ReadOnly);
+    world.assert_no_store("/usr");
+    world.assert_no_session();
+    world.write(list, b"");
+    assert_works_again(&world);
+}
+
+/// Its first unpacking failed: dpkg has not written a list, and counts it as having no files.
+#[test]
+fn a_package_that_never_had_files_needs_no_list() {
+    let world = upgradable().installed("half", "1", &["/usr/bin/half"]);
+    std::fs::remove_file(world.outside("/var/lib/dpkg/info/half.list")).expect("there was a list");
+    let status = "Package: half\nStatus: install reinstreq half-installed\nVersion: 1\nArchitecture: amd64\n\n";
+    world.write("/var/lib/dpkg/status", status.as_bytes());
+    world.begin();
+    world.protect(&[Upgrade("half", "1", "2"), Upgrade("tool", "1", "2")]);
     world.assert_alias("/usr/bin/tool", Alias::Kept);
 }
 
