@@ -75,6 +75,20 @@ proptest! {
     }
 
     #[test]
+    fn on_the_way_to_read_only_nothing_that_refused_writes_lets_them_through(
+        now in given::flags(),
+        wanted in given::flags(),
+    ) {
+        let mut flags = now;
+        for step in steps(now, wanted) {
+            perform(&mut flags, step);
+            if now.refuse_writes() && wanted.refuse_writes() {
+                prop_assert!(flags.refuse_writes(), "{now:?} to {wanted:?} by way of {flags:?}");
+            }
+        }
+    }
+
+    #[test]
     fn a_mount_that_takes_writes_is_never_called_anything_else(now in given::flags(), wanted in given::flags()) {
         prop_assert_eq!(mount_state::state(now, wanted) == MountState::Writable, now == Flags::WRITABLE);
         if wanted.refuse_writes() {
