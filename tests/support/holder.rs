@@ -34,7 +34,8 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::libc;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{SigSet, Signal, kill};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use order::{Answer, Order};
 
@@ -126,12 +127,20 @@ fn say(line: &str) -> io::Result<()> {
     writeln!(out, "{line}").and_then(|()| out.flush())
 }
 
-/// Process 1. What it must do for its orphans, reaping them, the kernel does: whoever starts it ignores SIGCHLD.
+/// Process 1: the end of its standard input is the end of everything in its namespace. Until then it reaps orphans.
 fn init() -> Result<()> {
+    // Blocked, it waits to be asked for, in whichever thread; left alone it would be thrown away.
+    let child_ended = SigSet::from(Signal::SIGCHLD);
+    child_ended.thread_block()?;
     // pivot_root(2), notes: with "." twice the old root ends up mounted over the new one.
     nix::unistd::pivot_root(".", ".")?;
     umount2(".", MntFlags::MNT_DETACH)?;
     nix::unistd::chdir("/")?;
+    std::thread::spawn(move || {
+        while child_ended.wait().is_ok() {
+            while matches!(waitpid(None, Some(WaitPidFlag::WNOHANG)), Ok(status) if status != WaitStatus::StillAlive) {}
+        }
+    });
     say("ready")?;
     io::copy(&mut io::stdin(), &mut io::sink())?;
     Ok(())

@@ -45,7 +45,6 @@ ln -s /proc/self/fd dev/fd
 mount -t tmpfs tools tool
 cp "$HOLDER" tool/holder
 cp "$ROKEEP" tool/rokeep
-trap '' CHLD  # stays ignored across exec: the kernel then reaps the orphans of process 1
 exec ./tool/holder init <&3 3<&- >&4 4>&-
 "#
         );
@@ -125,7 +124,8 @@ pub enum Access {
 }
 
 impl Access {
-    fn of(options: &str) -> Access {
+    /// What mount options say, those of a mount or of a superblock.
+    pub fn of(options: &str) -> Access {
         if options.split(',').any(|option| option == "ro") { Access::ReadOnly } else { Access::Writable }
     }
 }
