@@ -1,9 +1,13 @@
 //! Real package runs in a real Debian system: apt, dpkg, their maintainer scripts, and daemons that run meanwhile.
 //!
-//! [`control`] shows what happens without rokeep; [`upgrade`] is the same upgrade with it; [`mishaps`] and [`packages`]
-//! are the runs that go differently.
+//! [`control`] is what happens without rokeep, [`upgrade`] the same upgrade with it. [`mishaps`] are runs that cannot
+//! go well, [`packages`] small ones of other kinds, [`configuration`] what apt sees of us.
 
 #[path = "../support/mod.rs"]
 mod support;
 
+mod configuration;
 mod control;
+mod mishaps;
+mod packages;
+mod upgrade;

@@ -6,19 +6,18 @@
 
 pub mod base;
 mod daemons;
-mod hooks;
+pub mod hooks;
 mod package;
 mod processes;
+mod rokeep;
 
-use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
-use walkdir::WalkDir;
+use anyhow::{Context, Result, ensure};
 
 use self::base::{Base, Upgrade};
 use crate::support::sandbox::{Access, Sandbox};
@@ -43,17 +42,7 @@ impl Debian {
         Ok(debian)
     }
 
-    /// Installs the package that `make deb` made.
-    pub fn with_rokeep(self) -> Result<Debian> {
-        let deb = rokeep_package()?;
-        let inside = "/var/tmp/rokeep.deb";
-        fs::copy(&deb, self.outside(inside))?;
-        self.must("dpkg", &["--install", inside])?;
-        self.time_hooks_of_rokeep()?;
-        Ok(self)
-    }
-
-    /// Configures apt the way that every guide to a read-only /usr has it: remount before, remount after.
+    /// Configures apt the way that every guide to a read-only /usr has it: remount before, remount after; timed.
     pub fn with_remount_pair(self) -> Result<Debian> {
         self.configure_remount_pair()?;
         Ok(self)
@@ -65,11 +54,18 @@ impl Debian {
         Ok(self)
     }
 
-    /// Lets the disk that /usr is on refuse writes, as the switch on a card does. /usr must be read-only.
+    /// Puts a disk with the same contents in the place of /usr's that refuses writes, as the switch on a card makes it.
+    /// /usr must be read-only.
     pub fn write_protected(self) -> Result<Debian> {
-        let device = self.device_of_usr()?;
-        let status = Command::new("blockdev").arg("--setro").arg(&device).status().context("cannot run blockdev")?;
-        ensure!(status.success(), "blockdev --setro {device} ended with {status}");
+        // Not blockdev --setro: that would stay with the loop device, for whoever gets it next.
+        let script = r#"
+            mount -t devtmpfs devtmpfs /dev
+            device=$(losetup --find --show --read-only /proc/1/fd/9)
+            mount -o ro "$device" /usr
+            losetup --detach "$device"  # once it is unmounted
+            umount /dev
+        "#;
+        self.must("sh", &["-euc", script])?;
         Ok(self)
     }
 
@@ -190,34 +186,11 @@ cp --sparse=always --reflink=auto ../usr.img "$copy"
 cd "$ROOT"
 # Attached for writing, or the device itself would refuse to be made writable later.
 mount -o loop "$copy" usr
+# Process 1 keeps it open, for who wants to attach it in another way.
+exec 9<"$copy"
 rm "$copy"
 echo "$(findmnt --noheadings --output SOURCE --mountpoint "$ROOT/usr") /usr ext4 ro 0 2" > etc/fstab
 mount -t tmpfs -o mode=755 tmpfs run
 mkdir -m 1777 run/lock
 mount -t sysfs -o ro sysfs sys
 "#;
-
-/// The package in `target/deb`, if it was made from what is in this tree now.
-fn rokeep_package() -> Result<PathBuf> {
-    let tree = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let package = files(&tree.join("target/deb"))
-        .filter(|path| path.extension() == Some(OsStr::new("deb")))
-        .max_by_key(|path| modified(path))
-        .context("there is no package in target/deb: run make deb")?;
-    let sources = ["src", "hooks", "apt.conf.d", "dpkg.cfg.d", "systemd", "Cargo.toml", "Cargo.lock"];
-    let newer =
-        sources.iter().flat_map(|name| files(&tree.join(name))).find(|path| modified(path) > modified(&package));
-    match newer {
-        Some(source) => bail!("{} is newer than {}: run make deb", source.display(), package.display()),
-        None => Ok(package),
-    }
-}
-
-fn files(directory: &Path) -> impl Iterator<Item = PathBuf> + use<> {
-    let entries = WalkDir::new(directory).into_iter().filter_map(Result::ok);
-    entries.filter(|entry| entry.file_type().is_file()).map(walkdir::DirEntry::into_path)
-}
-
-fn modified(path: &Path) -> Option<SystemTime> {
-    fs::metadata(path).and_then(|metadata| metadata.modified()).ok()
-}

@@ -160,7 +160,10 @@ impl Recipe {
         *MAKING.lock().expect("nothing panics while it holds this") =
             Some(Making { pid, directory: partial.to_owned() });
         let status = making.wait_with_output()?.status;
-        *MAKING.lock().expect("nothing panics while it holds this") = None;
+        if MAKING.lock().expect("nothing panics while it holds this").take().is_none() {
+            // Somebody abandoned it and is about to end this process.
+            std::thread::sleep(Duration::MAX);
+        }
         if !status.success() {
             bail!("it ended with {status}:\n{}", last_lines(&partial.join("log"), 20));
         }

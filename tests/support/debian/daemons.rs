@@ -68,21 +68,24 @@ impl Debian {
         Ok(daemons.iter().filter(|daemon| !runs(daemon)).cloned().collect())
     }
 
-    /// Ends every process in the system but the first.
+    /// Ends every process in the system but the first, and rokeep's own.
     pub fn stop_everything(&self) -> Result<()> {
+        let others = || -> Result<Vec<Process>> {
+            Ok(self.processes()?.into_iter().filter(|process| process.program != "rokeep").collect())
+        };
         for signal in ["TERM", "KILL"] {
-            for process in self.processes()? {
+            for process in others()? {
                 // It may be gone by now.
                 self.run("sh", &["-c", &format!("kill -{signal} {}", process.pid)])?;
             }
             for _ in 0..50 {
-                if self.processes()?.is_empty() {
+                if others()?.is_empty() {
                     return Ok(());
                 }
                 std::thread::sleep(Duration::from_millis(100));
             }
         }
-        bail!("still there after SIGKILL: {:?}", self.processes()?)
+        bail!("still there after SIGKILL: {:?}", others()?)
     }
 }
 

@@ -59,20 +59,8 @@ impl Debian {
         self.write("/etc/apt/apt.conf.d/zz-remount", &pair)
     }
 
-    /// Puts a script that starts the timer in the place of each of rokeep's hooks.
-    pub(super) fn time_hooks_of_rokeep(&self) -> Result<()> {
-        let timer = self.timer()?;
-        let (hooks, real) = ("/etc/rokeep/hooks", "/etc/rokeep/hooks.real");
-        self.must("mv", &[hooks, real])?;
-        for hook in std::fs::read_dir(self.outside(real))? {
-            let name = hook?.file_name();
-            let name = name.to_str().context("a hook's name")?;
-            self.write_script(&format!("{hooks}/{name}"), &format!("#!/bin/sh\nexec {timer} {real}/{name} \"$@\"\n"))?;
-        }
-        Ok(())
-    }
-
-    fn timer(&self) -> Result<String> {
+    /// The words that go before a command to have it timed.
+    pub(super) fn timer(&self) -> Result<String> {
         let program = format!("{TOOLS}/sh");
         self.must("cp", &[&format!("{TOOLS}/holder"), &program])?;
         Ok(format!("{program} timed {LOG}"))

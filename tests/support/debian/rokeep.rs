@@ -1,0 +1,118 @@
+//! rokeep in a Debian system: installed as a person would install it, and looked at from outside.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime};
+
+use anyhow::{Context, Result, bail, ensure};
+use walkdir::WalkDir;
+
+use super::Debian;
+use crate::support::sandbox::Access;
+use crate::support::small::Status;
+
+/// Where a mount's aliases are.
+const STORE: &str = "/usr/.rokeep";
+
+impl Debian {
+    /// Installs the package that `make deb` made, and has its hooks timed.
+    pub fn with_rokeep(self) -> Result<Debian> {
+        let inside = "/var/tmp/rokeep.deb";
+        fs::copy(rokeep_package()?, self.outside(inside))?;
+        self.must("dpkg", &["--install", inside])?;
+        self.time_hooks_of_rokeep()?;
+        Ok(self)
+    }
+
+    /// Adds hooks of apt's that come after rokeep's: one counts the aliases before dpkg starts, one notes what /usr is
+    /// like when all is done.
+    pub fn with_witnesses(self) -> Result<Debian> {
+        let hooks = format!(
+            "DPkg::Pre-Install-Pkgs:: \"ls -A {STORE} | wc -l > {ALIASES}\";\n\
+             DPkg::Post-Invoke:: \"findmnt --noheadings --output FS-OPTIONS --mountpoint /usr > {SUPERBLOCK}\";\n"
+        );
+        self.write("/etc/apt/apt.conf.d/zzz-witnesses", &hooks)?;
+        Ok(self)
+    }
+
+    /// Waits until rokeep's own processes have ended: it may tidy up after apt has.
+    pub fn settled(&self) -> Result<&Debian> {
+        let until = Instant::now() + Duration::from_secs(10);
+        while self.processes()?.iter().any(|process| process.program == "rokeep") {
+            ensure!(Instant::now() < until, "rokeep is still at work after ten seconds: {:?}", self.processes()?);
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(self)
+    }
+
+    /// How many aliases there were just before dpkg started, the last time that it did.
+    pub fn aliases_before_dpkg(&self) -> Result<usize> {
+        Ok(self.read(ALIASES)?.trim().parse()?)
+    }
+
+    /// Whether /usr could be written at all just before apt was done, the last time that it was.
+    pub fn superblock_after_hooks(&self) -> Result<Access> {
+        Ok(Access::of(self.read(SUPERBLOCK)?.trim()))
+    }
+
+    /// The aliases of /usr, by name; none if there is no store.
+    pub fn aliases(&self) -> Result<Vec<String>> {
+        let run = self.run("ls", &["-A", STORE])?;
+        Ok(run.stdout.lines().map(str::to_owned).collect())
+    }
+
+    /// Whether /usr has a store, be it an empty one.
+    pub fn has_store(&self) -> bool {
+        self.outside(STORE).symlink_metadata().is_ok()
+    }
+
+    /// What `rokeep status --json` says.
+    pub fn status(&self) -> Result<Status> {
+        let run = self.run("rokeep", &["status", "--json"])?;
+        ensure!(run.code < 2, "rokeep status ended with {}: {}", run.code, run.stderr);
+        serde_json::from_str(&run.stdout).with_context(|| format!("not what status promises: {}", run.stdout))
+    }
+
+    /// Puts a script that starts the timer in the place of each of rokeep's hooks.
+    pub(super) fn time_hooks_of_rokeep(&self) -> Result<()> {
+        let timer = self.timer()?;
+        let (hooks, real) = ("/etc/rokeep/hooks", "/etc/rokeep/hooks.real");
+        self.must("mv", &[hooks, real])?;
+        for hook in std::fs::read_dir(self.outside(real))? {
+            let name = hook?.file_name();
+            let name = name.to_str().context("a hook's name")?;
+            self.write_script(&format!("{hooks}/{name}"), &format!("#!/bin/sh\nexec {timer} {real}/{name} \"$@\"\n"))?;
+        }
+        Ok(())
+    }
+}
+
+/// Where the witnesses write.
+const ALIASES: &str = "/var/log/aliases";
+const SUPERBLOCK: &str = "/var/log/superblock";
+
+/// The package in `target/deb`, if it was made from what is in this tree now.
+fn rokeep_package() -> Result<PathBuf> {
+    let tree = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let package = files(&tree.join("target/deb"))
+        .filter(|path| path.extension() == Some(OsStr::new("deb")))
+        .max_by_key(|path| modified(path))
+        .context("there is no package in target/deb: run make deb")?;
+    let sources = ["src", "hooks", "apt.conf.d", "dpkg.cfg.d", "systemd", "Cargo.toml", "Cargo.lock"];
+    let newer =
+        sources.iter().flat_map(|name| files(&tree.join(name))).find(|path| modified(path) > modified(&package));
+    match newer {
+        Some(source) => bail!("{} is newer than {}: run make deb", source.display(), package.display()),
+        None => Ok(package),
+    }
+}
+
+fn files(directory: &Path) -> impl Iterator<Item = PathBuf> + use<> {
+    let entries = WalkDir::new(directory).into_iter().filter_map(Result::ok);
+    entries.filter(|entry| entry.file_type().is_file()).map(walkdir::DirEntry::into_path)
+}
+
+fn modified(path: &Path) -> Option<SystemTime> {
+    fs::metadata(path).and_then(|metadata| metadata.modified()).ok()
+}
