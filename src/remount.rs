@@ -75,7 +75,9 @@ pub fn put_back(root: &Root, mounted: &Mounted, found: Flags) -> Result<(MountSt
     let mut pauses = RETRY.iter();
     let refused = loop {
         let now = mounted.flags(root)?;
-        let refused = steps(now, found).into_iter().find_map(|step| mounted.perform(step).err());
+        // A superblock that somebody made read-only meanwhile is not ours to open.
+        let closing = steps(now, found).into_iter().filter(|step| *step != Step::Superblock(Access::Writable));
+        let refused = closing.map(|step| mounted.perform(step)).find_map(Result::err);
         match (refused, pauses.next()) {
             (None, _) => break None,
             (Some(Errno::EBUSY), Some(pause)) => std::thread::sleep(*pause),

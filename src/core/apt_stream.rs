@@ -10,6 +10,8 @@ use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
+use super::message;
+
 /// The whole announcement.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Stream {
@@ -101,8 +103,9 @@ impl fmt::Display for StreamError {
             StreamError::Empty => f.write_str("apt announced nothing: the description of the package run is empty"),
             StreamError::Version(version) => write!(
                 f,
-                "apt announced the package run in protocol version {version}, and only version 3 says enough; \
-                 /etc/apt/apt.conf.d/zz-rokeep asks for 3 under DPkg::Tools::Options"
+                "apt announced the package run in protocol version {}, and only version 3 says enough; \
+                 /etc/apt/apt.conf.d/zz-rokeep asks for 3 under DPkg::Tools::Options",
+                message::text(version)
             ),
             StreamError::Truncated => f.write_str("apt's description of the package run ends in the middle"),
             StreamError::BadLine { line, why } => {
@@ -130,9 +133,6 @@ pub fn parse(stream: &[u8]) -> Result<Stream, StreamError> {
         None => return Err(StreamError::Empty),
     }
     let dry_run = read_configuration(&mut lines)?;
-    if whole.is_none() {
-        return Err(StreamError::Truncated);
-    }
     let steps = lines.map(|(line, number)| step(line).map_err(|why| StreamError::BadLine { line: number, why }));
     Ok(Stream { dry_run, steps: steps.collect::<Result<_, _>>()? })
 }

@@ -25,6 +25,7 @@ struct Header {
 
 /// An alias.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Record {
     /// The mount point whose store has it.
     #[serde(with = "path_as_text")]
@@ -144,7 +145,8 @@ pub fn unescape(text: &str) -> Option<OsString> {
             rest = tail;
         }
     }
-    Some(OsString::from_vec(bytes))
+    let name = OsString::from_vec(bytes);
+    (escape(&name) == text).then_some(name)
 }
 
 /// Serde's way to write a path of any bytes as text.

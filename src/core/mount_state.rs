@@ -46,12 +46,17 @@ pub enum Step {
 
 /// What leads from `now` to `wanted`, in the order in which it must be done.
 ///
-/// The superblock comes first both ways: making it read-only is the step that can be refused, and on the way to
-/// writable nothing can be written through the mount before both are done.
+/// What closes comes before what opens, so that no write slips through in between; of two that do the same the
+/// superblock comes first, because its step is the one that can be refused.
 pub fn steps(now: Flags, wanted: Flags) -> Vec<Step> {
     let superblock = (now.superblock != wanted.superblock).then_some(Step::Superblock(wanted.superblock));
     let mount = (now.mount != wanted.mount).then_some(Step::Mount(wanted.mount));
-    superblock.into_iter().chain(mount).collect()
+    let mut steps: Vec<Step> = superblock.into_iter().chain(mount).collect();
+    steps.sort_by_key(|step| match step {
+        Step::Superblock(Access::ReadOnly) | Step::Mount(Access::ReadOnly) => 0,
+        Step::Superblock(Access::Writable) | Step::Mount(Access::Writable) => 1,
+    });
+    steps
 }
 
 /// What a mount is, measured against what it should be.
@@ -87,13 +92,14 @@ mod tests {
     }
 
     #[test]
-    fn only_what_differs_is_changed_and_the_superblock_first() {
+    fn only_what_differs_is_changed_and_what_closes_comes_first() {
         let ro = flags(ReadOnly, ReadOnly);
         let bind = flags(ReadOnly, Writable);
         assert_eq!(steps(ro, Flags::WRITABLE), [Step::Superblock(Writable), Step::Mount(Writable)]);
         assert_eq!(steps(Flags::WRITABLE, ro), [Step::Superblock(ReadOnly), Step::Mount(ReadOnly)]);
         assert_eq!(steps(Flags::WRITABLE, bind), [Step::Mount(ReadOnly)]);
         assert_eq!(steps(bind, ro), [Step::Superblock(ReadOnly)]);
+        assert_eq!(steps(flags(Writable, ReadOnly), bind), [Step::Mount(ReadOnly), Step::Superblock(Writable)]);
         assert_eq!(steps(ro, ro), []);
     }
 

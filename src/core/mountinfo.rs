@@ -96,6 +96,9 @@ fn unescape(field: &[u8]) -> PathBuf {
 }
 
 fn octal(digits: &[u8]) -> Option<u8> {
+    if !digits.iter().all(|digit| (b'0'..=b'7').contains(digit)) {
+        return None;
+    }
     u8::from_str_radix(std::str::from_utf8(digits).ok()?, 8).ok()
 }
 

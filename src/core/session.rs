@@ -4,6 +4,7 @@
 //! living frontend is unfinished business: some mount could not go back yet, or its owner died.
 #![forbid(unsafe_code)]
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -12,6 +13,44 @@ use super::mount_state::Flags;
 
 /// The version of the file's form.
 pub const FORMAT: u32 = 1;
+
+/// Reads a session as it was written.
+///
+/// # Errors
+/// Another format, or what is no session at all.
+pub fn parse(text: &[u8]) -> Result<Session, SessionError> {
+    #[derive(Deserialize)]
+    struct Versioned {
+        format: u32,
+    }
+    let damaged = |error: serde_json::Error| SessionError::Damaged(error.to_string());
+    match serde_json::from_slice(text).map_err(damaged)? {
+        Versioned { format: FORMAT } => serde_json::from_slice(text).map_err(damaged),
+        Versioned { format } => Err(SessionError::Format(format)),
+    }
+}
+
+/// Why a session cannot be used. It is left as it is.
+#[derive(Debug, PartialEq, Eq)]
+pub enum SessionError {
+    /// Written by another version of rokeep.
+    Format(u32),
+    /// Not a session.
+    Damaged(String),
+}
+
+impl fmt::Display for SessionError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SessionError::Format(version) => {
+                write!(f, "it is of format {version}, and this rokeep knows format {FORMAT}: it was left alone")
+            }
+            SessionError::Damaged(why) => write!(f, "it is damaged ({why}); remove it once no package run is open"),
+        }
+    }
+}
+
+impl std::error::Error for SessionError {}
 
 /// The whole state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -141,6 +180,8 @@ mod tests {
         session.join(frontend(1, 10));
         session.note(Path::new("/usr"), Flags::WRITABLE);
         let text = serde_json::to_string(&session).unwrap();
-        assert_eq!(serde_json::from_str::<Session>(&text).unwrap(), session);
+        assert_eq!(parse(text.as_bytes()), Ok(session));
+        assert_eq!(parse(b"{\"format\":2,\"new\":1}"), Err(SessionError::Format(2)));
+        assert!(matches!(parse(b"{\"format\":1"), Err(SessionError::Damaged(_))));
     }
 }

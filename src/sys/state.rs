@@ -8,7 +8,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use fs2::FileExt;
 
 use super::files::Root;
@@ -29,17 +29,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Where it cannot be read, or is of another format.
 pub fn session(root: &Root) -> Result<Session> {
     let path = root.path(SESSION);
-    let unreadable = || format!("cannot read the session in {}", path.display());
-    let Some(text) = read(&path).with_context(unreadable)? else { return Ok(Session::default()) };
-    let session: Session = serde_json::from_slice(&text).with_context(unreadable)?;
-    ensure!(
-        session.format == session::FORMAT,
-        "the session in {} is of format {}; this rokeep knows format {} and leaves it alone",
-        path.display(),
-        session.format,
-        session::FORMAT
-    );
-    Ok(session)
+    let unusable = || format!("cannot use the session in {}", path.display());
+    let Some(text) = read(&path).with_context(unusable)? else { return Ok(Session::default()) };
+    session::parse(&text).with_context(unusable)
 }
 
 /// Reads the journal; none is a journal of no records.

@@ -120,6 +120,8 @@ impl Store {
         };
         match (self.dir.entry(&alias)?, made) {
             (Some(stat), _) if stat.inode == inode => Ok(made),
+            // A btrfs subvolume inside the mount numbers its inodes anew, and cannot be linked from.
+            (Some(stat), Linked::AlreadyThere) if stat.inode.dev != inode.dev => Ok(Linked::Refused(Errno::EXDEV)),
             (_, Linked::Made) => {
                 self.remove(&alias)?;
                 Ok(Linked::NameChanged)

@@ -11,8 +11,9 @@ pub fn decide(case: &Case) -> String {
 }
 
 fn line(mount: &Mount) -> String {
-    let Mount { id, device, point, fs_type, source, flags } = mount;
+    let Mount { id, device, point, fs_type, source, flags, failed } = mount;
     let [point, source] = [point, source].map(|path| shown(path.as_os_str().as_bytes()));
     let (major, minor) = (device.major, device.minor);
-    format!("{id} {point}: {}; {fs_type} of \"{source}\", device {major}:{minor}\n", levels(*flags))
+    let errors = if *failed { ", closed because of errors" } else { "" };
+    format!("{id} {point}: {}{errors}; {fs_type} of \"{source}\", device {major}:{minor}\n", levels(*flags))
 }
