@@ -37,6 +37,7 @@ test: lint deb ## every test in every world; needs root
 	cargo test $(LIKE_THIS) --no-fail-fast --doc
 	cargo test $(LIKE_THIS) --no-fail-fast --tests
 
+# debian/changelog has to name the version that Cargo.toml has.
 lint: needs-build needs-test ## what can be said without running anything
 	shellcheck hooks/* prerequisites .ci/run
 	grep --quiet "^rokeep ($$(cargo pkgid | sed 's/.*[#@]//'))" debian/changelog
