@@ -57,7 +57,7 @@ fn when_apt_is_killed_usr_is_read_only_as_soon_as_dpkg_is_done() -> Result<()> {
 
     let apt = debian.spawn("apt-get", &["-y", "install", &package])?;
     wait_until(Duration::from_secs(30), || Ok(exists("/run/started")))?;
-    debian.must("sh", &["-c", &format!("kill -KILL {apt}")])?;
+    debian.kill(apt)?;
 
     wait_until(Duration::from_secs(10), || Ok(exists("/usr/share/written-late")))?;
     usr_is_read_only_and_nothing_is_left(&debian)

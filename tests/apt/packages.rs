@@ -25,7 +25,7 @@ fn a_removal_and_a_reinstallation_of_a_running_program_end_read_only() -> Result
     assert_held(&debian, &[&removed, &reinstalled])?;
 
     for tool in [removed, reinstalled] {
-        debian.must("sh", &["-c", &format!("kill {}", tool.pid)])?;
+        debian.kill(tool.pid)?;
     }
     debian.must("rokeep", &["cleanup"])?;
     assert_held(&debian, &[])

@@ -100,6 +100,17 @@ impl Debian {
         pid.trim().parse().with_context(|| format!("not a process id: {pid}"))
     }
 
+    /// Kills a process, and waits until it is gone.
+    pub fn kill(&self, pid: u32) -> Result<()> {
+        self.must("kill", &["-KILL", &pid.to_string()])?;
+        let end = Instant::now() + Duration::from_secs(10);
+        while self.outside(&format!("/proc/{pid}")).exists() {
+            ensure!(Instant::now() < end, "process {pid} survives SIGKILL");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Ok(())
+    }
+
     /// The upgrades that waited when this system started.
     pub fn upgrades(&self) -> Result<Vec<Upgrade>> {
         self.base.upgrades()

@@ -1,8 +1,8 @@
 //! The daemons of a server, started from the root the way their units would, without an init.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, ensure};
 
 use super::Debian;
 use super::processes::Process;
@@ -59,33 +59,26 @@ impl Debian {
 
     /// The daemons of those that are there no more, though another process may have their number.
     pub fn ended(&self, daemons: &[Daemon]) -> Result<Vec<Daemon>> {
-        let processes = self.processes()?;
-        let runs = |daemon: &&Daemon| {
-            processes
-                .iter()
-                .any(|process| (process.pid, process.started) == (daemon.process.pid, daemon.process.started))
-        };
-        Ok(daemons.iter().filter(|daemon| !runs(daemon)).cloned().collect())
+        let identity = |process: &Process| (process.pid, process.started);
+        let there: Vec<_> = self.processes()?.iter().map(identity).collect();
+        Ok(daemons.iter().filter(|daemon| !there.contains(&identity(&daemon.process))).cloned().collect())
     }
 
-    /// Ends every process in the system but the first, and rokeep's own.
+    /// Kills every process in the system but the first, and rokeep's own; returns when they are gone.
     pub fn stop_everything(&self) -> Result<()> {
-        let others = || -> Result<Vec<Process>> {
-            Ok(self.processes()?.into_iter().filter(|process| process.program != "rokeep").collect())
-        };
-        for signal in ["TERM", "KILL"] {
-            for process in others()? {
-                // It may be gone by now.
-                self.run("sh", &["-c", &format!("kill -{signal} {}", process.pid)])?;
+        let end = Instant::now() + Duration::from_secs(10);
+        loop {
+            let mut others = self.processes()?;
+            others.retain(|process| process.program != "rokeep");
+            if others.is_empty() {
+                return Ok(());
             }
-            for _ in 0..50 {
-                if others()?.is_empty() {
-                    return Ok(());
-                }
-                std::thread::sleep(Duration::from_millis(100));
+            ensure!(Instant::now() < end, "these survive SIGKILL: {others:?}");
+            for process in others {
+                // It may be gone by now.
+                self.run("kill", &["-KILL", &process.pid.to_string()])?;
             }
         }
-        bail!("still there after SIGKILL: {:?}", others()?)
     }
 }
 
