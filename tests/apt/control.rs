@@ -12,14 +12,14 @@ use crate::support::sandbox::Access::{ReadOnly, Writable};
 fn the_pair_of_remounts_ends_busy_and_writable() -> Result<()> {
     let debian = Debian::bookworm()?.with_remount_pair()?.read_only()?;
     let daemons = debian.start_daemons()?;
-    assert_eq!(debian.superblock("/usr")?, ReadOnly);
+    assert_eq!(debian.usr()?, ReadOnly);
     assert_eq!(debian.deleted_files()?.len(), 0);
 
     let run = debian.apt(&["-y", "dist-upgrade"])?;
 
     assert_ne!(run.code, 0, "{run:?}");
     assert!(run.stderr.contains("busy"), "{run:?}");
-    assert_eq!(debian.superblock("/usr")?, Writable);
+    assert_eq!(debian.usr()?, Writable);
     let deleted = debian.deleted_files()?;
     let holders: BTreeSet<u32> = deleted.iter().flat_map(|file| file.holders.keys().copied()).collect();
     assert!(deleted.len() > 5 && holders.len() > 5, "{deleted:#?}");
@@ -40,7 +40,7 @@ fn the_pair_of_remounts_stays_writable_when_another_hook_fails() -> Result<()> {
     let run = debian.apt(&["-y", "install", &package])?;
 
     assert_ne!(run.code, 0, "{run:?}");
-    assert_eq!(debian.superblock("/usr")?, Writable);
+    assert_eq!(debian.usr()?, Writable);
     Ok(())
 }
 
@@ -56,6 +56,6 @@ fn the_pair_of_remounts_ends_busy_after_a_removal() -> Result<()> {
     let run = debian.apt(&["-y", "remove", "tool"])?;
 
     assert!(run.stderr.contains("busy"), "{run:?}");
-    assert_eq!(debian.superblock("/usr")?, Writable);
+    assert_eq!(debian.usr()?, Writable);
     Ok(())
 }

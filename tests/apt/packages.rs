@@ -45,7 +45,7 @@ fn start_tool(debian: &Debian) -> Result<Tool> {
 fn run_apt(debian: &Debian, arguments: &[&str]) -> Result<()> {
     let run = debian.apt(arguments)?;
     assert_eq!(run.code, 0, "{run:?}");
-    assert_eq!(debian.settled()?.superblock("/usr")?, ReadOnly);
+    assert_eq!(debian.settled()?.usr()?, ReadOnly);
     Ok(())
 }
 
@@ -58,6 +58,6 @@ fn assert_held(debian: &Debian, tools: &[&Tool]) -> Result<()> {
     held.sort_by_key(|holding| expected.iter().position(|known| known == holding));
     assert_eq!(held, expected, "{status:#?}");
     assert_eq!(debian.aliases()?.len(), expected.len());
-    assert_eq!(debian.superblock("/usr")?, ReadOnly);
+    assert_eq!(debian.usr()?, ReadOnly);
     Ok(())
 }

@@ -24,8 +24,8 @@ fn real_upgrades_end_read_only_with_every_daemon_running() -> Result<()> {
     let run = debian.apt(&["-y", "dist-upgrade"])?;
 
     assert_eq!(run.code, 0, "{run:?}");
-    assert_eq!(debian.superblock_after_hooks()?, ReadOnly);
-    assert_eq!(debian.settled()?.superblock("/usr")?, ReadOnly);
+    assert_eq!(debian.usr_after_hooks()?, ReadOnly);
+    assert_eq!(debian.settled()?.usr()?, ReadOnly);
     assert!(debian.times_made_writable()? > made_writable);
     assert_eq!(debian.ended(&daemons)?, []);
     everything_is_installed(&debian)?;
@@ -98,6 +98,6 @@ fn nothing_is_kept_once_nobody_holds_it(debian: &Debian) -> Result<()> {
     assert_eq!(cleanup.code, 0, "{cleanup:?}");
     assert_eq!(debian.aliases()?, Vec::<String>::new());
     assert!(!debian.has_store());
-    assert_eq!(debian.superblock("/usr")?, ReadOnly);
+    assert_eq!(debian.usr()?, ReadOnly);
     Ok(())
 }

@@ -122,14 +122,9 @@ impl Debian {
         Ok(run.stdout.strip_prefix("ii  ").map(str::to_owned))
     }
 
-    /// Whether the file system mounted there can be written at all.
-    pub fn superblock(&self, mount: &str) -> Result<Access> {
-        self.sandbox.superblock(mount)
-    }
-
-    /// Whether it can be written through that mount.
-    pub fn mount_flag(&self, mount: &str) -> Result<Access> {
-        self.sandbox.mount_flag(mount)
+    /// What /usr permits now.
+    pub fn usr(&self) -> Result<Access> {
+        Ok(Access::of(&self.sandbox.mount_line("/usr").context("/usr is not mounted")?))
     }
 
     /// How often the file system of /usr became writable, from the counter in its superblock.

@@ -60,7 +60,7 @@ fn upgrade(progress: &Progress, name: &str, debian: &Debian) -> Result<Outcome> 
     let log = keep_output(name, &format!("{}{}", run.stdout, run.stderr))?;
     progress.say(&format!("apt ended with {}; what it wrote is in {log}", run.code));
 
-    let (usr, deleted, kept) = (debian.superblock("/usr")?, deleted(debian)?, kept(debian)?);
+    let (usr, deleted, kept) = (debian.usr()?, deleted(debian)?, kept(debian)?);
     progress.say("stopping the daemons");
     debian.stop_everything()?;
     debian.run("rokeep", &["cleanup"])?;
@@ -73,7 +73,7 @@ fn upgrade(progress: &Progress, name: &str, debian: &Debian) -> Result<Outcome> 
         deleted,
         kept,
         said: words_of_rokeep(&run.stderr),
-        afterwards: (debian.superblock("/usr")?, debian.aliases()?.len()),
+        afterwards: (debian.usr()?, debian.aliases()?.len()),
     })
 }
 
@@ -154,7 +154,8 @@ fn side_by_side(pair: &Outcome, rokeep: &Outcome) -> String {
 
 fn state(access: Access) -> String {
     match access {
-        Access::ReadOnly => "read-only".to_owned(),
+        Access::ReadOnly | Access::WriteProtected => "read-only".to_owned(),
+        Access::ReadOnlyMount => "degraded".to_owned(),
         Access::Writable => "WRITABLE".to_owned(),
     }
 }
@@ -192,11 +193,11 @@ fn holders(title: &str, held: &Held) -> String {
 /// Success only if the run showed what it is there to show.
 fn verdict(pair: &Outcome, rokeep: &Outcome) -> ExitCode {
     let mut shown = ExitCode::SUCCESS;
-    if pair.apt == 0 || pair.usr == Access::ReadOnly {
+    if pair.apt == 0 || pair.usr != Access::Writable {
         println!("The pair did not fail here: apt ended with {}, /usr is {}.", pair.apt, state(pair.usr));
         shown = ExitCode::FAILURE;
     }
-    if rokeep.apt != 0 || rokeep.usr == Access::Writable {
+    if rokeep.apt != 0 || rokeep.usr != Access::ReadOnly {
         println!("rokeep FAILED here: apt ended with {}, /usr is {}.", rokeep.apt, state(rokeep.usr));
         shown = ExitCode::FAILURE;
     }

@@ -5,3 +5,4 @@ pub mod debian;
 pub mod order;
 pub mod sandbox;
 pub mod small;
+pub mod status;

@@ -85,27 +85,17 @@ exec ./tool/holder init <&3 3<&- >&4 4>&-
         command
     }
 
-    /// Whether the file system mounted at `mount` can be written at all: the flag of its superblock.
-    pub fn superblock(&self, mount: &str) -> Result<Access> {
-        Ok(self.mounted(mount)?.1)
+    /// What the kernel says about a mount: its line of the mount table, and of two at one place that of the upper one.
+    pub fn mount_line(&self, point: &str) -> Option<String> {
+        // The kernel writes these four by their octal numbers; a later line covers an earlier one.
+        let escapes = [("\\", "\\134"), (" ", "\\040"), ("\t", "\\011"), ("\n", "\\012")];
+        let escaped = escapes.iter().fold(point.to_owned(), |text, (raw, octal)| text.replace(raw, octal));
+        self.mount_table().lines().rfind(|line| line.split(' ').nth(4) == Some(&escaped)).map(str::to_owned)
     }
 
-    /// Whether it can be written through this mount: the flag of the mount alone.
-    pub fn mount_flag(&self, mount: &str) -> Result<Access> {
-        Ok(self.mounted(mount)?.0)
-    }
-
-    fn mounted(&self, mount: &str) -> Result<(Access, Access)> {
-        let mountinfo = std::fs::read_to_string(format!("/proc/{}/mountinfo", self.init))?;
-        // proc_pid_mountinfo(5): fields 5 and 6 are the mount point and its options, the last is the superblock's.
-        // Of two mounts at one place the later line is on top.
-        mountinfo
-            .lines()
-            .rev()
-            .map(|line| line.split(' ').collect::<Vec<_>>())
-            .find(|fields| fields[4] == mount)
-            .map(|fields| (Access::of(fields[5]), Access::of(fields[fields.len() - 1])))
-            .with_context(|| format!("{mount} is not a mount point in the sandbox"))
+    /// Everything that is mounted, as proc_pid_mountinfo(5) has it.
+    pub fn mount_table(&self) -> String {
+        std::fs::read_to_string(self.outside("/proc/1/mountinfo")).unwrap_or_default()
     }
 
     /// A path inside the sandbox as this process can reach it from outside.
@@ -114,19 +104,30 @@ exec ./tool/holder init <&3 3<&- >&4 4>&-
     }
 }
 
-/// What the kernel lets anyone do with a mount or a superblock.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What a mount permits, and where that is written down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
-    /// Every write is refused with EROFS.
+    /// The superblock is read-only, and the mount with it.
     ReadOnly,
-    /// Writes go through.
+    /// Only the mount is read-only; the superblock could be written through another one. `ro=vfs`, a read-only bind
+    /// mount, and what rokeep calls degraded.
+    ReadOnlyMount,
+    /// Neither is.
     Writable,
+    /// The superblock is read-only, and its device refuses to become anything else. Nobody knows until it is asked.
+    WriteProtected,
 }
 
 impl Access {
-    /// What mount options say, those of a mount or of a superblock.
-    pub fn of(options: &str) -> Access {
-        if options.split(',').any(|option| option == "ro") { Access::ReadOnly } else { Access::Writable }
+    /// What a line of the mount table says: never [`Access::WriteProtected`].
+    pub fn of(line: &str) -> Access {
+        let read_only = |options: Option<&str>| options.is_some_and(|all| all.split(',').any(|one| one == "ro"));
+        // proc_pid_mountinfo(5): the sixth field is the mount's own options, the last one the superblock's.
+        match (read_only(line.split(' ').nth(5)), read_only(line.split(' ').next_back())) {
+            (_, true) => Access::ReadOnly,
+            (true, false) => Access::ReadOnlyMount,
+            (false, false) => Access::Writable,
+        }
     }
 }
 

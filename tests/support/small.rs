@@ -17,10 +17,11 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use serde::Deserialize;
 
 use super::order::{Answer, Order};
+pub use super::sandbox::Access;
 use super::sandbox::Sandbox;
+use super::status::{MountStatus, Status};
 
 use Access::{ReadOnly, ReadOnlyMount, Writable, WriteProtected};
 use FileSystem::{Btrfs, Ext4, Tmpfs, Xfs};
@@ -53,20 +54,6 @@ impl FileSystem {
         };
         format!("truncate -s {size} {image}\n{mkfs} {image} >/dev/null\nmount -o loop {image} {directory}\n")
     }
-}
-
-/// What a mount permits, and where that is written down.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Access {
-    /// The superblock is read-only, and the mount with it.
-    ReadOnly,
-    /// Only the mount is read-only; the superblock could be written through another one. `ro=vfs`, a read-only bind
-    /// mount, and what rokeep calls degraded.
-    ReadOnlyMount,
-    /// Neither is.
-    Writable,
-    /// The superblock is read-only, and its device refuses to become anything else.
-    WriteProtected,
 }
 
 /// A mount of a small world: where, of what, and how it is found. Every one is `nodev,noatime`, so that it shows when
@@ -389,41 +376,26 @@ impl Small {
         self.check(found == expected, &format!("{point} is {found:?}, not {expected:?}"));
     }
 
-    /// What the kernel says that a mount permits: never [`Access::WriteProtected`], which it finds out when asked.
+    /// What the kernel says that a mount permits.
     #[track_caller]
     pub fn access(&self, point: &str) -> Access {
-        let line = self.mount_line(point);
-        let fields: Vec<_> = line.split(' ').collect();
-        let read_only = |options: Option<&&str>| options.is_some_and(|all| all.split(',').any(|one| one == "ro"));
-        // proc_pid_mountinfo(5): the sixth field is the mount's own options, the last one the superblock's.
-        match (read_only(fields.get(5)), read_only(fields.last())) {
-            (_, true) => ReadOnly,
-            (true, false) => ReadOnlyMount,
-            (false, false) => Writable,
-        }
+        Access::of(&self.mount_line(point))
     }
 
     /// All that the kernel says about a mount, in its own words.
     #[track_caller]
     pub fn mount_line(&self, point: &str) -> String {
-        self.find_mount_line(point).unwrap_or_else(|| self.fail(&format!("{point} is no mount point")))
-    }
-
-    fn find_mount_line(&self, point: &str) -> Option<String> {
-        // The kernel writes these four by their octal numbers; a later line covers an earlier one.
-        let escapes = [("\\", "\\134"), (" ", "\\040"), ("\t", "\\011"), ("\n", "\\012")];
-        let escaped = escapes.iter().fold(point.to_owned(), |text, (raw, octal)| text.replace(raw, octal));
-        self.mount_table().lines().rfind(|line| line.split(' ').nth(4) == Some(&escaped)).map(str::to_owned)
+        self.sandbox.mount_line(point).unwrap_or_else(|| self.fail(&format!("{point} is no mount point")))
     }
 
     /// The block device that a mount is on.
     fn device(&self, point: &str) -> Option<String> {
-        let line = self.find_mount_line(point)?;
+        let line = self.sandbox.mount_line(point)?;
         line.split(' ').find(|word| word.starts_with("/dev/")).map(str::to_owned)
     }
 
     fn mount_table(&self) -> String {
-        std::fs::read_to_string(self.outside("/proc/1/mountinfo")).unwrap_or_default()
+        self.sandbox.mount_table()
     }
 
     /// The file that was first installed at this path has, or has not, an alias.
@@ -757,114 +729,5 @@ impl Run {
             assert!(self.stderr.contains(word), "rokeep must say {word:?}, and says {:?}", self.stderr);
         }
         self
-    }
-}
-
-/// `rokeep status --json`, whole: a field that is missing, or that is not documented, is an error.
-#[derive(Deserialize, Debug)]
-#[serde(deny_unknown_fields)]
-pub struct Status {
-    /// 1.
-    pub format: u32,
-    /// The managed mounts.
-    pub mounts: Vec<MountStatus>,
-    /// What is in use and was replaced.
-    pub held: Vec<Held>,
-    /// The open session.
-    pub session: Option<SessionStatus>,
-    /// What needs attention.
-    pub problems: Vec<String>,
-}
-
-/// A managed mount.
-#[derive(Deserialize, Debug)]
-#[serde(deny_unknown_fields)]
-pub struct MountStatus {
-    /// Where it is.
-    pub mount: String,
-    /// `read-only`, `degraded` or `writable`.
-    pub state: String,
-    /// How many aliases it has, of which kinds.
-    pub aliases: AliasCounts,
-}
-
-/// Aliases of a mount, counted.
-#[derive(Deserialize, Debug, PartialEq, Eq)]
-#[serde(deny_unknown_fields)]
-pub struct AliasCounts {
-    /// Their files are still where they were.
-    pub unchanged: usize,
-    /// Replaced, and in use.
-    pub held: usize,
-    /// Replaced, and in nobody's use.
-    pub droppable: usize,
-    /// Nobody can tell.
-    pub unknown: usize,
-    /// Bytes that are on the disk for them alone.
-    pub bytes: u64,
-}
-
-/// A file that was replaced and is in use.
-#[derive(Deserialize, Debug)]
-#[serde(deny_unknown_fields)]
-pub struct Held {
-    /// Where.
-    pub mount: String,
-    /// What it was called.
-    pub names: Vec<String>,
-    /// Its inode number.
-    pub inode: u64,
-    /// Its size in bytes.
-    pub bytes: u64,
-    /// Who uses it.
-    pub holders: Vec<HolderStatus>,
-}
-
-/// A process that uses a file.
-#[derive(Deserialize, Debug)]
-#[serde(deny_unknown_fields)]
-pub struct HolderStatus {
-    /// Its process id.
-    pub pid: u32,
-    /// What it is called.
-    pub command: String,
-    /// The systemd unit that it belongs to.
-    pub unit: Option<String>,
-    /// How it uses the file.
-    pub uses: Vec<String>,
-    /// What makes it stop.
-    pub remedy: String,
-}
-
-/// The open session.
-#[derive(Deserialize, Debug)]
-#[serde(deny_unknown_fields)]
-pub struct SessionStatus {
-    /// For whom it is open.
-    pub frontends: Vec<FrontendStatus>,
-}
-
-/// A program that installs packages.
-#[derive(Deserialize, Debug)]
-#[serde(deny_unknown_fields)]
-pub struct FrontendStatus {
-    /// Its process id.
-    pub pid: u32,
-    /// What it is called.
-    pub command: String,
-}
-
-impl Status {
-    /// What it says about a mount.
-    #[track_caller]
-    pub fn mount(&self, point: &str) -> &MountStatus {
-        self.mounts.iter().find(|mount| mount.mount == point).unwrap_or_else(|| panic!("{point} is not in {self:#?}"))
-    }
-
-    /// How it says that a process uses the file that was first called this.
-    pub fn uses(&self, name: &str, pid: u32) -> Vec<&str> {
-        let held = self.held.iter().filter(|held| held.names.iter().any(|known| known == name));
-        let holders = held.flat_map(|held| &held.holders).filter(|holder| holder.pid == pid);
-        holders.flat_map(|holder| &holder.uses).map(String::as_str).collect()
     }
 }

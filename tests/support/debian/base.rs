@@ -202,7 +202,10 @@ cp sources.list root/etc/apt/sources.list
 mount -t proc proc root/proc
 touch root/etc/resolv.conf
 mount --bind /etc/resolv.conf root/etc/resolv.conf
-in_root() { chroot root env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive "$@"; }
+in_root() {
+    chroot root env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive \
+        http_proxy="${http_proxy-}" https_proxy="${https_proxy-}" "$@"
+}
 in_root apt-get update
 in_root apt-get -y --download-only dist-upgrade
 in_root apt-get -s dist-upgrade > simulated

@@ -10,7 +10,7 @@ use walkdir::WalkDir;
 
 use super::Debian;
 use crate::support::sandbox::Access;
-use crate::support::small::Status;
+use crate::support::status::Status;
 
 /// Where a mount's aliases are.
 const STORE: &str = "/usr/.rokeep";
@@ -30,7 +30,7 @@ impl Debian {
     pub fn with_witnesses(self) -> Result<Debian> {
         let hooks = format!(
             "DPkg::Pre-Install-Pkgs:: \"ls -A {STORE} | wc -l > {ALIASES}\";\n\
-             DPkg::Post-Invoke:: \"findmnt --noheadings --output FS-OPTIONS --mountpoint /usr > {SUPERBLOCK}\";\n"
+             DPkg::Post-Invoke:: \"grep ' /usr ' /proc/self/mountinfo > {USR}\";\n"
         );
         self.write("/etc/apt/apt.conf.d/zzz-witnesses", &hooks)?;
         Ok(self)
@@ -51,9 +51,9 @@ impl Debian {
         Ok(self.read(ALIASES)?.trim().parse()?)
     }
 
-    /// Whether /usr could be written at all just before apt was done, the last time that it was.
-    pub fn superblock_after_hooks(&self) -> Result<Access> {
-        Ok(Access::of(self.read(SUPERBLOCK)?.trim()))
+    /// What /usr permitted when the hooks were done and apt was about to end, the last time that it did.
+    pub fn usr_after_hooks(&self) -> Result<Access> {
+        Ok(Access::of(self.read(USR)?.trim()))
     }
 
     /// The aliases of /usr, by name; none if there is no store.
@@ -90,7 +90,7 @@ impl Debian {
 
 /// Where the witnesses write.
 const ALIASES: &str = "/var/log/aliases";
-const SUPERBLOCK: &str = "/var/log/superblock";
+const USR: &str = "/var/log/usr";
 
 /// The package in `target/deb`, if it was made from what is in this tree now.
 fn rokeep_package() -> Result<PathBuf> {
