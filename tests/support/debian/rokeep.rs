@@ -58,8 +58,11 @@ impl Debian {
 
     /// The aliases of /usr, by name; none if there is no store.
     pub fn aliases(&self) -> Result<Vec<String>> {
-        let run = self.run("ls", &["-A", STORE])?;
-        Ok(run.stdout.lines().map(str::to_owned).collect())
+        if !self.has_store() {
+            return Ok(Vec::new());
+        }
+        let entries = fs::read_dir(self.outside(STORE))?;
+        entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
     }
 
     /// Whether /usr has a store, be it an empty one.
@@ -75,11 +78,11 @@ impl Debian {
     }
 
     /// Puts a script that starts the timer in the place of each of rokeep's hooks.
-    pub(super) fn time_hooks_of_rokeep(&self) -> Result<()> {
+    fn time_hooks_of_rokeep(&self) -> Result<()> {
         let timer = self.timer()?;
         let (hooks, real) = ("/etc/rokeep/hooks", "/etc/rokeep/hooks.real");
         self.must("mv", &[hooks, real])?;
-        for hook in std::fs::read_dir(self.outside(real))? {
+        for hook in fs::read_dir(self.outside(real))? {
             let name = hook?.file_name();
             let name = name.to_str().context("a hook's name")?;
             self.write_script(&format!("{hooks}/{name}"), &format!("#!/bin/sh\nexec {timer} {real}/{name} \"$@\"\n"))?;
