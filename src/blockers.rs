@@ -74,7 +74,7 @@ pub fn explain(blockers: &[Blocker]) -> String {
     }
     let one = |blocker: &Blocker| {
         let Blocker { pid, command, how, path } = blocker;
-        format!("{} ({pid}) {how} {}", message::text(command), message::path(path))
+        format!("{} {how} {}", message::process(command, *pid), message::path(path))
     };
     let all: Vec<String> = blockers.iter().map(one).collect();
     message::few(&all, 5)

@@ -70,7 +70,8 @@ enum Hook {
 pub fn run(cli: &Cli) -> ExitCode {
     let done = Root::system().context("cannot open /").and_then(|root| perform(&root, &cli.command));
     done.unwrap_or_else(|error| {
-        say(&format!("{error:#}"));
+        let user = if nix::unistd::geteuid().is_root() { "" } else { " (rokeep needs to be root)" };
+        say(&format!("{error:#}{user}"));
         if let Ok(root) = Root::system() {
             log(&root, Priority::Error, &format!("{error:#}"));
         }
@@ -118,7 +119,7 @@ fn announcement() -> Result<std::fs::File> {
         Ok(number) => number.parse().with_context(|| format!("APT_HOOK_INFO_FD is {number:?}, not a number"))?,
         Err(_) => 0,
     };
-    let fd = kernel::inherited(fd).with_context(|| format!("apt's descriptor {fd} is not open"))?;
+    let fd = kernel::inherited(fd).with_context(|| format!("apt has not opened descriptor {fd}"))?;
     Ok(std::fs::File::from(fd))
 }
 

@@ -1,8 +1,8 @@
 //! rokeep keeps read-only file systems read-only across apt and dpkg.
 //!
 //! `mount -o remount,ro /usr` answers EBUSY while a deleted inode is still in use, and every upgrade deletes inodes in
-//! use. So before dpkg runs, each inode that is about to be replaced gets one more hard link, an *alias*; no inode is
-//! then ever deleted while somebody uses it, and the remount succeeds. An alias goes once its inode was replaced and
+//! use. So before dpkg runs, each inode that is about to be replaced gets one more hard link, an *alias*; none of them
+//! is then deleted while somebody uses it, and the remount succeeds. An alias goes once its inode was replaced and
 //! nobody holds it any more ([`core::verdict`] is that rule).
 //!
 //! The modules stand in the order of one apt run:
@@ -29,6 +29,7 @@
     )
 )]
 
+pub mod managed;
 pub mod settings;
 
 pub mod session;

@@ -16,7 +16,7 @@ use crate::plan;
 use crate::session::{self, Outcome};
 use crate::sys::files::{Lookup, Root};
 use crate::sys::mounts::{self, Mounted};
-use crate::sys::processes;
+use crate::sys::processes::CalledBy;
 use crate::sys::state::Locked;
 use crate::sys::store::{Linked, Store};
 
@@ -44,7 +44,7 @@ pub fn protect(root: &Root, mut announcement: impl Read) -> Result<Outcome> {
         Ok(outcome) => Ok(outcome),
         Err(why) => {
             made.iter().for_each(Made::take_back);
-            Err(session::give_up(root, &locked, session, &processes::frontend()?, why))
+            Err(session::give_up(root, &locked, session, CalledBy::Itself, why))
         }
     }
 }
@@ -72,7 +72,8 @@ fn link_all<'a>(
     locked.append(&new_records(&plan, &journal))?;
     let mut outcome = Outcome::default();
     for (point, aliases) in &plan {
-        let Some(mounted) = mounted.iter().find(|mounted| mounted.mount.point == *point) else { continue };
+        let at = |mounted: &&Mounted| mounted.mount.point == *point && mounted.mount.knows_hard_links();
+        let Some(mounted) = mounted.iter().find(at) else { continue };
         outcome.notes.extend(link(root, mounted, aliases, made)?);
     }
     Ok(outcome)

@@ -5,13 +5,15 @@ use anyhow::Result;
 
 use crate::core::journal::Journal;
 use crate::core::message;
+use crate::core::session::Session;
 use crate::core::verdict::Verdict;
+use crate::managed;
 use crate::remount;
 use crate::session::{self, Outcome};
 use crate::settings::Settings;
 use crate::survey::survey;
 use crate::sys::files::Root;
-use crate::sys::mounts::{self, Mounted};
+use crate::sys::mounts::Mounted;
 use crate::sys::processes;
 use crate::sys::state::Locked;
 
@@ -34,15 +36,15 @@ pub fn clean_up(root: &Root) -> Result<Outcome> {
     let mut session = locked.session()?;
     let at_work = session.frontends.iter().find(|frontend| processes::is_alive(frontend)).cloned();
     if let Some(frontend) = at_work.or_else(|| processes::dpkg_at_work(root)) {
-        let command = message::text(&frontend.command);
-        let note = format!("{command} ({}) is at work; the cleanup comes when it is done", frontend.pid);
+        let process = message::process(&frontend.command, frontend.pid);
+        let note = format!("{process} is at work; the cleanup comes when it is done");
         let nothing_open = session.is_over();
         let mut outcome =
             if nothing_open { Outcome::default() } else { session::close_if_unused(root, &locked, session)? };
         outcome.notes.push(note);
         return Ok(outcome);
     }
-    let droppable = match locked.journal().and_then(|journal| with_something_to_drop(root, &journal)) {
+    let droppable = match locked.journal().and_then(|journal| with_something_to_drop(root, &session, &journal)) {
         Ok(droppable) => droppable,
         Err(error) if session.is_over() => return Err(error),
         // The mounts come first; closing says what is wrong with the aliases.
@@ -53,35 +55,22 @@ pub fn clean_up(root: &Root) -> Result<Outcome> {
     }
     let myself = processes::myself()?;
     for mounted in &droppable {
-        session.note(&mounted.mount.point, mounted.mount.flags);
+        session.note(&mounted.mount.point, mounted.mount.id, mounted.mount.flags);
     }
     session.join(myself.clone());
     locked.save_session(&session)?;
     let writable = droppable.iter().try_for_each(|mounted| remount::make_writable(root, mounted));
     session.leave(&myself);
-    let mut outcome = session::close(root, &locked, session)?;
+    let mut outcome = session::close_if_unused(root, &locked, session)?;
     if let Err(error) = writable {
         outcome.problems.insert(0, format!("nothing could be dropped: {error:#}"));
     }
     Ok(outcome)
 }
 
-fn with_something_to_drop(root: &Root, journal: &Journal) -> Result<Vec<Mounted>> {
-    let mounts = with_store(root, journal)?;
+fn with_something_to_drop(root: &Root, session: &Session, journal: &Journal) -> Result<Vec<Mounted>> {
+    let mounts = managed::all(root, &Settings::load(root)?, session, journal)?.mounts;
     let survey = survey(root, &mounts, journal)?;
     let droppable = |mounted: &Mounted| survey.with(Verdict::Drop).any(|alias| alias.mount == mounted.mount.point);
     Ok(mounts.into_iter().filter(droppable).collect())
-}
-
-/// Every mount that may have a store: managed now, or known to the journal from before.
-fn with_store(root: &Root, journal: &Journal) -> Result<Vec<Mounted>> {
-    let mut points = Settings::load(root)?.mounts();
-    points.extend(journal.records.iter().map(|record| record.mount.clone()));
-    points.sort();
-    points.dedup();
-    let mut mounts = Vec::new();
-    for point in points {
-        mounts.extend(mounts::at(root, &point)?);
-    }
-    Ok(mounts)
 }

@@ -12,7 +12,7 @@ use crate::core::message;
 use crate::core::mount_state::{Access, Flags, MountState, Step, state, steps};
 use crate::sys::files::Root;
 use crate::sys::mounts::Mounted;
-use crate::sys::store::Store;
+use crate::sys::store::{self, Store};
 
 /// A process that ends gives its files up a moment later (fput is delayed): so the last step is tried again.
 const RETRY: [Duration; 6] = [
@@ -41,7 +41,11 @@ pub fn make_writable(root: &Root, mounted: &Mounted) -> Result<()> {
     if mounted.flags(root)?.refuse_writes() {
         bail!("{point} did not become writable although the kernel said so");
     }
-    Store::open_or_make(mounted)?.prove_writable()
+    if mounted.mount.knows_hard_links() {
+        Store::open_or_make(mounted)?.prove_writable()
+    } else {
+        store::prove_writable_without_store(mounted)
+    }
 }
 
 /// What a file system with errors needs, which is never a remount.

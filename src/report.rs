@@ -7,18 +7,20 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use serde::Serialize;
 
-use crate::core::journal::escape;
 use crate::core::message;
-use crate::core::mount_state::{Flags, MountState, state};
-use crate::core::session::Session;
+use crate::core::mount_state::{self, Flags, MountState};
+use crate::core::session::{FoundMount, Session};
+use crate::core::text::escape;
 use crate::core::verdict::{Because, Verdict};
+use crate::managed::{self, Managed};
 use crate::remount;
 use crate::settings::Settings;
 use crate::survey::{Alias, Holder, Survey, survey};
 use crate::sys::files::Root;
-use crate::sys::mounts::{self, Mounted};
+use crate::sys::mounts::Mounted;
 use crate::sys::scan::How;
-use crate::sys::{processes, state as files, store};
+use crate::sys::store::{self, Store};
+use crate::sys::{processes, state};
 
 /// Everything there is to say, in the form of `status --json`.
 #[derive(Debug, Serialize)]
@@ -113,25 +115,19 @@ pub struct FrontendStatus {
 /// Where the settings, the session, a store or /proc cannot be read. An unusable journal is a problem in the answer.
 pub fn status(root: &Root) -> Result<Status> {
     let settings = Settings::load(root)?;
-    let mut session = files::session(root)?;
+    let mut session = state::session(root)?;
     session.forget_dead(processes::is_alive);
     let mut problems = Vec::new();
-    let journal = files::journal(root).unwrap_or_else(|error| {
+    let journal = state::journal(root).unwrap_or_else(|error| {
         problems.push(format!("{error:#}"));
         Default::default()
     });
-    let mut points = settings.mounts();
-    points.extend(session.mounts.iter().map(|found| found.point.clone()));
-    points.extend(journal.records.iter().map(|record| record.mount.clone()));
-    points.sort();
-    points.dedup();
-    let mut mounted = Vec::new();
-    for point in points {
-        mounted.extend(mounts::at(root, &point)?);
-    }
+    let Managed { mounts: mounted, notes } = managed::all(root, &settings, &session, &journal)?;
+    problems.extend(notes);
+    problems.extend(covered(&session, &mounted));
     let survey = survey(root, &mounted, &journal)?;
-    if !survey.unreadable.0.is_empty() {
-        let count = message::count(survey.unreadable.0.len(), "process");
+    if !survey.unreadable.is_empty() {
+        let count = message::count(survey.unreadable.count(), "process");
         problems.push(format!("what {count} may hold cannot be read: run this as root, outside a container"));
     }
     let mut rows = Vec::new();
@@ -140,7 +136,7 @@ pub fn status(root: &Root) -> Result<Status> {
             let row = mount_status(mount, wanted, &survey);
             problems.extend(problem(mount, wanted, row.state, &session));
             problems.extend(failure(mount));
-            problems.extend(foreign_entries(root, mount));
+            problems.extend(foreign_entries(mount)?);
             rows.push(row);
         }
     }
@@ -152,7 +148,7 @@ pub fn status(root: &Root) -> Result<Status> {
 fn wanted(settings: &Settings, session: &Session, survey: &Survey, mounted: &Mounted) -> Option<Flags> {
     use crate::core::mount_state::Access::{ReadOnly, Writable};
     let Mounted { mount, .. } = mounted;
-    if let Some(found) = session.found(&mount.point) {
+    if let Some(found) = session.found(&mount.point, mount.id) {
         return Some(found);
     }
     if mount.flags.refuse_writes() {
@@ -175,7 +171,7 @@ fn mount_status(mounted: &Mounted, wanted: Flags, survey: &Survey) -> MountStatu
         *count += 1;
         aliases.bytes += bytes;
     }
-    MountStatus { mount: escape(point.as_os_str()), state: state(mounted.mount.flags, wanted), aliases }
+    MountStatus { mount: escape(point.as_os_str()), state: mount_state::state(mounted.mount.flags, wanted), aliases }
 }
 
 fn problem(mounted: &Mounted, wanted: Flags, state: MountState, session: &Session) -> Option<String> {
@@ -192,12 +188,19 @@ fn failure(mounted: &Mounted) -> Option<String> {
     mounted.mount.failed.then(|| format!("{point}: {}", remount::failure(mounted)))
 }
 
-fn foreign_entries(root: &Root, mounted: &Mounted) -> Option<String> {
-    let dir = mounted.mount.point.join(store::NAME);
-    let names = store::foreign_entries(&root.path(&dir.to_string_lossy()));
-    let names: Vec<String> = names.iter().map(|name| escape(name)).collect();
+/// Mounts of the session that cannot be seen, because another is on top of them.
+fn covered(session: &Session, mounted: &[Mounted]) -> Vec<String> {
+    let visible = |found: &FoundMount| mounted.iter().any(|mounted| mounted.mount.id == found.id);
+    let hidden = session.mounts.iter().filter(|found| !visible(found)).map(|found| message::path(&found.point));
+    hidden.map(|point| format!("{point} is still WRITABLE, or gone, under another mount on top of it")).collect()
+}
+
+fn foreign_entries(mounted: &Mounted) -> Result<Option<String>> {
+    let Some(store) = Store::open(mounted)? else { return Ok(None) };
+    let names: Vec<String> = store.foreign_entries()?.iter().map(|name| escape(name)).collect();
+    let dir = message::path(&mounted.mount.point.join(store::NAME));
     let all = message::few(&names, 3);
-    (!names.is_empty()).then(|| format!("{} has entries that are not rokeep's: {all}", message::path(&dir)))
+    Ok((!names.is_empty()).then(|| format!("{dir} has entries that are not rokeep's: {all}")))
 }
 
 fn held_alias(alias: &Alias) -> HeldAlias {
@@ -238,7 +241,7 @@ pub fn as_text(status: &Status) -> String {
         let _ = writeln!(text, "no managed mount is read-only: nothing to do here");
     }
     if let Some(session) = &status.session {
-        let at_work = session.frontends.iter().map(|f| format!("{} ({})", message::text(&f.command), f.pid));
+        let at_work = session.frontends.iter().map(|f| message::process(&f.command, f.pid));
         let _ = writeln!(text, "writable for {}", message::few(&at_work.collect::<Vec<_>>(), 3));
     }
     for problem in &status.problems {
@@ -273,8 +276,8 @@ fn by_holder(status: &Status) -> Vec<String> {
     }
     let line = |(pid, (holder, files)): (i32, (&HolderStatus, Vec<String>))| {
         let unit = holder.unit.as_ref().map(|unit| format!(", {}", message::text(unit))).unwrap_or_default();
-        let command = message::text(&holder.command);
-        format!("{command} ({pid}){unit} holds {}\n    to free it: {}", message::few(&files, 3), holder.remedy)
+        let process = message::process(&holder.command, pid);
+        format!("{process}{unit} holds {}\n    to free it: {}", message::few(&files, 3), holder.remedy)
     };
     holders.into_iter().map(line).collect()
 }

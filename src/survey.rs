@@ -3,6 +3,7 @@
 //! Changes nothing and needs no writable mount: `status` and `cleanup` see the same.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
@@ -12,6 +13,7 @@ use crate::core::journal::Journal;
 use crate::core::paths::ListedPath;
 use crate::core::verdict::{self, Original, Use, Verdict};
 use crate::sys::files::{Lookup, Root};
+use crate::sys::kernel::Stat;
 use crate::sys::mounts::Mounted;
 use crate::sys::processes;
 use crate::sys::scan::{self, How, Question, Unreadable, What};
@@ -77,7 +79,7 @@ pub fn survey(root: &Root, mounts: &[Mounted], journal: &Journal) -> Result<Surv
 impl Survey {
     /// May it go?
     pub fn verdict(&self, alias: &Alias) -> Verdict {
-        let used = match (alias.holders.is_empty(), self.unreadable.0.is_empty()) {
+        let used = match (alias.holders.is_empty(), self.unreadable.is_empty()) {
             (false, _) => Use::Held,
             (true, true) => Use::Free,
             (true, false) => Use::Unknown,
@@ -92,20 +94,25 @@ impl Survey {
 
     fn find_holders(&mut self, root: &Root) -> Result<()> {
         let replaced = || self.aliases.iter().enumerate().filter(|(_, alias)| alias.original == Original::Replaced);
-        let by_inode: HashMap<Inode, usize> = replaced().map(|(at, alias)| (alias.inode, at)).collect();
-        let by_mapping: HashMap<(Device, u64), usize> =
-            replaced().map(|(at, alias)| ((alias.device, alias.inode.ino), at)).collect();
+        // One inode may have several aliases (a directory that is managed at two mount points), and on btrfs several
+        // inodes have one number.
+        let mut by_inode: HashMap<Inode, Vec<usize>> = HashMap::new();
+        let mut by_mapping: HashMap<(Device, u64), Vec<usize>> = HashMap::new();
+        for (at, alias) in replaced() {
+            by_inode.entry(alias.inode).or_default().push(at);
+            by_mapping.entry((alias.device, alias.inode.ino)).or_default().push(at);
+        }
         let question = Question {
             mapping: &|mapping| by_mapping.contains_key(&(mapping.device, mapping.ino)),
             inode: &|stat| by_inode.contains_key(&stat.inode),
         };
         let mut uses: BTreeMap<(usize, i32), BTreeSet<How>> = BTreeMap::new();
         let unreadable = scan::scan(root, &question, |seen| {
-            let alias = match seen.what {
+            let aliases = match seen.what {
                 What::Stat(stat) => by_inode.get(&stat.inode),
                 What::Mapping(device, ino) => by_mapping.get(&(device, ino)),
             };
-            if let Some(alias) = alias {
+            for alias in aliases.into_iter().flatten() {
                 uses.entry((*alias, seen.pid)).or_default().insert(seen.how);
             }
         })?;
@@ -125,34 +132,29 @@ impl Survey {
 fn aliases(root: &Root, mounted: &Mounted, journal: &Journal) -> Result<Vec<Alias>> {
     let Some(store) = Store::open(mounted)? else { return Ok(Vec::new()) };
     let mut names = names_by_alias(&mounted.mount.point, journal);
-    let mut aliases: Vec<Alias> = Vec::new();
-    let mut links = Vec::new();
-    for (name, stat) in store.aliases()? {
-        links.push(stat.links);
-        aliases.push(Alias {
+    let mut found: Vec<(Vec<PathBuf>, AliasName, Stat)> = store
+        .aliases()?
+        .into_iter()
+        .map(|(alias, stat)| (names.remove(&alias).unwrap_or_default(), alias, stat))
+        .collect();
+    // By name, so that each directory is opened once.
+    found.sort_by(|(a, ..), (b, ..)| a.cmp(b));
+    let mut lookup = Lookup::new(root);
+    let alias = |(names, name, stat): (Vec<PathBuf>, AliasName, Stat)| {
+        // With one link left there is no name that could lead anywhere.
+        let leads = if stat.links == 1 { None } else { a_name_leads_to(&mut lookup, &names, stat.inode) };
+        Alias {
             mount: mounted.mount.point.clone(),
             name,
             bytes: stat.bytes,
-            names: names.remove(&name).unwrap_or_default(),
-            original: Original::Unknown,
+            names,
+            original: verdict::original(stat.links, leads),
             holders: Vec::new(),
             inode: stat.inode,
             device: mounted.mount.device,
-        });
-    }
-    // By name, so that each directory is opened once.
-    let mut order: Vec<(Alias, u64)> = aliases.into_iter().zip(links).collect();
-    order.sort_by(|(a, _), (b, _)| a.names.cmp(&b.names));
-    let mut lookup = Lookup::new(root);
-    Ok(order
-        .into_iter()
-        .map(|(mut alias, links)| {
-            // With one link left there is no name that could lead anywhere.
-            let leads = if links == 1 { None } else { a_name_leads_to(&mut lookup, &alias.names, alias.inode) };
-            alias.original = verdict::original(links, leads);
-            alias
-        })
-        .collect())
+        }
+    };
+    Ok(found.into_iter().map(alias).collect())
 }
 
 fn names_by_alias(mount: &Path, journal: &Journal) -> HashMap<AliasName, Vec<PathBuf>> {
@@ -169,17 +171,16 @@ fn a_name_leads_to(lookup: &mut Lookup, names: &[PathBuf], inode: Inode) -> Opti
     let mut answer = (!names.is_empty()).then_some(false);
     for name in names {
         match leads_to(lookup, name, inode) {
-            Ok(true) => return Some(true),
-            Ok(false) => {}
-            Err(_) => answer = None,
+            Some(true) => return Some(true),
+            Some(false) => {}
+            None => answer = None,
         }
     }
     answer
 }
 
-fn leads_to(lookup: &mut Lookup, name: &Path, inode: Inode) -> nix::Result<bool> {
-    use std::os::unix::ffi::OsStrExt;
-    let Some(path) = ListedPath::parse(name.as_os_str().as_bytes()) else { return Ok(false) };
-    let Some(dir) = lookup.directory(&path.dir)? else { return Ok(false) };
-    Ok(dir.entry(&path.name)?.is_some_and(|stat| stat.inode == inode))
+fn leads_to(lookup: &mut Lookup, name: &Path, inode: Inode) -> Option<bool> {
+    let path = ListedPath::parse(name.as_os_str().as_bytes())?;
+    let Some(dir) = lookup.directory(&path.dir).ok()? else { return Some(false) };
+    Some(dir.entry(&path.name).ok()?.is_some_and(|stat| stat.inode == inode))
 }

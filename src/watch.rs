@@ -10,6 +10,7 @@ use anyhow::{Context, Result, ensure};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+use crate::core::message;
 use crate::core::session::Frontend;
 use crate::recover;
 use crate::session::Outcome;
@@ -21,11 +22,16 @@ use crate::sys::{kernel, processes, state};
 ///
 /// A watcher that cannot be started is said in the log, and fails nothing: it is the second line of defence.
 pub fn start(root: &Root, frontend: &Frontend) {
+    kernel::keep_descriptors_to_ourselves();
     if start_unit(root, frontend.pid) {
         return;
     }
     if let Err(error) = start_process(frontend.pid) {
-        log(root, Priority::Error, &format!("cannot start the watcher of {}: {error:#}", frontend.command));
+        log(
+            root,
+            Priority::Error,
+            &format!("cannot start the watcher of {}: {error:#}", message::text(&frontend.command)),
+        );
     }
 }
 
@@ -73,7 +79,9 @@ pub fn watch(root: &Root, pid: i32) -> Result<Outcome> {
     let Some(lock) = state::watcher_lock(root, pid)? else { return Ok(Outcome::default()) };
     let session = state::session(root)?;
     // Whoever starts a watch has written the session first; without it there is nothing to wait for.
-    if let Some(frontend) = session.frontends.iter().find(|frontend| frontend.pid == pid) {
+    if let Some(frontend) =
+        session.frontends.iter().find(|frontend| frontend.pid == pid && processes::is_alive(frontend))
+    {
         wait_for_end(frontend)?;
     }
     let outcome = recover::clean_up(root);

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use super::journal::escape;
+use super::text::escape;
 
 /// A path as it may be shown: nothing in it can move a terminal's cursor.
 pub fn path(path: &Path) -> String {
@@ -15,18 +15,23 @@ pub fn text(text: &str) -> String {
     escape(text.as_ref())
 }
 
+/// A process: `sshd (812)`.
+pub fn process(command: &str, pid: i32) -> String {
+    format!("{} ({pid})", text(command))
+}
+
 /// What a person can do so that a process lets go of the old files.
 ///
 /// `unit` is the systemd unit it belongs to (systemd.unit(5)).
 pub fn remedy(pid: i32, command: &str, unit: Option<&str>) -> String {
-    let command = text(command);
-    match unit.map(text) {
-        Some(unit) if unit == "init.scope" || pid == 1 => "systemctl daemon-reexec".to_owned(),
+    let process = process(command, pid);
+    match unit {
+        Some("init.scope") => "systemctl daemon-reexec".to_owned(),
         Some(unit) if unit.starts_with("user@") || unit.starts_with("session-") => {
-            format!("end {command} ({pid}), or log out and in")
+            format!("end {process}, or log out and in")
         }
         Some(unit) if unit.ends_with(".service") => format!("systemctl restart {unit}"),
-        Some(_) | None => format!("restart {command} ({pid})"),
+        Some(_) | None => format!("restart {process}"),
     }
 }
 
@@ -69,6 +74,15 @@ mod tests {
         assert_eq!(count(1, "file"), "1 file");
         assert_eq!(count(0, "file"), "0 files");
         assert_eq!(count(2, "process"), "2 processes");
+    }
+
+    #[test]
+    fn what_frees_a_file_depends_on_who_holds_it() {
+        assert_eq!(remedy(812, "sshd", Some("ssh.service")), "systemctl restart ssh.service");
+        assert_eq!(remedy(1, "systemd", Some("init.scope")), "systemctl daemon-reexec");
+        assert_eq!(remedy(9, "bash", Some("session-3.scope")), "end bash (9), or log out and in");
+        assert_eq!(remedy(9, "pipewire", Some("user@1000.service")), "end pipewire (9), or log out and in");
+        assert_eq!(remedy(9, "tool\n", None), "restart tool%0A (9)");
     }
 
     #[test]

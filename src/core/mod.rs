@@ -2,6 +2,7 @@
 #![deny(clippy::wildcard_enum_match_arm)]
 
 pub mod apt_stream;
+pub mod cgroup;
 pub mod dpkg_db;
 pub mod inode;
 pub mod journal;
@@ -12,4 +13,5 @@ pub mod paths;
 pub mod plan;
 pub mod proc_maps;
 pub mod session;
+pub mod text;
 pub mod verdict;

@@ -29,6 +29,13 @@ pub struct Mount {
     pub failed: bool,
 }
 
+impl Mount {
+    /// Whether files on it can have a second name at all. FAT knows neither hard links nor who owns a file.
+    pub fn knows_hard_links(&self) -> bool {
+        !matches!(self.fs_type.as_str(), "vfat" | "msdos" | "exfat")
+    }
+}
+
 /// Every mount in the text; lines that are not of the documented form are left out.
 pub fn parse(text: &[u8]) -> Vec<Mount> {
     text.split(|b| *b == b'\n').filter_map(mount).collect()
@@ -126,6 +133,12 @@ mod tests {
             ]
         );
         assert_eq!(mounts[1].device, Device { major: 254, minor: 2 });
+    }
+
+    #[test]
+    fn only_fat_knows_no_hard_links() {
+        let mounts = parse(b"1 1 8:1 / /boot/efi ro - vfat /dev/x ro\n2 1 8:2 / /usr ro - ext4 /dev/y ro\n");
+        assert_eq!(mounts.iter().map(Mount::knows_hard_links).collect::<Vec<_>>(), [false, true]);
     }
 
     #[test]

@@ -82,12 +82,14 @@ impl Frontend {
     }
 }
 
-/// A mount and how it was found.
+/// A mount and how it was found. Another mount on top of it, at the same mount point, is another mount.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FoundMount {
-    /// Mount point. (Any bytes: written escaped, see [`super::journal::escape`].)
-    #[serde(with = "super::journal::path_as_text")]
+    /// Mount point. (Any bytes: written escaped, see [`super::text::escape`].)
+    #[serde(with = "super::text::path_as_text")]
     pub point: PathBuf,
+    /// The kernel's id of the mount.
+    pub id: u64,
     /// What to restore.
     pub found: Flags,
 }
@@ -116,16 +118,24 @@ impl Session {
         self.frontends.retain(alive);
     }
 
-    /// Notes how a mount was found. What was noted first stays: later it is as *we* made it.
-    pub fn note(&mut self, point: &Path, found: Flags) {
-        if self.found(point).is_none() {
-            self.mounts.push(FoundMount { point: point.to_owned(), found });
+    /// Notes how a mount was found. What was noted first stays, as later it is as *we* made it; except that a mount which
+    /// was found writable, and is not any more, was closed by somebody who wants it so.
+    pub fn note(&mut self, point: &Path, id: u64, found: Flags) {
+        match self.mounts.iter_mut().find(|mount| mount.id == id && mount.point == point) {
+            Some(noted) if noted.found.refuse_writes() || !found.refuse_writes() => {}
+            Some(noted) => noted.found = found,
+            None => self.mounts.push(FoundMount { point: point.to_owned(), id, found }),
         }
     }
 
     /// How a mount was found.
-    pub fn found(&self, point: &Path) -> Option<Flags> {
-        self.mounts.iter().find(|mount| mount.point == point).map(|mount| mount.found)
+    pub fn found(&self, point: &Path, id: u64) -> Option<Flags> {
+        self.mounts.iter().find(|mount| mount.id == id && mount.point == point).map(|mount| mount.found)
+    }
+
+    /// Nothing is left to restore on a mount.
+    pub fn forget(&mut self, point: &Path, id: u64) {
+        self.mounts.retain(|mount| mount.id != id || mount.point != point);
     }
 
     /// Whether somebody still needs the mounts writable.
@@ -152,10 +162,31 @@ mod tests {
     fn what_was_found_first_stays() {
         let mut session = Session::default();
         let found = Flags { mount: Access::ReadOnly, superblock: Access::ReadOnly };
-        session.note(Path::new("/usr"), found);
-        session.note(Path::new("/usr"), Flags::WRITABLE);
-        assert_eq!(session.found(Path::new("/usr")), Some(found));
+        session.note(Path::new("/usr"), 7, found);
+        session.note(Path::new("/usr"), 7, Flags::WRITABLE);
+        assert_eq!(session.found(Path::new("/usr"), 7), Some(found));
         assert_eq!(session.mounts.len(), 1);
+    }
+
+    #[test]
+    fn a_mount_that_somebody_closed_since_is_found_closed() {
+        let mut session = Session::default();
+        let closed = Flags { mount: Access::ReadOnly, superblock: Access::ReadOnly };
+        session.note(Path::new("/usr"), 7, Flags::WRITABLE);
+        session.note(Path::new("/usr"), 7, closed);
+        assert_eq!(session.found(Path::new("/usr"), 7), Some(closed));
+    }
+
+    #[test]
+    fn a_mount_on_top_of_another_is_another() {
+        let mut session = Session::default();
+        let closed = Flags { mount: Access::ReadOnly, superblock: Access::ReadOnly };
+        session.note(Path::new("/usr"), 7, closed);
+        session.note(Path::new("/usr"), 8, Flags::WRITABLE);
+        assert_eq!(session.found(Path::new("/usr"), 7), Some(closed));
+        session.forget(Path::new("/usr"), 7);
+        assert_eq!(session.found(Path::new("/usr"), 7), None);
+        assert_eq!(session.found(Path::new("/usr"), 8), Some(Flags::WRITABLE));
     }
 
     #[test]
@@ -178,7 +209,7 @@ mod tests {
     fn it_reads_back_what_it_wrote() {
         let mut session = Session::default();
         session.join(frontend(1, 10));
-        session.note(Path::new("/usr"), Flags::WRITABLE);
+        session.note(Path::new("/usr"), 7, Flags::WRITABLE);
         let text = serde_json::to_string(&session).unwrap();
         assert_eq!(parse(text.as_bytes()), Ok(session));
         assert_eq!(parse(b"{\"format\":2,\"new\":1}"), Err(SessionError::Format(2)));

@@ -33,11 +33,6 @@ impl Stat {
     pub fn is_file(&self) -> bool {
         self.mode & libc::S_IFMT == libc::S_IFREG
     }
-
-    /// A directory.
-    pub fn is_dir(&self) -> bool {
-        self.mode & libc::S_IFMT == libc::S_IFDIR
-    }
 }
 
 /// What a symbolic link as the last name stands for.
@@ -79,9 +74,9 @@ pub fn stat(dir: impl AsFd, name: &OsStr, last: LastLink) -> nix::Result<Stat> {
     })
 }
 
-/// Makes the superblock under the mount whose root is `mount` read-only or writable; its other options stay.
+/// Makes the superblock under the mount whose root is `mount` read-only or writable.
 ///
-/// fspick(2), fsconfig(2): Linux 5.2.
+/// fspick(2), fsconfig(2): Linux 5.2. Its other options stay; shown on ext4, xfs, btrfs and tmpfs.
 ///
 /// # Errors
 /// `EBUSY` where an unlinked inode is in use or somebody writes; `EROFS` or `EACCES` where the device is
@@ -156,6 +151,13 @@ pub fn ignore_terminal_signals() {
     }
 }
 
+/// From here on no program that this process starts inherits a descriptor, other than 0 to 2: also those that its own
+/// caller left open, which it would otherwise keep alive.
+pub fn keep_descriptors_to_ourselves() {
+    // SAFETY: sets a flag on descriptors; nothing is closed here.
+    let _ = unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC) };
+}
+
 /// A descriptor that becomes readable when the process ends; `ESRCH` where it is gone already.
 ///
 /// pidfd_open(2): Linux 5.3.
@@ -169,15 +171,30 @@ pub fn pidfd(pid: i32) -> nix::Result<OwnedFd> {
     Errno::result(result).map(|fd| unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// Takes over a descriptor that a caller of this program opened for it.
+/// Another descriptor for what a caller of this program opened for it under this number.
 ///
 /// # Errors
 /// `EBADF` where it is not open.
 pub fn inherited(fd: i32) -> nix::Result<OwnedFd> {
-    // SAFETY: a plain number; asks only whether it is open.
-    Errno::result(unsafe { libc::fcntl(fd, libc::F_GETFD) })?;
-    // SAFETY: it is open, and it was passed to this process for its own use; nothing else here knows the number.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+    // SAFETY: a plain number; the descriptor itself stays with whoever owns it.
+    let own = Errno::result(unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, 3) })?;
+    // SAFETY: a non-negative answer is a new descriptor that nobody else owns.
+    Ok(unsafe { OwnedFd::from_raw_fd(own) })
+}
+
+/// What two tasks may have in common.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shared {
+    /// The table of descriptors (`KCMP_FILES`).
+    Descriptors = 2,
+    /// Working directory and root (`KCMP_FS`).
+    Directories = 3,
+}
+
+/// Whether two tasks are known to share this. kcmp(2).
+pub fn share(task: i32, other: i32, what: Shared) -> bool {
+    // SAFETY: plain numbers.
+    unsafe { libc::syscall(libc::SYS_kcmp, task, other, what as libc::c_int, 0, 0) == 0 }
 }
 
 fn c_string(name: &OsStr) -> nix::Result<CString> {

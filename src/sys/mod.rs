@@ -1,4 +1,4 @@
-//! The edge: the only callers of the kernel. It gathers and performs; it decides nothing.
+//! The edge: where the kernel is asked and told. It gathers and performs; it decides nothing.
 
 pub mod files;
 pub mod kernel;

@@ -3,27 +3,37 @@
 use std::ffi::OsStr;
 use std::fs;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use nix::fcntl::FcntlArg;
 use nix::libc;
+use procfs::ProcError;
 use procfs::process::Process;
 
 use super::files::Root;
 use super::kernel::{self, LastLink};
+use crate::core::cgroup;
 use crate::core::inode::Inode;
 use crate::core::session::Frontend;
 
 /// Programs that stand between a package manager and its hook.
 const SHELLS: [&str; 5] = ["sh", "dash", "bash", "busybox", "zsh"];
 
-/// The package manager that called this hook.
+/// How apt runs a hook (apt-pkg/contrib/fileutl.cc RunScripts, apt-pkg/deb/dpkgpm.cc RunScriptsWithPkgs).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CalledBy {
+    /// Pre-Invoke and Post-Invoke: by a forked copy of itself, which is gone when the hook is.
+    ForkedCopy,
+    /// Pre-Install-Pkgs: by itself.
+    Itself,
+}
+
+/// The package manager that called this hook: upwards past the shells, and past its forked copy.
 ///
-/// apt runs its hooks in a forked copy of itself, which is gone when the hook is. So: upwards past the shells, then on
-/// as long as the program stays the same.
+/// No further, though the program may stay the same: a daemon that forks a child for each package run is not the run.
 ///
 /// # Errors
 /// Where /proc cannot be read.
-pub fn frontend() -> Result<Frontend> {
+pub fn frontend(called_by: CalledBy) -> Result<Frontend> {
     let mut caller = parent_of(&Process::myself()?)?;
     while is_shell(&caller) {
         match parent_of(&caller) {
@@ -31,14 +41,14 @@ pub fn frontend() -> Result<Frontend> {
             Err(_) => break,
         }
     }
-    let program = program_of(&caller);
-    while let Ok(parent) = parent_of(&caller) {
-        if program.is_none() || program_of(&parent) != program {
-            break;
-        }
-        caller = parent;
-    }
-    describe(&caller)
+    let copied = match called_by {
+        CalledBy::Itself => None,
+        CalledBy::ForkedCopy => parent_of(&caller).ok().filter(|parent| {
+            let program = program_of(&caller);
+            program.is_some() && program_of(parent) == program
+        }),
+    };
+    describe(copied.as_ref().unwrap_or(&caller))
 }
 
 /// This process, where a person is the frontend.
@@ -49,18 +59,13 @@ pub fn myself() -> Result<Frontend> {
     describe(&Process::myself()?)
 }
 
-/// A process by its id.
-///
-/// # Errors
-/// Where there is none.
-pub fn by_pid(pid: i32) -> Result<Frontend> {
-    describe(&Process::new(pid).with_context(|| format!("there is no process {pid}"))?)
-}
-
-/// Whether that very process still runs. A zombie does not.
+/// Whether that very process still runs. A zombie does not. Where it cannot be told, it does.
 pub fn is_alive(frontend: &Frontend) -> bool {
-    let stat = Process::new(frontend.pid).and_then(|process| process.stat());
-    stat.is_ok_and(|stat| stat.starttime == frontend.started && !matches!(stat.state, 'Z' | 'X' | 'x'))
+    match Process::new(frontend.pid).and_then(|process| process.stat()) {
+        Ok(stat) => stat.starttime == frontend.started && !matches!(stat.state, 'Z' | 'X' | 'x'),
+        Err(ProcError::NotFound(_)) => false,
+        Err(_) => true,
+    }
 }
 
 /// The dpkg that has the package database locked now.
@@ -82,11 +87,14 @@ pub fn command(root: &Root, pid: i32) -> String {
     String::from_utf8_lossy(name.trim_ascii_end()).into_owned()
 }
 
-/// The systemd unit that the process belongs to, from its control group (cgroups(7), systemd.unit(5)).
+/// The systemd unit that the process belongs to, see [`cgroup::unit`].
 pub fn unit(root: &Root, pid: i32) -> Option<String> {
     let groups = fs::read_to_string(root.path(&format!("/proc/{pid}/cgroup"))).ok()?;
-    let is_unit = |part: &&str| part.ends_with(".service") || part.ends_with(".scope");
-    groups.lines().filter_map(|line| line.rsplit('/').find(is_unit)).map(str::to_owned).next()
+    cgroup::unit(&groups).map(str::to_owned)
+}
+
+fn by_pid(pid: i32) -> Result<Frontend> {
+    describe(&Process::new(pid)?)
 }
 
 fn describe(process: &Process) -> Result<Frontend> {

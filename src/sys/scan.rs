@@ -1,14 +1,13 @@
-//! Who uses which inode: every descriptor, mapping, program, working and root directory of every process.
+//! Who uses which inode: every descriptor, mapping, program, working and root directory of every task.
 //!
 //! One pass over /proc. Processes that appear during it are read too, until no new one shows: a child that a process
 //! forked after it was read holds what its parent held.
 
 use std::collections::HashSet;
-use std::ffi::{CStr, OsStr};
+use std::ffi::OsStr;
 use std::fmt;
 use std::fs::File;
-use std::io::Read;
-use std::os::fd::AsFd;
+use std::io::{BufRead, BufReader};
 use std::os::unix::ffi::OsStrExt;
 
 use anyhow::{Context, Result};
@@ -20,7 +19,7 @@ use nix::sys::stat::Mode;
 use serde::Serialize;
 
 use super::files::{Directory, Root};
-use super::kernel::{self, LastLink, Stat};
+use super::kernel::{self, LastLink, Shared, Stat};
 use crate::core::inode::Device;
 use crate::core::proc_maps::{self, Mapping};
 
@@ -88,7 +87,19 @@ const MOST_ROUNDS: u32 = 50;
 
 /// Processes that could not be read although they live: whatever they use is not known.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Unreadable(pub Vec<i32>);
+pub struct Unreadable(Vec<i32>);
+
+impl Unreadable {
+    /// Everybody could be read.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// How many could not.
+    pub fn count(&self) -> usize {
+        self.0.len()
+    }
+}
 
 /// What a scan looks for.
 pub struct Question<'a> {
@@ -109,9 +120,10 @@ pub fn scan(root: &Root, question: &Question, mut report: impl FnMut(Seen)) -> R
     let proc = Directory::from(proc.with_context(|| format!("cannot open {}", path.display()))?);
     let mut known = HashSet::new();
     let mut unreadable = Unreadable::default();
-    let mut maps = Vec::new();
+    let mut line = Vec::new();
     for round in 0.. {
-        let new: Vec<i32> = pids(&proc)?.into_iter().filter(|pid| known.insert(*pid)).collect();
+        let all = numbers(&proc).context("cannot list /proc")?;
+        let new: Vec<i32> = all.into_iter().filter(|pid| known.insert(*pid)).collect();
         if new.is_empty() {
             break;
         }
@@ -120,7 +132,7 @@ pub fn scan(root: &Root, question: &Question, mut report: impl FnMut(Seen)) -> R
             break;
         }
         for pid in new {
-            let mut process = OneProcess { pid, maps: &mut maps, question, report: &mut report };
+            let mut process = OneProcess { pid, line: &mut line, question, report: &mut report };
             match process.read(&proc) {
                 Ok(()) | Err(Errno::ENOENT | Errno::ESRCH) => {}
                 Err(_) => unreadable.0.push(pid),
@@ -130,13 +142,17 @@ pub fn scan(root: &Root, question: &Question, mut report: impl FnMut(Seen)) -> R
     Ok(unreadable)
 }
 
-fn pids(proc: &Directory) -> Result<Vec<i32>> {
-    let mut pids = Vec::new();
-    for entry in list(proc, ".").context("cannot list /proc")?.iter() {
-        let entry = entry.context("cannot list /proc")?;
-        pids.extend(entry.file_name().to_str().ok().and_then(|name| name.parse::<i32>().ok()));
+/// The entries that are numbers: processes in /proc, tasks in `/proc/PID/task`.
+fn numbers(dir: &Directory) -> nix::Result<Vec<i32>> {
+    let mut numbers = Vec::new();
+    for entry in list(dir, ".")?.iter() {
+        numbers.extend(entry?.file_name().to_str().ok().and_then(|name| name.parse::<i32>().ok()));
     }
-    Ok(pids)
+    Ok(numbers)
+}
+
+fn directory(parent: &Directory, name: &str) -> nix::Result<Directory> {
+    openat(parent, name, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty()).map(Directory::from)
 }
 
 fn list(dir: &Directory, name: &str) -> nix::Result<Dir> {
@@ -145,71 +161,114 @@ fn list(dir: &Directory, name: &str) -> nix::Result<Dir> {
 
 struct OneProcess<'a, F: FnMut(Seen)> {
     pid: i32,
-    maps: &'a mut Vec<u8>,
+    line: &'a mut Vec<u8>,
     question: &'a Question<'a>,
     report: &'a mut F,
 }
 
 impl<F: FnMut(Seen)> OneProcess<'_, F> {
-    /// Descriptors before mappings: a file that is mapped and then closed in between is seen in one of them.
     fn read(&mut self, proc: &Directory) -> nix::Result<()> {
-        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        let dir = Directory::from(openat(proc, self.pid.to_string().as_str(), flags, Mode::empty())?);
-        self.descriptors(&dir)?;
-        self.mappings(&dir)?;
-        for (link, how) in [("exe", How::Executed), ("cwd", How::CurrentDirectory), ("root", How::RootDirectory)] {
-            // A kernel thread has no program, a zombie nothing at all.
-            if let Some(stat) = self.follow(&dir, OsStr::new(link))? {
-                self.say(how, What::Stat(stat), link);
+        let dir = directory(proc, &self.pid.to_string())?;
+        let leader_lives = kernel::stat(&dir, OsStr::new("exe"), LastLink::Target).is_ok();
+        self.task(&dir, "")?;
+        // "." and ".." and one task: nobody else to ask.
+        let tasks = kernel::stat(&dir, OsStr::new("task"), LastLink::Itself)?.links.saturating_sub(2);
+        if tasks > 1 { self.other_tasks(&dir, leader_lives) } else { Ok(()) }
+    }
+
+    /// What one task has. Descriptors before mappings: a file that is mapped and then closed in between is seen in one
+    /// of them.
+    fn task(&mut self, dir: &Directory, prefix: &str) -> nix::Result<()> {
+        self.descriptors(dir, prefix)?;
+        self.mappings(dir, prefix)?;
+        self.link(dir, prefix, "exe", How::Executed)?;
+        self.directories(dir, prefix)
+    }
+
+    /// Threads share memory, and nearly always the rest. A leader that has exited shows nothing of its own any more.
+    fn other_tasks(&mut self, process: &Directory, leader_lives: bool) -> nix::Result<()> {
+        let tasks = directory(process, "task")?;
+        let leader = self.pid;
+        for id in numbers(&tasks)?.into_iter().filter(|id| *id != leader) {
+            let prefix = format!("task/{id}/");
+            let told = directory(&tasks, &id.to_string()).and_then(|dir| {
+                if !leader_lives {
+                    return self.task(&dir, &prefix);
+                }
+                if !kernel::share(self.pid, id, Shared::Descriptors) {
+                    self.descriptors(&dir, &prefix)?;
+                }
+                if !kernel::share(self.pid, id, Shared::Directories) {
+                    self.directories(&dir, &prefix)?;
+                }
+                Ok(())
+            });
+            match told {
+                Err(Errno::ENOENT | Errno::ESRCH) | Ok(()) => {}
+                Err(other) => return Err(other),
             }
         }
         Ok(())
     }
 
-    fn descriptors(&mut self, dir: &Directory) -> nix::Result<()> {
+    fn directories(&mut self, dir: &Directory, prefix: &str) -> nix::Result<()> {
+        self.link(dir, prefix, "cwd", How::CurrentDirectory)?;
+        self.link(dir, prefix, "root", How::RootDirectory)
+    }
+
+    /// A kernel thread has no program, a zombie nothing at all.
+    fn link(&mut self, dir: &Directory, prefix: &str, name: &str, how: How) -> nix::Result<()> {
+        if let Some(stat) = self.follow(dir, OsStr::new(name))? {
+            self.say(how, What::Stat(stat), format!("{prefix}{name}"));
+        }
+        Ok(())
+    }
+
+    fn descriptors(&mut self, dir: &Directory, prefix: &str) -> nix::Result<()> {
         let mut fds = list(dir, "fd")?;
-        let fd_dir = Directory::from(fds.as_fd().try_clone_to_owned().map_err(|_| Errno::EMFILE)?);
+        let fd_dir = directory(dir, "fd")?;
         for fd in fds.iter() {
             let fd = fd?;
-            if fd.file_name() == c"." || fd.file_name() == c".." {
+            let name = OsStr::from_bytes(fd.file_name().to_bytes());
+            if name == "." || name == ".." {
                 continue;
             }
-            let name = os_str(fd.file_name());
             if let Some(stat) = self.follow(&fd_dir, name)? {
                 let how = if is_writable(&fd_dir, name)? { How::OpenForWriting } else { How::Open };
-                self.say(how, What::Stat(stat), &format!("fd/{}", name.to_string_lossy()));
+                self.say(how, What::Stat(stat), format!("{prefix}fd/{}", name.to_string_lossy()));
             }
         }
         Ok(())
     }
 
-    fn mappings(&mut self, dir: &Directory) -> nix::Result<()> {
-        let mut maps = std::mem::take(self.maps);
-        maps.clear();
-        let file = openat(dir, "maps", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty());
-        let read = file.and_then(|file| File::from(file).read_to_end(&mut maps).map_err(errno));
-        let result = read.and_then(|_| self.mapped_files(dir, &maps));
-        *self.maps = maps;
+    /// Line by line: how long the whole is, is for the process to choose.
+    fn mappings(&mut self, dir: &Directory, prefix: &str) -> nix::Result<()> {
+        let file = openat(dir, "maps", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?;
+        let mut maps = BufReader::new(File::from(file));
+        let mut line = std::mem::take(self.line);
+        let result = loop {
+            line.clear();
+            match maps.read_until(b'\n', &mut line) {
+                Ok(0) => break Ok(()),
+                Ok(_) => proc_maps::parse(&line).for_each(|mapping| self.mapping(dir, prefix, &mapping)),
+                Err(error) => break Err(error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)),
+            }
+        };
+        *self.line = line;
         result
     }
 
-    fn mapped_files(&mut self, dir: &Directory, maps: &[u8]) -> nix::Result<()> {
-        let mut last = None;
-        for mapping in proc_maps::parse(maps) {
-            let this = Some((mapping.device, mapping.ino));
-            if this == last || !(self.question.mapping)(&mapping) {
-                continue;
-            }
-            last = this;
-            let link = format!("map_files/{}", mapping.range);
-            match kernel::stat(dir, OsStr::new(&link), LastLink::Target) {
-                Ok(stat) if (self.question.inode)(&stat) => self.say(How::Mapped, What::Stat(stat), &link),
-                Ok(_) => {}
-                // Unmapped since, or not for us to follow: the numbers have to do.
-                Err(_) => self.say(How::Mapped, What::Mapping(mapping.device, mapping.ino), &link),
-            }
+    fn mapping(&mut self, dir: &Directory, prefix: &str, mapping: &Mapping) {
+        if !(self.question.mapping)(mapping) {
+            return;
         }
-        Ok(())
+        let link = format!("map_files/{}", mapping.range);
+        match kernel::stat(dir, OsStr::new(&link), LastLink::Target) {
+            Ok(stat) if (self.question.inode)(&stat) => self.say(How::Mapped, What::Stat(stat), link),
+            Ok(_) => {}
+            // Unmapped since, or not for us to follow, or of a thread, which has no such links: the numbers have to do.
+            Err(_) => self.say(How::Mapped, What::Mapping(mapping.device, mapping.ino), format!("{prefix}{link}")),
+        }
     }
 
     /// What a link in /proc leads to, if it is looked for.
@@ -223,20 +282,12 @@ impl<F: FnMut(Seen)> OneProcess<'_, F> {
         }
     }
 
-    fn say(&mut self, how: How, what: What, link: &str) {
-        (self.report)(Seen { pid: self.pid, how, what, link: link.to_owned() });
+    fn say(&mut self, how: How, what: What, link: String) {
+        (self.report)(Seen { pid: self.pid, how, what, link });
     }
 }
 
 /// The permissions of the link itself tell how the descriptor was opened (proc_pid_fd(5)).
 fn is_writable(fd_dir: &Directory, fd: &OsStr) -> nix::Result<bool> {
     Ok(fd_dir.entry(fd)?.is_some_and(|link| link.mode & libc::S_IWUSR != 0))
-}
-
-fn os_str(name: &CStr) -> &OsStr {
-    OsStr::from_bytes(name.to_bytes())
-}
-
-fn errno(error: std::io::Error) -> Errno {
-    error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)
 }

@@ -3,13 +3,14 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::Write;
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail, ensure};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat};
-use nix::sys::stat::{Mode, mkdirat};
+use nix::sys::stat::{Mode, fchmod, mkdirat};
 use nix::unistd::{UnlinkatFlags, linkat, unlinkat};
 
 use super::files::Directory;
@@ -22,7 +23,7 @@ use crate::core::message;
 pub const NAME: &str = ".rokeep";
 
 /// The name of the file whose creation proves that the mount is writable. No alias can have it.
-const PROOF: &str = "writable?";
+const PROOF: &str = "proof";
 
 /// What became of an attempt to link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,8 +64,8 @@ impl Store {
         };
         let stat = dir.stat()?;
         ensure!(
-            stat.uid == 0 && stat.mode & 0o7777 == 0o700 && stat.mount_id == mounted.mount.id,
-            "{} is not a store of rokeep (a directory of root's with mode 0700, not a mount): move it away",
+            stat.uid == 0 && stat.mode & 0o077 == 0 && stat.mount_id == mounted.mount.id,
+            "{} is not a store of rokeep (a directory of root's, closed to others, not a mount): move it away",
             message::path(&path)
         );
         Ok(Some(Store { path, dir }))
@@ -79,25 +80,22 @@ impl Store {
             return Ok(store);
         }
         let path = mounted.mount.point.join(NAME);
+        let failed = || format!("cannot make {}", message::path(&path));
         match mkdirat(mounted, NAME, Mode::S_IRWXU) {
-            Ok(()) | Err(Errno::EEXIST) => {}
-            Err(error) => return Err(error).with_context(|| format!("cannot make {}", message::path(&path))),
+            // A set-group-id parent, a default ACL: whatever the directory inherited, it is ours alone.
+            Ok(()) => close_to_others(mounted).with_context(failed)?,
+            Err(Errno::EEXIST) => {}
+            Err(error) => return Err(error).with_context(failed),
         }
         Store::open(mounted)?.with_context(|| format!("{} is gone again", message::path(&path)))
     }
 
-    /// Proves by a real write that the mount takes writes.
+    /// Proves by a real write, as far as the device, that the mount takes writes.
     ///
     /// # Errors
     /// Whatever the file system answered.
     pub fn prove_writable(&self) -> Result<()> {
-        let failed = || format!("cannot write to {}", message::path(&self.path));
-        self.remove(OsStr::new(PROOF)).with_context(failed)?;
-        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let fd = openat(&self.dir, PROOF, flags, Mode::S_IRUSR).with_context(failed)?;
-        let written = File::from(fd).write_all(b"yes\n");
-        self.remove(OsStr::new(PROOF)).with_context(failed)?;
-        written.with_context(failed)
+        prove_writable(&self.dir, PROOF).with_context(|| format!("cannot write to {}", message::path(&self.path)))
     }
 
     /// Gives an inode its alias: a hard link from `name` in `dir`, believed only after it was looked at.
@@ -140,16 +138,32 @@ impl Store {
     /// Where the store cannot be read.
     pub fn aliases(&self) -> Result<Vec<(AliasName, Stat)>> {
         let mut aliases = Vec::new();
-        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        let mut entries = nix::dir::Dir::openat(&self.dir, ".", flags, Mode::empty())?;
-        for entry in entries.iter() {
-            let entry = entry.with_context(|| format!("cannot read {}", message::path(&self.path)))?;
-            let Some(alias) = AliasName::parse(entry.file_name().to_bytes()) else { continue };
+        for entry in self.entries()? {
+            let Some(alias) = AliasName::parse(entry.as_bytes()) else { continue };
             if let Some(stat) = self.alias(alias)? {
                 aliases.push((alias, stat));
             }
         }
         Ok(aliases)
+    }
+
+    /// The entries that are no aliases, for a person to look at.
+    ///
+    /// # Errors
+    /// Where the store cannot be read.
+    pub fn foreign_entries(&self) -> Result<Vec<OsString>> {
+        let mut foreign = Vec::new();
+        for entry in self.entries()? {
+            let alias = AliasName::parse(entry.as_bytes());
+            let is_ours = match alias {
+                Some(alias) => self.alias(alias)?.is_some(),
+                None => entry == PROOF,
+            };
+            if !is_ours {
+                foreign.push(entry);
+            }
+        }
+        Ok(foreign)
     }
 
     /// One alias as it is now; `None` where that name does not lead to the regular file of that number.
@@ -181,17 +195,44 @@ impl Store {
     }
 
     fn remove(&self, entry: &OsStr) -> nix::Result<()> {
-        match unlinkat(&self.dir, entry, UnlinkatFlags::NoRemoveDir) {
-            Ok(()) | Err(Errno::ENOENT) => Ok(()),
-            Err(other) => Err(other),
-        }
+        remove(&self.dir, entry)
+    }
+
+    /// By descriptor, so that it is this directory and no other.
+    fn entries(&self) -> Result<Vec<OsString>> {
+        let dir = format!("/proc/self/fd/{}", self.dir.as_fd().as_raw_fd());
+        let walk = walkdir::WalkDir::new(dir).min_depth(1).max_depth(1);
+        let names = walk.into_iter().map(|entry| entry.map(|entry| entry.file_name().to_owned()));
+        names.collect::<Result<_, _>>().with_context(|| format!("cannot read {}", message::path(&self.path)))
     }
 }
 
-/// The entries of a store that rokeep did not make, for a person to look at.
-pub fn foreign_entries(path: &std::path::Path) -> Vec<OsString> {
-    let walk = walkdir::WalkDir::new(path).min_depth(1).max_depth(1).follow_links(false);
-    let name = |entry: walkdir::DirEntry| entry.file_name().to_owned();
-    let foreign = |name: &OsString| AliasName::parse(name.as_bytes()).is_none() && name != PROOF;
-    walk.into_iter().filter_map(Result::ok).map(name).filter(foreign).collect()
+/// The same for a file system that knows no hard links and no modes, and so has no store.
+///
+/// # Errors
+/// As [`Store::prove_writable`].
+pub fn prove_writable_without_store(mounted: &Mounted) -> Result<()> {
+    prove_writable(mounted, ".rokeep-proof")
+        .with_context(|| format!("cannot write to {}", message::path(&mounted.mount.point)))
+}
+
+fn close_to_others(mounted: &Mounted) -> nix::Result<()> {
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    fchmod(openat(mounted, NAME, flags, Mode::empty())?, Mode::S_IRWXU)
+}
+
+fn prove_writable(dir: impl AsFd + Copy, name: &str) -> Result<()> {
+    remove(dir, OsStr::new(name))?;
+    let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let mut file = File::from(openat(dir, name, flags, Mode::S_IRUSR)?);
+    let written = file.write_all(b"yes\n").and_then(|()| file.sync_data());
+    remove(dir, OsStr::new(name))?;
+    Ok(written?)
+}
+
+fn remove(dir: impl AsFd, entry: &OsStr) -> nix::Result<()> {
+    match unlinkat(dir, entry, UnlinkatFlags::NoRemoveDir) {
+        Ok(()) | Err(Errno::ENOENT) => Ok(()),
+        Err(other) => Err(other),
+    }
 }

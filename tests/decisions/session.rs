@@ -85,7 +85,7 @@ impl World {
     fn begin(&mut self, who: Frontend, session: &mut Session) {
         for (point, flags) in &self.mounts {
             if flags.refuse_writes() {
-                session.note(point, *flags);
+                session.note(point, 0, *flags);
             }
         }
         session.join(who.clone());
@@ -132,7 +132,7 @@ impl World {
         let people: Vec<_> = people.collect();
         let open = if people.is_empty() { "nobody".to_owned() } else { people.join(", ") };
         let line = |(point, now): (&PathBuf, &Flags)| {
-            let found = session.found(point).map(|found| format!(" (found: {})", levels(found)));
+            let found = session.found(point, 0).map(|found| format!(" (found: {})", levels(found)));
             let point = shown(point.as_os_str().as_bytes());
             format!("    {point}: {}{}\n", levels(*now), found.unwrap_or_default())
         };

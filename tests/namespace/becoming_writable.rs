@@ -271,3 +271,15 @@ fn a_file_system_that_the_kernel_closed_because_of_errors_stops_apt() {
     world.hook("pre-invoke", None).assert_code(3).assert_says(&["/usr"]);
     assert_ne!(world.access("/usr"), Writable);
 }
+
+/// A directory made in it inherits the bit, and is no less ours.
+#[test]
+fn a_mount_whose_root_hands_its_group_on() {
+    let world = Small::ext4();
+    world.writably(|| world.set_mode("/usr", 0o2775));
+    world.begin();
+    world.protect(&[]);
+    world.end();
+    world.assert_mount("/usr", ReadOnly);
+    world.assert_no_store("/usr");
+}

@@ -155,3 +155,19 @@ fn a_disk_with_no_room_for_the_journal_does_not_keep_it() {
         world.assert_alias("/usr/bin/tool", Alias::Kept);
     }
 }
+
+/// As systemd-sysext does with /usr. What is on top is none of ours, and what is below is not forgotten.
+#[test]
+fn a_mount_that_somebody_mounted_over_is_not_forgotten() {
+    let world = Small::ext4();
+    world.begin();
+    world.protect(&[]);
+    world.bind("/tmp", "/usr");
+    world.end().assert_says(&["/usr", "WRITABLE", "on top of it"]);
+    world.rokeep(["status"]).assert_code(1).assert_says(&["/usr", "on top of it"]);
+    world.unmount("/usr");
+    world.assert_mount("/usr", Writable);
+    world.rokeep(["cleanup"]).assert_code(0);
+    world.assert_mount("/usr", ReadOnly);
+    world.assert_no_session();
+}

@@ -6,7 +6,7 @@ use crate::support::small::{
     Alias,
     Change::{Remove, Upgrade},
     FileSystem, Small,
-    State::{Executed, Mapped, Open, OpenPath},
+    State::{Executed, Mapped, OfAThread, Open, OpenPath, WithoutLeader},
 };
 
 const TOOL: &str = "/usr/bin/tool";
@@ -20,9 +20,14 @@ fn upgradable(file_system: FileSystem) -> Small {
 #[test]
 fn a_replaced_file_in_use_and_usr_is_read_only() {
     for file_system in FileSystem::ALL {
-        for (state, use_of_it) in
-            [(Mapped(TOOL), "mapped"), (Executed(TOOL), "executed"), (Open(TOOL), "open"), (OpenPath(TOOL), "open")]
-        {
+        for (state, use_of_it) in [
+            (Mapped(TOOL), "mapped"),
+            (Executed(TOOL), "executed"),
+            (Open(TOOL), "open"),
+            (OpenPath(TOOL), "open"),
+            (OfAThread(TOOL), "open"),
+            (WithoutLeader(TOOL), "mapped"),
+        ] {
             let world = upgradable(file_system);
             let holder = world.hold(state);
             world.begin();
@@ -195,4 +200,23 @@ fn a_file_in_the_store_that_nobody_knows() {
     world.end();
     world.assert_mount("/usr", ReadOnly);
     assert!(world.outside("/usr/.rokeep/notes").exists(), "unknown means keep");
+}
+
+/// A jail's /usr, say: the same directory, so the same store, seen through two managed mounts.
+#[test]
+fn a_file_of_a_directory_that_is_managed_at_two_places() {
+    let world = upgradable(FileSystem::Ext4);
+    world.write("/etc/rokeep/config.toml", b"mounts = ['/usr', '/srv']\n");
+    world.bind("/usr", "/srv");
+    let holder = world.hold(Mapped(TOOL));
+    world.begin();
+    world.protect(&[Upgrade("tool", "1", "2")]);
+    world.dpkg_replaces(TOOL);
+    world.end();
+    world.assert_mount("/usr", ReadOnly);
+    world.assert_alias(TOOL, Alias::Kept);
+    drop(holder);
+    world.rokeep(["cleanup"]).assert_code(0);
+    world.assert_no_store("/usr");
+    world.assert_mount("/usr", ReadOnly);
 }

@@ -165,9 +165,9 @@ proptest! {
     #[test]
     fn a_name_is_shown_on_one_line_and_is_the_same_again(name in vec(any::<u8>(), 0..40)) {
         let name = OsString::from_vec(name);
-        let text = journal::escape(&name);
-        prop_assert!(!text.chars().any(char::is_control));
-        prop_assert_eq!(journal::unescape(&text), Some(name));
+        let written = rokeep::core::text::escape(&name);
+        prop_assert!(!written.chars().any(char::is_control));
+        prop_assert_eq!(rokeep::core::text::unescape(&written), Some(name));
     }
 
     #[test]
@@ -177,7 +177,7 @@ proptest! {
     ) {
         let mut session = Session::default();
         frontends.into_iter().for_each(|frontend| session.join(frontend));
-        mounts.iter().for_each(|(point, found)| session.note(point, *found));
+        mounts.iter().for_each(|(point, found)| session.note(point, 0, *found));
         let text = serde_json::to_vec(&session).expect("it can be written");
         prop_assert_eq!(serde_json::from_slice::<Session>(&text).expect("it can be read"), session);
     }

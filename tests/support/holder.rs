@@ -12,6 +12,7 @@
 //! | `write PATH`, `program PATH` | the author of a file: of its standard input, of a copy of this program |
 //! | `timed LOG COMMAND …` | `time`: how long a hook took and how much memory it had |
 //! | `kill PID` | kill(1), with SIGKILL |
+//! | `bind FROM TO`, `unmount PATH` | mount(8) and umount(8) |
 //! | `remount ro\|rw\|bind,ro\|bind,rw PATH` | mount(8); its exit code is the error number |
 
 mod order;
@@ -52,6 +53,8 @@ const STATES: &[State] = &[
     ("open-path", "a descriptor that can only name it (O_PATH)", open_path),
     ("mapped", "a mapping, its descriptor closed", mapped),
     ("executed", "the program that runs; PATH is a copy of this one", executed),
+    ("of-a-thread", "a descriptor of a thread that shares none", of_a_thread),
+    ("without-leader", "a mapping of a process whose first thread has exited", without_leader),
     ("locked", "a record lock on all of it, as dpkg has on its database", locked),
     ("cwd", "the current directory", |path| kept(nix::unistd::chdir(path))),
     ("root", "the root directory", |path| kept(nix::unistd::chroot(path))),
@@ -73,6 +76,8 @@ fn main() -> Result<ExitCode> {
         ["write", _] => write(&last)?,
         ["program", _] => program(&last)?,
         ["kill", pid] => kill(Pid::from_raw(pid.parse()?), Signal::SIGKILL)?,
+        ["bind", from, _] => mount(Some(*from), &last, None::<&str>, MsFlags::MS_BIND, None::<&str>)?,
+        ["unmount", _] => umount2(&last, MntFlags::empty())?,
         ["remount", how, _] => return remount(how, &last),
         ["timed", log, command @ ..] => return timed::run(log, command),
         [state, _] => hold(state, &last)?,
@@ -102,6 +107,34 @@ fn mapped(path: &Path) -> Result<Kept> {
     let one = std::num::NonZeroUsize::MIN;
     // SAFETY: nobody ever looks at the mapped bytes, so nothing can be said about them that is not so.
     kept(unsafe { mmap(None, one, ProtFlags::PROT_READ, MapFlags::MAP_PRIVATE, &file, 0) }.map(|_| ()))
+}
+
+fn of_a_thread(path: &Path) -> Result<Kept> {
+    let (path, (tell, told)) = (path.to_owned(), channel());
+    std::thread::spawn(move || {
+        let own = nix::sched::unshare(nix::sched::CloneFlags::CLONE_FILES).map_err(Into::into);
+        let _ =
+            tell.send(own.and_then(|()| Ok(File::open(&path)?)).map(|file| (std::mem::ManuallyDrop::new(file), ())));
+        loop {
+            std::thread::park();
+        }
+    });
+    told.recv()?.map(|(_, ())| Box::new(()) as Kept)
+}
+
+#[allow(unsafe_code, reason = "std cannot end one thread of a process alone when it is the first")]
+fn without_leader(path: &Path) -> Result<Kept> {
+    let path = path.to_owned();
+    std::thread::spawn(move || {
+        let code = match mapped(&path).and_then(|_kept| wait()) {
+            Ok(()) => 0,
+            Err(_) => 1,
+        };
+        std::process::exit(code)
+    });
+    // SAFETY: exit(2) of this thread alone; nothing it owns is used by the other one.
+    unsafe { libc::syscall(libc::SYS_exit, 0) };
+    bail!("this thread still runs")
 }
 
 fn locked(path: &Path) -> Result<Kept> {

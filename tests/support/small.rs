@@ -253,6 +253,17 @@ impl Small {
         }
     }
 
+    /// Somebody mounts a directory at another place as well.
+    pub fn bind(&self, from: &str, to: &str) {
+        std::fs::create_dir_all(self.outside(to)).expect("a mount point");
+        self.run_helper(&["bind", from], Path::new(to), b"");
+    }
+
+    /// Somebody takes the topmost mount away.
+    pub fn unmount(&self, point: &str) {
+        self.run_helper(&["unmount"], Path::new(point), b"");
+    }
+
     /// apt dies, without a word to anybody. The next hook is run by another apt.
     pub fn apt_dies(&self) {
         drop(self.frontend.take());
@@ -558,6 +569,10 @@ pub enum State<P> {
     OpenPath(P),
     /// A mapping, and no descriptor.
     Mapped(P),
+    /// A descriptor of a thread that shares its descriptors with no other.
+    OfAThread(P),
+    /// A mapping of a process whose first thread has exited.
+    WithoutLeader(P),
     /// The program that runs; [`Small::installed_program`] makes one that can.
     Executed(P),
     /// The current directory.
@@ -573,6 +588,8 @@ impl<P: AsRef<Path>> State<P> {
             State::Writing(path) => ("writing", path),
             State::OpenPath(path) => ("open-path", path),
             State::Mapped(path) => ("mapped", path),
+            State::OfAThread(path) => ("of-a-thread", path),
+            State::WithoutLeader(path) => ("without-leader", path),
             State::Executed(path) => ("executed", path),
             State::Cwd(path) => ("cwd", path),
             State::Root(path) => ("root", path),
