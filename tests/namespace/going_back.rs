@@ -164,7 +164,7 @@ fn a_mount_that_somebody_mounted_over_is_not_forgotten() {
     world.protect(&[]);
     world.bind("/tmp", "/usr");
     world.end().assert_says(&["/usr", "WRITABLE", "on top of it"]);
-    world.rokeep(["status"]).assert_code(1).assert_says(&["/usr", "on top of it"]);
+    assert!(world.status().problems.concat().contains("/usr is still WRITABLE"));
     world.unmount("/usr");
     world.assert_mount("/usr", Writable);
     world.rokeep(["cleanup"]).assert_code(0);

@@ -112,14 +112,14 @@ fn mapped(path: &Path) -> Result<Kept> {
 fn of_a_thread(path: &Path) -> Result<Kept> {
     let (path, (tell, told)) = (path.to_owned(), channel());
     std::thread::spawn(move || {
-        let own = nix::sched::unshare(nix::sched::CloneFlags::CLONE_FILES).map_err(Into::into);
-        let _ =
-            tell.send(own.and_then(|()| Ok(File::open(&path)?)).map(|file| (std::mem::ManuallyDrop::new(file), ())));
+        let own = nix::sched::unshare(nix::sched::CloneFlags::CLONE_FILES);
+        let file = own.map_err(io::Error::from).and_then(|()| File::open(&path));
+        let _ = tell.send(file.as_ref().map(drop).map_err(io::Error::kind));
         loop {
             std::thread::park();
         }
     });
-    told.recv()?.map(|(_, ())| Box::new(()) as Kept)
+    kept(told.recv()?.map_err(io::Error::from))
 }
 
 #[allow(unsafe_code, reason = "std cannot end one thread of a process alone when it is the first")]
