@@ -8,10 +8,7 @@ use anyhow::Result;
 use crate::support::debian::Debian;
 use crate::support::sandbox::Access::ReadOnly;
 
-/// What all hooks of such a run may take together.
-const SECONDS: f64 = 1.0;
-
-/// What any of them may have in memory.
+/// What any hook may have in memory. How long they take is for the demo to show: a busy machine must fail no test.
 const MIB: f64 = 40.0;
 
 #[test]
@@ -29,7 +26,7 @@ fn real_upgrades_end_read_only_with_every_daemon_running() -> Result<()> {
     assert!(debian.times_made_writable()? > made_writable);
     assert_eq!(debian.ended(&daemons)?, []);
     everything_is_installed(&debian)?;
-    thousands_of_files_were_protected_at_little_cost(&debian)?;
+    thousands_of_files_were_protected_in_little_memory(&debian)?;
     only_what_is_held_is_kept_and_its_holders_are_named(&debian)?;
 
     a_run_with_nothing_to_do_touches_nothing(&debian)?;
@@ -54,12 +51,12 @@ fn everything_is_installed(debian: &Debian) -> Result<()> {
     Ok(())
 }
 
-fn thousands_of_files_were_protected_at_little_cost(debian: &Debian) -> Result<()> {
+fn thousands_of_files_were_protected_in_little_memory(debian: &Debian) -> Result<()> {
     let protected = debian.aliases_before_dpkg()?;
     assert!(protected > 1000, "{protected}");
     let hooks = debian.hooks()?;
     assert!(hooks.0.len() >= 3 && hooks.0.iter().all(|hook| hook.code == 0), "{hooks:?}");
-    assert!(hooks.seconds() < SECONDS && hooks.peak_mib() < MIB, "{hooks:?}");
+    assert!(hooks.peak_mib() < MIB, "{hooks:?}");
     Ok(())
 }
 
