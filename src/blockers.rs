@@ -7,6 +7,7 @@ use std::ffi::OsStr;
 use std::path::PathBuf;
 
 use anyhow::Result;
+use nix::errno::Errno;
 
 use crate::core::message;
 use crate::sys::files::Root;
@@ -15,24 +16,29 @@ use crate::sys::mounts::Mounted;
 use crate::sys::processes;
 use crate::sys::scan::{self, How, Question, Seen, What};
 
+/// Why a mount could not go back, and the next step. `refused` is the kernel's last word.
+pub fn why_refused(root: &Root, mount: &Mounted, refused: Option<Errno>) -> String {
+    match refused {
+        Some(Errno::EBUSY) | None => match blockers(root, mount) {
+            Ok(blockers) => format!("{}. Once that has ended: \"rokeep cleanup\"", explain(&blockers)),
+            Err(error) => format!("it is busy. \"rokeep cleanup\" tries again ({error:#})"),
+        },
+        Some(other) => format!("the kernel refused: {}. See \"dmesg\", then \"rokeep cleanup\"", other.desc()),
+    }
+}
+
 /// One reason.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Blocker {
-    /// Process id.
-    pub pid: i32,
-    /// Command name.
-    pub command: String,
-    /// In which way.
-    pub how: How,
+struct Blocker {
+    pid: i32,
+    command: String,
+    how: How,
     /// The name it was opened by, as /proc shows it: with " (deleted)" behind it where that name is gone.
-    pub path: PathBuf,
+    path: PathBuf,
 }
 
 /// Every process that keeps this mount's file system from going read-only, as far as /proc can tell.
-///
-/// # Errors
-/// Where /proc cannot be read.
-pub fn blockers(root: &Root, mounted: &Mounted) -> Result<Vec<Blocker>> {
+fn blockers(root: &Root, mounted: &Mounted) -> Result<Vec<Blocker>> {
     let dev = kernel::stat(mounted, OsStr::new(""), LastLink::Itself)?.inode.dev;
     let device = mounted.mount.device;
     let question = Question {
@@ -67,7 +73,7 @@ fn describe(root: &Root, seen: &Seen) -> Blocker {
 }
 
 /// What to say of them, and what to do next.
-pub fn explain(blockers: &[Blocker]) -> String {
+fn explain(blockers: &[Blocker]) -> String {
     if blockers.is_empty() {
         return "no process could be seen to use it; a bind mount, a loop device or another mount namespace may"
             .to_owned();

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand, ValueEnum};
 
-use rokeep::session::Outcome;
+use rokeep::core::message::Outcome;
 use rokeep::settings::Settings;
 use rokeep::sys::files::Root;
 use rokeep::sys::kernel;

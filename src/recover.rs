@@ -4,12 +4,12 @@
 use anyhow::Result;
 
 use crate::core::journal::Journal;
-use crate::core::message;
+use crate::core::message::{self, Outcome};
 use crate::core::session::Session;
 use crate::core::verdict::Verdict;
 use crate::managed;
 use crate::remount;
-use crate::session::{self, Outcome};
+use crate::session;
 use crate::settings::Settings;
 use crate::survey::survey;
 use crate::sys::files::Root;
@@ -70,7 +70,7 @@ pub fn clean_up(root: &Root) -> Result<Outcome> {
 
 fn with_something_to_drop(root: &Root, session: &Session, journal: &Journal) -> Result<Vec<Mounted>> {
     let mounts = managed::all(root, &Settings::load(root)?, session, journal)?.mounts;
-    let survey = survey(root, &mounts, journal)?;
+    let survey = survey(root, &mounts.iter().collect::<Vec<_>>(), journal)?;
     let droppable = |mounted: &Mounted| survey.with(Verdict::Drop).any(|alias| alias.mount == mounted.mount.point);
     Ok(mounts.into_iter().filter(droppable).collect())
 }

@@ -125,7 +125,7 @@ pub fn status(root: &Root) -> Result<Status> {
     let Managed { mounts: mounted, notes } = managed::all(root, &settings, &session, &journal)?;
     problems.extend(notes);
     problems.extend(covered(&session, &mounted));
-    let survey = survey(root, &mounted, &journal)?;
+    let survey = survey(root, &mounted.iter().collect::<Vec<_>>(), &journal)?;
     if !survey.unreadable.is_empty() {
         let count = message::count(survey.unreadable.count(), "process");
         problems.push(format!("what {count} may hold cannot be read: run this as root, outside a container"));

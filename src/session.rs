@@ -4,36 +4,22 @@
 //! mount that is not writable, because it breaks the package there. [`end`] always puts back what it can, and says
 //! what it could not.
 
-use anyhow::{Context, Result, anyhow, bail};
-use nix::errno::Errno;
+use anyhow::{Result, anyhow, bail};
 
 use crate::blockers;
 use crate::cleanup;
-use crate::core::message;
+use crate::core::message::{self, Outcome};
 use crate::core::mount_state::MountState;
 use crate::core::mountinfo::Mount;
 use crate::core::session::{FoundMount, Session};
-use crate::core::verdict::{Because, Verdict};
 use crate::managed::{self, Managed};
 use crate::remount;
 use crate::settings::Settings;
-use crate::survey::Survey;
 use crate::sys::files::Root;
 use crate::sys::mounts::{self, Mounted};
 use crate::sys::processes::{self, CalledBy};
 use crate::sys::state::{self, Locked};
-use crate::sys::store::Store;
 use crate::watch;
-
-/// What a stage has to say when it did not fail.
-#[derive(Debug, Default)]
-#[must_use]
-pub struct Outcome {
-    /// Worth knowing.
-    pub notes: Vec<String>,
-    /// In need of a person.
-    pub problems: Vec<String>,
-}
 
 /// Opens a session, or joins the open one: every managed mount that is read-only becomes writable, proven by a write.
 ///
@@ -182,7 +168,7 @@ pub(crate) fn close(root: &Root, locked: &Locked, mut session: Session) -> Resul
     session.frontends.clear();
     let mut outcome = Outcome::default();
     let mounted = still_there(root, &mut session, &mut outcome)?;
-    let cleanup = clean(root, locked, &mounted).map(|survey| outcome.notes.extend(say_what_is_kept(&survey)));
+    let cleanup = cleanup::clean(root, locked, &mounted).map(|survey| outcome.notes.extend(cleanup::summary(&survey)));
     for mount in mounted.iter().rev() {
         put_back(root, &mut session, mount, &mut outcome);
     }
@@ -215,23 +201,6 @@ fn still_there(root: &Root, session: &mut Session, outcome: &mut Outcome) -> Res
     Ok(mounted)
 }
 
-/// The cleanup pass over those of the mounts that really are writable.
-fn clean(root: &Root, locked: &Locked, mounted: &[Mounted]) -> Result<Survey> {
-    let journal = locked.journal()?;
-    let (mut writable, mut rest) = (Vec::new(), Vec::new());
-    for mount in mounted {
-        let again = mounts::at(root, &mount.mount.point)?.context("it was unmounted in between")?;
-        if again.mount.flags.refuse_writes() { rest.push(again) } else { writable.push(again) }
-    }
-    let survey = cleanup::drop_what_may_go(root, locked, &writable, &journal)?;
-    for mount in &writable {
-        if let Some(store) = Store::open(mount)? {
-            store.remove_if_empty(mount)?;
-        }
-    }
-    Ok(survey)
-}
-
 fn put_back(root: &Root, session: &mut Session, mount: &Mounted, outcome: &mut Outcome) {
     let Mount { point, id, .. } = &mount.mount;
     let Some(found) = session.found(point, *id) else { return };
@@ -245,49 +214,10 @@ fn put_back(root: &Root, session: &mut Session, mount: &Mounted, outcome: &mut O
     match remount::put_back(root, mount, found) {
         Ok((MountState::ReadOnly, _)) => session.forget(point, *id),
         Ok((bad @ (MountState::Degraded | MountState::Writable), refused)) => {
-            let why = why_refused(root, mount, refused);
+            let why = blockers::why_refused(root, mount, refused);
             let sentence = remount::describe(point, bad);
             outcome.problems.push(format!("{sentence}, because {why}"));
         }
         Err(error) => outcome.problems.push(format!("{}: {error:#}", message::path(point))),
     }
-}
-
-/// The reason, and the next step.
-fn why_refused(root: &Root, mount: &Mounted, refused: Option<Errno>) -> String {
-    match refused {
-        Some(Errno::EBUSY) | None => match blockers::blockers(root, mount) {
-            Ok(blockers) => format!("{}. Once that has ended: \"rokeep cleanup\"", blockers::explain(&blockers)),
-            Err(error) => format!("it is busy. \"rokeep cleanup\" tries again ({error:#})"),
-        },
-        Some(other) => format!("the kernel refused: {}. See \"dmesg\", then \"rokeep cleanup\"", other.desc()),
-    }
-}
-
-/// One line for each thing that a person may wonder about at the end of a run.
-fn say_what_is_kept(survey: &Survey) -> Vec<String> {
-    let mut lines = Vec::new();
-    let held: Vec<_> = survey.with(Verdict::Keep(Because::Held)).collect();
-    if !held.is_empty() {
-        let bytes = held.iter().map(|alias| alias.bytes).sum();
-        let mut holders: Vec<(i32, String)> = held
-            .iter()
-            .flat_map(|alias| &alias.holders)
-            .map(|holder| (holder.pid, message::process(&holder.command, holder.pid)))
-            .collect();
-        holders.sort();
-        holders.dedup();
-        let holders: Vec<String> = holders.into_iter().map(|(_, name)| name).collect();
-        lines.push(format!(
-            "kept while in use: {} ({}), by {}; \"rokeep status\" says what frees each",
-            message::count(held.len(), "replaced file"),
-            message::bytes(bytes),
-            message::few(&holders, 4)
-        ));
-    }
-    if !survey.unreadable.is_empty() {
-        let count = message::count(survey.unreadable.count(), "process");
-        lines.push(format!("what {count} may hold could not be read, so every replaced file is kept"));
-    }
-    lines
 }

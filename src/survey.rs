@@ -64,7 +64,7 @@ pub struct Holder {
 ///
 /// # Errors
 /// Where a store or /proc cannot be read. One process that cannot be read is no error, see [`Survey::unreadable`].
-pub fn survey(root: &Root, mounts: &[Mounted], journal: &Journal) -> Result<Survey> {
+pub fn survey(root: &Root, mounts: &[&Mounted], journal: &Journal) -> Result<Survey> {
     let mut survey = Survey::default();
     for mounted in mounts {
         survey.aliases.extend(aliases(root, mounted, journal)?);

@@ -10,10 +10,9 @@ use anyhow::{Context, Result, ensure};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use crate::core::message;
+use crate::core::message::{self, Outcome};
 use crate::core::session::Frontend;
 use crate::recover;
-use crate::session::Outcome;
 use crate::sys::files::Root;
 use crate::sys::log::{Priority, log};
 use crate::sys::{kernel, processes, state};

@@ -5,6 +5,16 @@ use std::path::Path;
 
 use super::text::escape;
 
+/// What a stage has to say when it did not fail.
+#[derive(Debug, Default)]
+#[must_use]
+pub struct Outcome {
+    /// Worth knowing.
+    pub notes: Vec<String>,
+    /// In need of a person.
+    pub problems: Vec<String>,
+}
+
 /// A path as it may be shown: nothing in it can move a terminal's cursor.
 pub fn path(path: &Path) -> String {
     escape(path.as_os_str())
