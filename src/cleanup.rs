@@ -23,12 +23,12 @@ use crate::sys::store::Store;
 /// # Errors
 /// Where an alias could not be looked at or unlinked, or the journal not read or written. What was not dropped is still
 /// there, and what was dropped is dropped: the next pass finds the same.
-pub fn clean(root: &Root, locked: &Locked, mounts: &[Mounted]) -> Result<Survey> {
+pub fn clean(root: &Root, locked: &Locked, mounts: &[&Mounted]) -> Result<Survey> {
     let journal = locked.journal()?;
     let mut writable = Vec::new();
     for mounted in mounts {
         if !mounted.flags(root)?.refuse_writes() {
-            writable.push(mounted);
+            writable.push(*mounted);
         }
     }
     let mut survey = survey(root, &writable, &journal)?;
@@ -43,7 +43,7 @@ pub fn clean(root: &Root, locked: &Locked, mounts: &[Mounted]) -> Result<Survey>
     survey.aliases.retain(|alias| !gone.contains(&(alias.mount.clone(), alias.name)));
     let left = records_that_matter(&journal, &writable, &survey);
     if left != journal.records {
-        locked.rewrite(&left)?;
+        locked.rewrite(&left).or_else(unless_read_only)?;
     }
     Ok(survey)
 }
@@ -82,6 +82,12 @@ fn drop_aliases(mounted: &Mounted, aliases: &[AliasName]) -> Result<()> {
         store.drop_alias(*alias)?;
     }
     Ok(store.remove_if_empty(mounted)?)
+}
+
+/// A journal on a file system that is read-only now keeps its records; without an alias they mean nothing.
+fn unless_read_only(error: anyhow::Error) -> Result<()> {
+    let cause = error.root_cause().downcast_ref::<std::io::Error>().and_then(std::io::Error::raw_os_error);
+    if cause == Some(nix::libc::EROFS) { Ok(()) } else { Err(error) }
 }
 
 /// Those of aliases that exist; and those of file systems that are not mounted, of which nothing is known.

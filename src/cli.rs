@@ -84,8 +84,11 @@ fn perform(root: &Root, command: &Command) -> Result<ExitCode> {
         Command::Status { json } => show_status(root, *json),
         Command::Cleanup { json: false } => tell(root, recover::clean_up(root)?),
         Command::Cleanup { json: true } => {
-            let _ = tell(root, recover::clean_up(root)?)?;
-            show_status(root, true)
+            let cleaned = recover::clean_up(root)?;
+            let attention_needed = !cleaned.problems.is_empty();
+            let _ = tell(root, cleaned)?;
+            let status = show_status(root, true)?;
+            Ok(if attention_needed { attention(true) } else { status })
         }
         Command::Recover => tell(root, recover::recover(root)?),
         Command::Watch { pid, detach } => {

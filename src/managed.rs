@@ -39,7 +39,7 @@ pub fn named(root: &Root, settings: &Settings) -> Result<Managed> {
 /// As [`named`].
 pub fn all(root: &Root, settings: &Settings, session: &Session, journal: &Journal) -> Result<Managed> {
     let mut managed = named(root, settings)?;
-    let in_session = session.mounts.iter().map(|found| &found.point);
+    let in_session = session.mounts.iter().map(|noted| &noted.mount.point);
     let mut others: Vec<&PathBuf> = in_session.chain(journal.records.iter().map(|record| &record.mount)).collect();
     others.sort();
     others.dedup();

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
-use crate::core::apt_stream;
+use crate::core::apt_stream::{self, Stream};
 use crate::core::inode::AliasName;
 use crate::core::journal::{Journal, Record};
 use crate::core::message::{self, Outcome};
@@ -33,10 +33,11 @@ pub fn protect(root: &Root, mut announcement: impl Read) -> Result<Outcome> {
     let session = locked.session()?;
     if !session.in_use() {
         session::require_nothing_read_only(root)?;
-        return Ok(Outcome::default());
+        let notes = apt_stream::parse(&stream).ok().and_then(|stream| opened_by_another(&stream)).into_iter().collect();
+        return Ok(Outcome { notes, problems: Vec::new() });
     }
     let mut made = Vec::new();
-    let points = session.mounts.iter().map(|found| found.point.as_path());
+    let points = session.mounts.iter().map(|noted| noted.mount.point.as_path());
     let protected = read
         .context("cannot read apt's description of the package run")
         .and_then(|_| link_all(root, &locked, points, &stream, &mut made));
@@ -77,6 +78,15 @@ fn link_all<'a>(
         outcome.notes.extend(link(root, mounted, aliases, made)?);
     }
     Ok(outcome)
+}
+
+/// Why there may be nothing to do, where there should be.
+fn opened_by_another(stream: &Stream) -> Option<String> {
+    let command = message::text(stream.other_remount.as_ref()?);
+    Some(format!(
+        "nothing is protected: \"{command}\" in apt's configuration makes mounts writable before rokeep can see that they \
+         were read-only; remove that hook and the one that goes with it"
+    ))
 }
 
 /// The records that the journal does not have yet.

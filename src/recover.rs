@@ -55,7 +55,7 @@ pub fn clean_up(root: &Root) -> Result<Outcome> {
     }
     let myself = processes::myself()?;
     for mounted in &droppable {
-        session.note(&mounted.mount.point, mounted.mount.id, mounted.mount.flags);
+        session.note(&mounted.id(), mounted.mount.flags);
     }
     session.join(myself.clone());
     locked.save_session(&session)?;

@@ -124,7 +124,9 @@ pub fn status(root: &Root) -> Result<Status> {
     });
     let Managed { mounts: mounted, notes } = managed::all(root, &settings, &session, &journal)?;
     problems.extend(notes);
-    problems.extend(covered(&session, &mounted));
+    if !session.in_use() {
+        problems.extend(out_of_sight(&session, &mounted));
+    }
     let survey = survey(root, &mounted.iter().collect::<Vec<_>>(), &journal)?;
     if !survey.unreadable.is_empty() {
         let count = message::count(survey.unreadable.count(), "process");
@@ -148,7 +150,7 @@ pub fn status(root: &Root) -> Result<Status> {
 fn wanted(settings: &Settings, session: &Session, survey: &Survey, mounted: &Mounted) -> Option<Flags> {
     use crate::core::mount_state::Access::{ReadOnly, Writable};
     let Mounted { mount, .. } = mounted;
-    if let Some(found) = session.found(&mount.point, mount.id) {
+    if let Some(found) = session.found(&mounted.id()) {
         return Some(found);
     }
     if mount.flags.refuse_writes() {
@@ -180,7 +182,11 @@ fn problem(mounted: &Mounted, wanted: Flags, state: MountState, session: &Sessio
         MountState::Degraded | MountState::Writable => wanted.refuse_writes() && !session.in_use(),
     };
     let sentence = remount::describe(&mounted.mount.point, state);
-    wrong.then(|| format!("{sentence}, and no package run needs it so: \"rokeep cleanup\" tries to put it back"))
+    let advice = match session.found(&mounted.id()) {
+        Some(_) => "\"rokeep cleanup\" tries to put it back".to_owned(),
+        None => format!("somebody else made it so; \"mount -o remount,ro {}\"", message::path(&mounted.mount.point)),
+    };
+    wrong.then(|| format!("{sentence}, and no package run needs it so: {advice}"))
 }
 
 fn failure(mounted: &Mounted) -> Option<String> {
@@ -188,11 +194,12 @@ fn failure(mounted: &Mounted) -> Option<String> {
     mounted.mount.failed.then(|| format!("{point}: {}", remount::failure(mounted)))
 }
 
-/// Mounts of the session that cannot be seen, because another is on top of them.
-fn covered(session: &Session, mounted: &[Mounted]) -> Vec<String> {
-    let visible = |found: &FoundMount| mounted.iter().any(|mounted| mounted.mount.id == found.id);
-    let hidden = session.mounts.iter().filter(|found| !visible(found)).map(|found| message::path(&found.point));
-    hidden.map(|point| format!("{point} is still WRITABLE, or gone, under another mount on top of it")).collect()
+/// Mounts of the session that cannot be seen: under another one on top of them, or in another mount namespace.
+fn out_of_sight(session: &Session, mounted: &[Mounted]) -> Vec<String> {
+    let visible = |found: &FoundMount| mounted.iter().any(|mounted| mounted.id() == found.mount);
+    let hidden = session.mounts.iter().filter(|found| !visible(found)).map(|found| message::path(&found.mount.point));
+    let advice = "\"rokeep cleanup\" puts it back if it can, and says what is in the way";
+    hidden.map(|point| format!("{point} is still WRITABLE where a package run left it: {advice}")).collect()
 }
 
 fn foreign_entries(mounted: &Mounted) -> Result<Option<String>> {

@@ -4,14 +4,14 @@
 //! mount that is not writable, because it breaks the package there. [`end`] always puts back what it can, and says
 //! what it could not.
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 
 use crate::blockers;
 use crate::cleanup;
 use crate::core::message::{self, Outcome};
-use crate::core::mount_state::MountState;
+use crate::core::mount_state::{Flags, MountState};
 use crate::core::mountinfo::Mount;
-use crate::core::session::{FoundMount, Session};
+use crate::core::session::{FoundMount, MountId, Session};
 use crate::managed::{self, Managed};
 use crate::remount;
 use crate::settings::Settings;
@@ -49,7 +49,10 @@ pub fn end(root: &Root) -> Result<Outcome> {
     if session.is_over() {
         return Ok(Outcome::default());
     }
-    session.leave(&processes::frontend(CalledBy::ForkedCopy)?);
+    // One that is gone already has left.
+    if let Ok(frontend) = processes::frontend(CalledBy::ForkedCopy) {
+        session.leave(&frontend);
+    }
     close_if_unused(root, &locked, session)
 }
 
@@ -60,12 +63,13 @@ fn open(root: &Root) -> Result<Option<(Locked<'_>, Session, Managed)>> {
     if note_read_only(managed::named(root, &settings)?, &mut state::session(root)?).mounts.is_empty() {
         return Ok(None);
     }
+    let frontend = processes::frontend(CalledBy::ForkedCopy)?;
     let locked = Locked::wait(root)?;
+    ensure!(processes::is_alive(&frontend), "the package manager is gone");
     let mut session = locked.session()?;
     let managed = note_read_only(managed::named(root, &settings)?, &mut session);
     // An unusable journal must stop the run before dpkg starts, not surprise it afterwards.
     locked.journal()?;
-    let frontend = processes::frontend(CalledBy::ForkedCopy)?;
     session.forget_dead(processes::is_alive);
     session.join(frontend.clone());
     locked.save_session(&session)?;
@@ -81,10 +85,14 @@ pub(crate) fn close_if_unused(root: &Root, locked: &Locked, mut session: Session
     if is_needed(root, locked, &mut session)? {
         return Ok(Outcome::default());
     }
-    let Closed { mut outcome, cleanup } = close(root, locked, session)?;
-    if let Err(error) = cleanup {
-        outcome.problems.insert(0, format!("the cleanup was not finished: {error:#}"));
+    let mut outcome = Outcome::default();
+    let mounts = still_there(root, &mut session, &mut outcome)?;
+    let mounted: Vec<&Mounted> = mounts.iter().map(|(_, mounted)| mounted).collect();
+    match cleanup::clean(root, locked, &mounted) {
+        Ok(survey) => outcome.notes.extend(cleanup::summary(&survey)),
+        Err(error) => outcome.problems.push(format!("the cleanup was not finished: {error:#}")),
     }
+    put_all_back(root, locked, session, &mounts, &mut outcome)?;
     Ok(outcome)
 }
 
@@ -122,11 +130,10 @@ pub(crate) fn require_nothing_read_only(root: &Root) -> Result<()> {
 /// Leaves the mounts to make writable: read-only now, or made writable by us before. Each is noted as it was found.
 fn note_read_only(mut managed: Managed, session: &mut Session) -> Managed {
     managed.mounts.retain(|mounted| {
-        let Mount { point, id, flags, .. } = &mounted.mount;
-        if flags.refuse_writes() {
-            session.note(point, *id, *flags);
+        if mounted.mount.flags.refuse_writes() {
+            session.note(&mounted.id(), mounted.mount.flags);
         }
-        session.found(point, *id).is_some()
+        session.found(&mounted.id()).is_some()
     });
     managed
 }
@@ -145,8 +152,12 @@ pub(crate) fn give_up(
             let others = session.frontends.iter().map(|other| message::process(&other.command, other.pid));
             return Ok(format!("the mounts stay writable for {}", message::few(&others.collect::<Vec<_>>(), 3)));
         }
-        // The cleanup can wait: what stopped the run may well be in its way too, and is said once.
-        let Closed { outcome, cleanup: _ } = close(root, locked, session)?;
+        let mut outcome = Outcome::default();
+        let mounts = still_there(root, &mut session, &mut outcome)?;
+        let mounted: Vec<&Mounted> = mounts.iter().map(|(_, mounted)| mounted).collect();
+        // What stopped the run may well be in the way of the cleanup too, and is said once.
+        let _ = cleanup::clean(root, locked, &mounted);
+        put_all_back(root, locked, session, &mounts, &mut outcome)?;
         let as_found = outcome.problems.is_empty();
         Ok(if as_found { "every mount is as it was found".to_owned() } else { outcome.problems.join("; ") })
     });
@@ -154,44 +165,28 @@ pub(crate) fn give_up(
     anyhow!("{why:#}. dpkg was not started, and {after}")
 }
 
-/// What closing a session came to.
-pub(crate) struct Closed {
-    /// What to say of the mounts.
-    pub outcome: Outcome,
-    /// How the cleanup went.
-    pub cleanup: Result<()>,
-}
-
-/// Cleanup, then every mount back, for a session that no living frontend needs. What could not go back stays in it, for
-/// the next try.
-pub(crate) fn close(root: &Root, locked: &Locked, mut session: Session) -> Result<Closed> {
-    session.frontends.clear();
-    let mut outcome = Outcome::default();
-    let mounted = still_there(root, &mut session, &mut outcome)?;
-    let cleanup = cleanup::clean(root, locked, &mounted).map(|survey| outcome.notes.extend(cleanup::summary(&survey)));
-    for mount in mounted.iter().rev() {
-        put_back(root, &mut session, mount, &mut outcome);
-    }
-    locked.save_session(&session)?;
-    Ok(Closed { outcome, cleanup })
-}
-
-/// The mounts of the session that can be seen. One that is unmounted is forgotten; one that cannot be looked at, or that
-/// somebody mounted over, is kept in mind.
-fn still_there(root: &Root, session: &mut Session, outcome: &mut Outcome) -> Result<Vec<Mounted>> {
+/// The mounts of the session that can be worked on, each with its note. One that is unmounted is forgotten; one that
+/// cannot be looked at, or that somebody mounted over, is kept in mind.
+fn still_there(root: &Root, session: &mut Session, outcome: &mut Outcome) -> Result<Vec<(FoundMount, Mounted)>> {
     let table = mounts::table(root)?;
+    let here = mounts::namespace()?;
     let mut mounted = Vec::new();
-    for FoundMount { point, id, .. } in session.mounts.clone() {
-        let shown = message::path(&point);
-        if !table.iter().any(|mount| mount.id == id && mount.point == point) {
-            outcome.notes.push(format!("{shown} is not mounted any more"));
-            session.forget(&point, id);
-            continue;
-        }
-        match mounts::at(root, &point) {
-            Ok(Some(visible)) if visible.mount.id == id => mounted.push(visible),
+    for noted in session.mounts.clone() {
+        let MountId { point, device, id, namespace } = &noted.mount;
+        let shown = message::path(point);
+        // A session that was begun in another mount namespace, which may be gone: the superblock is the same.
+        let elsewhere = *namespace != here;
+        let is_it =
+            |mount: &Mount| mount.point == *point && if elsewhere { mount.device == *device } else { mount.id == *id };
+        match mounts::at(root, point) {
+            Ok(Some(visible)) if is_it(&visible.mount) => mounted.push((noted, visible)),
+            Ok(_) if !table.iter().any(|mount| is_it(mount) || (elsewhere && mount.device == *device)) => {
+                outcome.notes.push(format!("{shown} is not mounted any more"));
+                session.forget(&noted.mount);
+            }
             Ok(_) => outcome.problems.push(format!(
-                "{shown} is still WRITABLE under another mount on top of it; unmount that, then \"rokeep cleanup\""
+                "{shown} is still WRITABLE, and cannot be reached under what is mounted there now; unmount that, then \
+                 \"rokeep cleanup\""
             )),
             Err(error) => outcome.problems.push(format!(
                 "{shown} may still be WRITABLE, as it cannot be looked at ({error:#}); then \"rokeep cleanup\""
@@ -201,23 +196,42 @@ fn still_there(root: &Root, session: &mut Session, outcome: &mut Outcome) -> Res
     Ok(mounted)
 }
 
-fn put_back(root: &Root, session: &mut Session, mount: &Mounted, outcome: &mut Outcome) {
-    let Mount { point, id, .. } = &mount.mount;
-    let Some(found) = session.found(point, *id) else { return };
-    if !found.refuse_writes() {
-        session.forget(point, *id);
-        return;
-    }
-    if mounts::at(root, point).is_ok_and(|now| now.is_some_and(|now| now.mount.failed)) {
-        outcome.problems.push(format!("{}: {}", message::path(point), remount::failure(mount)));
-    }
-    match remount::put_back(root, mount, found) {
-        Ok((MountState::ReadOnly, _)) => session.forget(point, *id),
-        Ok((bad @ (MountState::Degraded | MountState::Writable), refused)) => {
-            let why = blockers::why_refused(root, mount, refused);
-            let sentence = remount::describe(point, bad);
-            outcome.problems.push(format!("{sentence}, because {why}"));
+/// Puts the mounts of a session back that no living frontend needs. What could not go back stays in it, for the next try.
+fn put_all_back(
+    root: &Root,
+    locked: &Locked,
+    mut session: Session,
+    mounts: &[(FoundMount, Mounted)],
+    outcome: &mut Outcome,
+) -> Result<()> {
+    session.frontends.clear();
+    for (noted, mounted) in mounts.iter().rev() {
+        match put_back(root, mounted, noted.found) {
+            Ok(notes) => {
+                session.forget(&noted.mount);
+                outcome.problems.extend(notes);
+            }
+            Err(problem) => outcome.problems.push(format!("{problem:#}")),
         }
-        Err(error) => outcome.problems.push(format!("{}: {error:#}", message::path(point))),
+    }
+    locked.save_session(&session)
+}
+
+/// Puts one mount back; that its file system has failed is worth saying even so.
+fn put_back(root: &Root, mounted: &Mounted, found: Flags) -> Result<Option<String>> {
+    if !found.refuse_writes() {
+        return Ok(None);
+    }
+    let point = &mounted.mount.point;
+    let (state, refused) = remount::put_back(root, mounted, found).with_context(|| message::path(point))?;
+    match state {
+        MountState::ReadOnly => {
+            let failed = mounts::at(root, point)?.is_some_and(|now| now.mount.failed);
+            Ok(failed.then(|| format!("{}: {}", message::path(point), remount::failure(mounted))))
+        }
+        MountState::Degraded | MountState::Writable => {
+            let why = blockers::why_refused(root, mounted, refused);
+            bail!("{}, because {why}", remount::describe(point, state))
+        }
     }
 }

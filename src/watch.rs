@@ -4,6 +4,7 @@
 //! itself holds old files until it exits, which nobody else would notice.
 
 use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
@@ -11,7 +12,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::core::message::{self, Outcome};
-use crate::core::session::Frontend;
+use crate::core::session::{Frontend, Session};
 use crate::recover;
 use crate::sys::files::Root;
 use crate::sys::log::{Priority, log};
@@ -35,7 +36,7 @@ pub fn start(root: &Root, frontend: &Frontend) {
 }
 
 fn start_unit(root: &Root, pid: i32) -> bool {
-    if !root.path("/run/systemd/system").is_dir() {
+    if !root.path("/run/systemd/system").is_dir() || !is_root_of_the_system() {
         return false;
     }
     let unit = format!("rokeep-watch@{pid}.service");
@@ -46,6 +47,12 @@ fn start_unit(root: &Root, pid: i32) -> bool {
         .stderr(Stdio::null())
         .status();
     systemctl.is_ok_and(|status| status.success())
+}
+
+/// In a chroot, systemctl says that it does nothing, and exits 0.
+fn is_root_of_the_system() -> bool {
+    let identity = |path| std::fs::metadata(path).map(|root| (root.dev(), root.ino()));
+    identity("/proc/1/root/.").is_ok_and(|system| identity("/").is_ok_and(|here| here == system))
 }
 
 fn start_process(pid: i32) -> Result<()> {
@@ -67,6 +74,7 @@ fn start_process(pid: i32) -> Result<()> {
 /// # Errors
 /// Those of daemon(3).
 pub fn detach() -> Result<()> {
+    kernel::heed_signals_again();
     nix::unistd::daemon(false, true).context("cannot leave the terminal")
 }
 
@@ -75,17 +83,26 @@ pub fn detach() -> Result<()> {
 /// # Errors
 /// Where /proc or rokeep's own state cannot be read.
 pub fn watch(root: &Root, pid: i32) -> Result<Outcome> {
-    let Some(lock) = state::watcher_lock(root, pid)? else { return Ok(Outcome::default()) };
-    let session = state::session(root)?;
-    // Whoever starts a watch has written the session first; without it there is nothing to wait for.
-    if let Some(frontend) =
-        session.frontends.iter().find(|frontend| frontend.pid == pid && processes::is_alive(frontend))
-    {
-        wait_for_end(frontend)?;
+    loop {
+        let Some(lock) = state::watcher_lock(root, pid)? else { return Ok(Outcome::default()) };
+        if let Some(frontend) = whom_to_wait_for(&state::session(root)?, pid) {
+            wait_for_end(&frontend)?;
+        }
+        let outcome = recover::clean_up(root);
+        lock.release();
+        // A run that began meanwhile found this watcher in place, and relies on it.
+        if whom_to_wait_for(&state::session(root)?, pid).is_none() {
+            return outcome;
+        }
     }
-    let outcome = recover::clean_up(root);
-    lock.release();
-    outcome
+}
+
+/// The frontend, if it lives: also one whose run is over already, as it may hold old files until it ends. But where a
+/// session is left without its frontend, there is no time to wait for whoever has its number now.
+fn whom_to_wait_for(session: &Session, pid: i32) -> Option<Frontend> {
+    let named = session.frontends.iter().find(|frontend| frontend.pid == pid && processes::is_alive(frontend));
+    let over = || session.is_over().then(|| processes::by_pid(pid).ok()).flatten();
+    named.cloned().or_else(over).filter(processes::is_alive)
 }
 
 fn wait_for_end(frontend: &Frontend) -> Result<()> {

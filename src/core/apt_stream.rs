@@ -17,6 +17,8 @@ use super::message;
 pub struct Stream {
     /// apt only prints what it would do (`Debug::pkgDPkgPM`): dpkg will not run, yet the hooks do.
     pub dry_run: bool,
+    /// Another Pre-Invoke hook that remounts something, as apt's configuration has it.
+    pub other_remount: Option<String>,
     /// In apt's order; a package that is installed appears twice, to unpack and to configure.
     pub steps: Vec<Step>,
 }
@@ -132,9 +134,9 @@ pub fn parse(stream: &[u8]) -> Result<Stream, StreamError> {
         Some((first, _)) => return Err(not_version_3(first, whole.is_some())),
         None => return Err(StreamError::Empty),
     }
-    let dry_run = read_configuration(&mut lines)?;
+    let Configuration { dry_run, other_remount } = read_configuration(&mut lines)?;
     let steps = lines.map(|(line, number)| step(line).map_err(|why| StreamError::BadLine { line: number, why }));
-    Ok(Stream { dry_run, steps: steps.collect::<Result<_, _>>()? })
+    Ok(Stream { dry_run, other_remount, steps: steps.collect::<Result<_, _>>()? })
 }
 
 fn not_version_3(first: &[u8], line_is_whole: bool) -> StreamError {
@@ -146,15 +148,29 @@ fn not_version_3(first: &[u8], line_is_whole: bool) -> StreamError {
     }
 }
 
-/// Reads up to the empty line and answers whether this is a dry run.
-fn read_configuration<'a>(lines: &mut impl Iterator<Item = (&'a [u8], usize)>) -> Result<bool, StreamError> {
-    let mut dry_run = false;
+/// What matters of apt's configuration.
+#[derive(Default)]
+struct Configuration {
+    dry_run: bool,
+    other_remount: Option<String>,
+}
+
+/// Reads up to the empty line.
+fn read_configuration<'a>(lines: &mut impl Iterator<Item = (&'a [u8], usize)>) -> Result<Configuration, StreamError> {
+    let mut configuration = Configuration::default();
     for (line, _) in lines {
         if line.is_empty() {
-            return Ok(dry_run);
+            return Ok(configuration);
         }
         if let Some(value) = strip_prefix_ignore_case(line, b"Debug::pkgDPkgPM=") {
-            dry_run = is_true(value);
+            configuration.dry_run = is_true(value);
+        }
+        if let Some(hook) = strip_prefix_ignore_case(line, b"DPkg::Pre-Invoke::") {
+            let hook = String::from_utf8_lossy(hook);
+            let command = hook.split_once('=').map_or("", |(_name, command)| command);
+            if command.contains("remount") && !command.contains("/etc/rokeep/") {
+                configuration.other_remount = Some(command.replace("%20", " "));
+            }
         }
     }
     Err(StreamError::Truncated)
@@ -245,6 +261,15 @@ mod tests {
             let stream = format!("VERSION 3\ndebug::pkgdpkgpm={value}\n\n");
             assert_eq!(parse(stream.as_bytes()).unwrap().dry_run, expected, "{value}");
         }
+    }
+
+    #[test]
+    fn another_hook_that_remounts_is_seen() {
+        let stream = |line: &str| parse(format!("VERSION 3\n{line}\n\n").as_bytes()).unwrap().other_remount;
+        let pair = stream("DPkg::Pre-Invoke::=mount%20-o%20remount,rw%20/usr");
+        assert_eq!(pair.as_deref(), Some("mount -o remount,rw /usr"));
+        assert_eq!(stream("DPkg::Pre-Invoke::rokeep=hook=/etc/rokeep/hooks/pre-invoke%20&&%20remount"), None);
+        assert_eq!(stream("DPkg::Post-Invoke::=mount%20-o%20remount,ro%20/usr"), None);
     }
 
     #[test]

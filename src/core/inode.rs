@@ -15,7 +15,7 @@ pub struct Inode {
 }
 
 /// A device number as mountinfo and maps print it: that of the superblock.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Device {
     /// Major number.
     pub major: u32,

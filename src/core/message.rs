@@ -40,6 +40,8 @@ pub fn remedy(pid: i32, command: &str, unit: Option<&str>) -> String {
         Some(unit) if unit.starts_with("user@") || unit.starts_with("session-") => {
             format!("end {process}, or log out and in")
         }
+        // A shell would eat the backslash of an escaped name.
+        Some(unit) if unit.ends_with(".service") && unit.contains('\\') => format!("systemctl restart '{unit}'"),
         Some(unit) if unit.ends_with(".service") => format!("systemctl restart {unit}"),
         Some(_) | None => format!("restart {process}"),
     }
@@ -89,6 +91,7 @@ mod tests {
     #[test]
     fn what_frees_a_file_depends_on_who_holds_it() {
         assert_eq!(remedy(812, "sshd", Some("ssh.service")), "systemctl restart ssh.service");
+        assert_eq!(remedy(9, "x", Some("a\\x2db.service")), "systemctl restart 'a\\x2db.service'");
         assert_eq!(remedy(1, "systemd", Some("init.scope")), "systemctl daemon-reexec");
         assert_eq!(remedy(9, "bash", Some("session-3.scope")), "end bash (9), or log out and in");
         assert_eq!(remedy(9, "pipewire", Some("user@1000.service")), "end pipewire (9), or log out and in");

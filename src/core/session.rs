@@ -5,10 +5,11 @@
 #![forbid(unsafe_code)]
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::inode::Device;
 use super::mount_state::Flags;
 
 /// The version of the file's form.
@@ -82,16 +83,28 @@ impl Frontend {
     }
 }
 
-/// A mount and how it was found. Another mount on top of it, at the same mount point, is another mount.
+/// A mount and how it was found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FoundMount {
+    /// Which one.
+    #[serde(flatten)]
+    pub mount: MountId,
+    /// What to restore.
+    pub found: Flags,
+}
+
+/// Which mount: another one on top of it, at the same mount point, is another mount.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MountId {
     /// Mount point. (Any bytes: written escaped, see [`super::text::escape`].)
     #[serde(with = "super::text::path_as_text")]
     pub point: PathBuf,
-    /// The kernel's id of the mount.
+    /// The superblock's device number, which is the same in every mount namespace.
+    pub device: Device,
+    /// The kernel's id of the mount; mounts of one namespace never share one.
     pub id: u64,
-    /// What to restore.
-    pub found: Flags,
+    /// The mount namespace in which the id was read: the inode number of `/proc/PID/ns/mnt`.
+    pub namespace: u64,
 }
 
 impl Default for Session {
@@ -120,22 +133,22 @@ impl Session {
 
     /// Notes how a mount was found. What was noted first stays, as later it is as *we* made it; except that a mount which
     /// was found writable, and is not any more, was closed by somebody who wants it so.
-    pub fn note(&mut self, point: &Path, id: u64, found: Flags) {
-        match self.mounts.iter_mut().find(|mount| mount.id == id && mount.point == point) {
+    pub fn note(&mut self, mount: &MountId, found: Flags) {
+        match self.mounts.iter_mut().find(|noted| noted.mount == *mount) {
             Some(noted) if noted.found.refuse_writes() || !found.refuse_writes() => {}
             Some(noted) => noted.found = found,
-            None => self.mounts.push(FoundMount { point: point.to_owned(), id, found }),
+            None => self.mounts.push(FoundMount { mount: mount.clone(), found }),
         }
     }
 
     /// How a mount was found.
-    pub fn found(&self, point: &Path, id: u64) -> Option<Flags> {
-        self.mounts.iter().find(|mount| mount.id == id && mount.point == point).map(|mount| mount.found)
+    pub fn found(&self, mount: &MountId) -> Option<Flags> {
+        self.mounts.iter().find(|noted| noted.mount == *mount).map(|noted| noted.found)
     }
 
     /// Nothing is left to restore on a mount.
-    pub fn forget(&mut self, point: &Path, id: u64) {
-        self.mounts.retain(|mount| mount.id != id || mount.point != point);
+    pub fn forget(&mut self, mount: &MountId) {
+        self.mounts.retain(|noted| noted.mount != *mount);
     }
 
     /// Whether somebody still needs the mounts writable.
@@ -158,13 +171,17 @@ mod tests {
         Frontend { pid, started, command: "apt".into() }
     }
 
+    fn usr(id: u64) -> MountId {
+        MountId { point: "/usr".into(), device: Device { major: 8, minor: 1 }, id, namespace: 4026531841 }
+    }
+
     #[test]
     fn what_was_found_first_stays() {
         let mut session = Session::default();
         let found = Flags { mount: Access::ReadOnly, superblock: Access::ReadOnly };
-        session.note(Path::new("/usr"), 7, found);
-        session.note(Path::new("/usr"), 7, Flags::WRITABLE);
-        assert_eq!(session.found(Path::new("/usr"), 7), Some(found));
+        session.note(&usr(7), found);
+        session.note(&usr(7), Flags::WRITABLE);
+        assert_eq!(session.found(&usr(7)), Some(found));
         assert_eq!(session.mounts.len(), 1);
     }
 
@@ -172,21 +189,21 @@ mod tests {
     fn a_mount_that_somebody_closed_since_is_found_closed() {
         let mut session = Session::default();
         let closed = Flags { mount: Access::ReadOnly, superblock: Access::ReadOnly };
-        session.note(Path::new("/usr"), 7, Flags::WRITABLE);
-        session.note(Path::new("/usr"), 7, closed);
-        assert_eq!(session.found(Path::new("/usr"), 7), Some(closed));
+        session.note(&usr(7), Flags::WRITABLE);
+        session.note(&usr(7), closed);
+        assert_eq!(session.found(&usr(7)), Some(closed));
     }
 
     #[test]
     fn a_mount_on_top_of_another_is_another() {
         let mut session = Session::default();
         let closed = Flags { mount: Access::ReadOnly, superblock: Access::ReadOnly };
-        session.note(Path::new("/usr"), 7, closed);
-        session.note(Path::new("/usr"), 8, Flags::WRITABLE);
-        assert_eq!(session.found(Path::new("/usr"), 7), Some(closed));
-        session.forget(Path::new("/usr"), 7);
-        assert_eq!(session.found(Path::new("/usr"), 7), None);
-        assert_eq!(session.found(Path::new("/usr"), 8), Some(Flags::WRITABLE));
+        session.note(&usr(7), closed);
+        session.note(&usr(8), Flags::WRITABLE);
+        assert_eq!(session.found(&usr(7)), Some(closed));
+        session.forget(&usr(7));
+        assert_eq!(session.found(&usr(7)), None);
+        assert_eq!(session.found(&usr(8)), Some(Flags::WRITABLE));
     }
 
     #[test]
@@ -209,7 +226,7 @@ mod tests {
     fn it_reads_back_what_it_wrote() {
         let mut session = Session::default();
         session.join(frontend(1, 10));
-        session.note(Path::new("/usr"), 7, Flags::WRITABLE);
+        session.note(&usr(7), Flags::WRITABLE);
         let text = serde_json::to_string(&session).unwrap();
         assert_eq!(parse(text.as_bytes()), Ok(session));
         assert_eq!(parse(b"{\"format\":2,\"new\":1}"), Err(SessionError::Format(2)));

@@ -7,6 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use nix::errno::Errno;
 use nix::libc;
+use nix::sys::signal::{SigHandler, Signal, signal};
 
 use crate::core::inode::Inode;
 use crate::core::mount_state::Access;
@@ -144,10 +145,18 @@ pub fn set_mount(mount: impl AsFd, access: Access) -> nix::Result<()> {
 
 /// From here on the process outlives Ctrl-C, a lost terminal and a closed pipe.
 pub fn ignore_terminal_signals() {
-    use nix::sys::signal::{SigHandler, Signal, signal};
+    set_terminal_signals(SigHandler::SigIgn);
+}
+
+/// Undoes [`ignore_terminal_signals`] of a parent: what is ignored stays so in the programs that are started.
+pub fn heed_signals_again() {
+    set_terminal_signals(SigHandler::SigDfl);
+}
+
+fn set_terminal_signals(to: SigHandler) {
     for which in [Signal::SIGINT, Signal::SIGHUP, Signal::SIGTERM, Signal::SIGPIPE, Signal::SIGQUIT] {
-        // SAFETY: ignoring a signal installs no handler, so there is no code that could run at a bad moment.
-        let _ = unsafe { signal(which, SigHandler::SigIgn) };
+        // SAFETY: neither installs a handler, so there is no code that could run at a bad moment.
+        let _ = unsafe { signal(which, to) };
     }
 }
 

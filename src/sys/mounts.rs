@@ -1,14 +1,17 @@
 //! The mounts of this process's mount namespace.
 
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use anyhow::{Context, Result};
 
 use super::files::{Directory, Root};
 use super::kernel;
+use crate::core::message;
 use crate::core::mount_state::{Flags, Step};
 use crate::core::mountinfo::{self, Mount};
+use crate::core::session::MountId;
 
 /// A mounted file system, held by a descriptor of its root directory.
 #[derive(Debug)]
@@ -16,6 +19,7 @@ pub struct Mounted {
     /// What mountinfo said of it when it was looked up.
     pub mount: Mount,
     dir: Directory,
+    namespace: u64,
 }
 
 impl AsFd for Mounted {
@@ -29,12 +33,22 @@ impl AsFd for Mounted {
 /// # Errors
 /// Where the path or mountinfo cannot be read.
 pub fn at(root: &Root, point: &Path) -> Result<Option<Mounted>> {
-    let Some(dir) = root.open_dir(point).with_context(|| format!("cannot open {}", point.display()))? else {
+    let Some(dir) = root.open_dir(point).with_context(|| format!("cannot open {}", message::path(point)))? else {
         return Ok(None);
     };
     let id = dir.stat()?.mount_id;
     let mount = table(root)?.into_iter().find(|mount| mount.id == id && mount.point == point);
-    Ok(mount.map(|mount| Mounted { mount, dir }))
+    let namespace = namespace()?;
+    Ok(mount.map(|mount| Mounted { mount, dir, namespace }))
+}
+
+/// This process's mount namespace.
+///
+/// # Errors
+/// Where /proc cannot be read.
+pub fn namespace() -> Result<u64> {
+    let path = "/proc/self/ns/mnt";
+    Ok(std::fs::metadata(path).with_context(|| format!("cannot look at {path}"))?.ino())
 }
 
 /// Every mount that this process can see.
@@ -48,13 +62,19 @@ pub fn table(root: &Root) -> Result<Vec<Mount>> {
 }
 
 impl Mounted {
+    /// Which mount it is.
+    pub fn id(&self) -> MountId {
+        let Mount { point, device, id, .. } = &self.mount;
+        MountId { point: point.clone(), device: *device, id: *id, namespace: self.namespace }
+    }
+
     /// How it is now, read again.
     ///
     /// # Errors
     /// Where mountinfo cannot be read, or the mount is gone.
     pub fn flags(&self, root: &Root) -> Result<Flags> {
         let now = table(root)?.into_iter().find(|mount| mount.id == self.mount.id);
-        Ok(now.with_context(|| format!("{} is not mounted any more", self.mount.point.display()))?.flags)
+        Ok(now.with_context(|| format!("{} is not mounted any more", message::path(&self.mount.point)))?.flags)
     }
 
     /// Performs one change.

@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::fs;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use nix::fcntl::FcntlArg;
 use nix::libc;
 use procfs::ProcError;
@@ -41,6 +41,8 @@ pub fn frontend(called_by: CalledBy) -> Result<Frontend> {
             Err(_) => break,
         }
     }
+    let orphaned = caller.pid == 1 && called_by == CalledBy::ForkedCopy;
+    ensure!(!orphaned, "the package manager that called this hook is gone");
     let copied = match called_by {
         CalledBy::Itself => None,
         CalledBy::ForkedCopy => parent_of(&caller).ok().filter(|parent| {
@@ -93,7 +95,11 @@ pub fn unit(root: &Root, pid: i32) -> Option<String> {
     cgroup::unit(&groups).map(str::to_owned)
 }
 
-fn by_pid(pid: i32) -> Result<Frontend> {
+/// A process by its id.
+///
+/// # Errors
+/// Where there is none.
+pub fn by_pid(pid: i32) -> Result<Frontend> {
     describe(&Process::new(pid)?)
 }
 

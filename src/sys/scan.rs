@@ -169,8 +169,12 @@ struct OneProcess<'a, F: FnMut(Seen)> {
 impl<F: FnMut(Seen)> OneProcess<'_, F> {
     fn read(&mut self, proc: &Directory) -> nix::Result<()> {
         let dir = directory(proc, &self.pid.to_string())?;
+        match self.task(&dir, "") {
+            Ok(()) | Err(Errno::ENOENT | Errno::ESRCH) => {}
+            Err(other) => return Err(other),
+        }
+        // Asked afterwards: if it lives now, it lived all the while.
         let leader_lives = kernel::stat(&dir, OsStr::new("exe"), LastLink::Target).is_ok();
-        self.task(&dir, "")?;
         // "." and ".." and one task: nobody else to ask.
         let tasks = kernel::stat(&dir, OsStr::new("task"), LastLink::Itself)?.links.saturating_sub(2);
         if tasks > 1 { self.other_tasks(&dir, leader_lives) } else { Ok(()) }

@@ -17,8 +17,9 @@ use std::fmt::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
+use rokeep::core::inode::Device;
 use rokeep::core::mount_state::{Access, Flags, Step, steps};
-use rokeep::core::session::{Frontend, Session};
+use rokeep::core::session::{Frontend, MountId, Session};
 
 use crate::{Case, levels, read_levels, shown};
 
@@ -85,13 +86,13 @@ impl World {
     fn begin(&mut self, who: Frontend, session: &mut Session) {
         for (point, flags) in &self.mounts {
             if flags.refuse_writes() {
-                session.note(point, 0, *flags);
+                session.note(&mount(point), *flags);
             }
         }
         session.join(who.clone());
         self.alive.push(who);
         for found in &session.mounts {
-            self.mounts.insert(found.point.clone(), Flags::WRITABLE);
+            self.mounts.insert(found.mount.point.clone(), Flags::WRITABLE);
         }
     }
 
@@ -112,8 +113,8 @@ impl World {
             return;
         }
         for found in std::mem::take(&mut session.mounts) {
-            let now = self.mounts.entry(found.point.clone()).or_insert(Flags::WRITABLE);
-            if self.busy.contains(&found.point) && found.found.superblock == Access::ReadOnly {
+            let now = self.mounts.entry(found.mount.point.clone()).or_insert(Flags::WRITABLE);
+            if self.busy.contains(&found.mount.point) && found.found.superblock == Access::ReadOnly {
                 now.mount = Access::ReadOnly;
                 session.mounts.push(found);
                 continue;
@@ -132,7 +133,7 @@ impl World {
         let people: Vec<_> = people.collect();
         let open = if people.is_empty() { "nobody".to_owned() } else { people.join(", ") };
         let line = |(point, now): (&PathBuf, &Flags)| {
-            let found = session.found(point, 0).map(|found| format!(" (found: {})", levels(found)));
+            let found = session.found(&mount(point)).map(|found| format!(" (found: {})", levels(found)));
             let point = shown(point.as_os_str().as_bytes());
             format!("    {point}: {}{}\n", levels(*now), found.unwrap_or_default())
         };
@@ -147,4 +148,9 @@ fn frontend(who: &str) -> Frontend {
         Some(Frontend { pid: pid.parse().ok()?, started: started.parse().ok()?, command: command.to_owned() })
     };
     read().unwrap_or_else(|| panic!("not a process: {who:?}"))
+}
+
+/// The mount at this point; in these stories nobody mounts anything on top of it.
+fn mount(point: impl Into<PathBuf>) -> MountId {
+    MountId { point: point.into(), device: Device { major: 8, minor: 1 }, id: 0, namespace: 1 }
 }

@@ -283,3 +283,14 @@ fn a_mount_whose_root_hands_its_group_on() {
     world.assert_mount("/usr", ReadOnly);
     world.assert_no_store("/usr");
 }
+
+/// The well-known pair, still there: rokeep finds the mount writable, and would otherwise be of no use without a word.
+#[test]
+fn a_hook_of_somebody_else_that_remounts_is_named() {
+    let world = Small::ext4();
+    world.remount("rw", "/usr").expect("as that hook does");
+    world.hook("pre-invoke", None).assert_code(0);
+    let pair = b"VERSION 3\nDPkg::Pre-Invoke::=mount%20-o%20remount,rw%20/usr\n\n".to_vec();
+    world.hook("pre-install-pkgs", Some(pair)).assert_code(0).assert_says(&["mount -o remount,rw /usr", "remove"]);
+    world.assert_mount("/usr", Writable);
+}

@@ -163,11 +163,22 @@ fn a_mount_that_somebody_mounted_over_is_not_forgotten() {
     world.begin();
     world.protect(&[]);
     world.bind("/tmp", "/usr");
-    world.end().assert_says(&["/usr", "WRITABLE", "on top of it"]);
+    world.end().assert_says(&["/usr", "WRITABLE", "what is mounted there now"]);
     assert!(world.status().problems.concat().contains("/usr is still WRITABLE"));
     world.unmount("/usr");
     world.assert_mount("/usr", Writable);
     world.rokeep(["cleanup"]).assert_code(0);
     world.assert_mount("/usr", ReadOnly);
     world.assert_no_session();
+}
+
+/// It is not in a session, so there is nothing that cleanup could put back.
+#[test]
+fn a_mount_that_somebody_else_opened_is_said_with_what_helps() {
+    let world = Small::ext4();
+    world.write("/etc/rokeep/config.toml", b"mounts = ['/usr']\n");
+    world.remount("rw", "/usr").expect("by hand");
+    let status = world.status();
+    assert_eq!(status.mount("/usr").state, "writable");
+    assert!(status.problems.concat().contains("mount -o remount,ro /usr"), "{:?}", status.problems);
 }

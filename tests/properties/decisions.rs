@@ -1,7 +1,7 @@
 //! What follows from what was seen.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
@@ -135,14 +135,14 @@ proptest! {
         let mut session = Session::default();
         let mut first = BTreeMap::new();
         for (point, flags) in notes {
-            session.note(Path::new(point), 0, flags);
+            session.note(&given::mount(point), flags);
             let noted = first.entry(PathBuf::from(point)).or_insert(flags);
             // Found writable and closed since: somebody wants it closed.
             if !noted.refuse_writes() {
                 *noted = flags;
             }
         }
-        let kept: BTreeMap<_, _> = session.mounts.iter().map(|mount| (mount.point.clone(), mount.found)).collect();
+        let kept: BTreeMap<_, _> = session.mounts.iter().map(|mount| (mount.mount.point.clone(), mount.found)).collect();
         prop_assert_eq!(session.mounts.len(), kept.len(), "each mount once");
         prop_assert_eq!(kept, first);
     }

@@ -82,3 +82,9 @@ pub fn record() -> impl Strategy<Value = Record> {
 pub fn journal_of(records: &[Record]) -> Vec<u8> {
     std::iter::once(journal::header()).chain(records.iter().map(journal::encode)).flatten().collect()
 }
+
+/// The mount at this point; always the same one.
+pub fn mount(point: impl Into<std::path::PathBuf>) -> rokeep::core::session::MountId {
+    let device = rokeep::core::inode::Device { major: 8, minor: 1 };
+    rokeep::core::session::MountId { point: point.into(), device, id: 0, namespace: 1 }
+}

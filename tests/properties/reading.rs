@@ -42,7 +42,7 @@ proptest! {
     /// A cut between two lines cannot be told from the end. It does no harm: apt is dead then, and starts no dpkg.
     #[test]
     fn a_cut_stream_is_refused_or_ends_between_two_lines(cut in any::<Index>()) {
-        let Stream { dry_run, steps } = apt_stream::parse(STREAM).expect("it is a recording");
+        let Stream { dry_run, steps, .. } = apt_stream::parse(STREAM).expect("it is a recording");
         let cut = cut.index(STREAM.len());
         match apt_stream::parse(&STREAM[..cut]) {
             Ok(read) => {
@@ -177,7 +177,7 @@ proptest! {
     ) {
         let mut session = Session::default();
         frontends.into_iter().for_each(|frontend| session.join(frontend));
-        mounts.iter().for_each(|(point, found)| session.note(point, 0, *found));
+        mounts.iter().for_each(|(point, found)| session.note(&given::mount(point), *found));
         let text = serde_json::to_vec(&session).expect("it can be written");
         prop_assert_eq!(serde_json::from_slice::<Session>(&text).expect("it can be read"), session);
     }
