@@ -9,11 +9,13 @@
 //!
 //! | apt calls | stage | does |
 //! |---|---|---|
-//! | Pre-Invoke | [`session::begin`] | notes how each managed mount was found, makes it writable, proves it |
+//! | Pre-Invoke | [`session::begin`] | notes how each [`managed`] mount was found, makes it writable, proves it |
 //! | Pre-Install-Pkgs | [`plan`], [`protect`] | which inodes will dpkg free; journal them; one alias for each |
-//! | Post-Invoke | [`session::end`] | [`cleanup`], then each mount back to what was found ([`remount`]) |
+//! | Post-Invoke | [`session::end`] | [`survey`] the aliases, [`cleanup`], [`remount`] each mount to what was found |
 //! | nothing: it died | [`watch`], [`recover`] | end the session in its place |
 //! | a person | [`report`] | what is read-only, what is held, by whom, and what frees it |
+//!
+//! Where the kernel refuses to go back, [`blockers`] says who is in the way. [`settings`] are optional.
 //!
 //! A stage gathers through [`sys`], asks [`core`], and performs what `core` answered. `core` is pure: values in, values
 //! out. `sys` is the edge: it asks the kernel and decides nothing.
@@ -37,17 +39,13 @@ pub mod session;
 pub mod plan;
 pub mod protect;
 
+pub mod blockers;
+pub mod cleanup;
+pub mod remount;
 pub mod survey;
 
-pub mod cleanup;
-
-pub mod remount;
-
-pub mod blockers;
-
-pub mod watch;
-
 pub mod recover;
+pub mod watch;
 
 pub mod report;
 
