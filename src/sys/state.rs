@@ -75,7 +75,7 @@ impl<'a> Locked<'a> {
         Ok(Locked { root, _lock: file })
     }
 
-    /// See [`session`].
+    /// See [`session()`].
     ///
     /// # Errors
     /// As there.
@@ -83,7 +83,7 @@ impl<'a> Locked<'a> {
         session(self.root)
     }
 
-    /// See [`journal`].
+    /// See [`journal()`].
     ///
     /// # Errors
     /// As there.
