@@ -5,7 +5,7 @@ use anyhow::Result;
 
 use crate::core::journal::Journal;
 use crate::core::message::{self, Outcome};
-use crate::core::session::Session;
+use crate::core::session::{Frontend, Session};
 use crate::core::verdict::Verdict;
 use crate::managed;
 use crate::remount;
@@ -33,35 +33,47 @@ pub fn recover(root: &Root) -> Result<Outcome> {
 /// Where the session, the journal or a store cannot be read, or a mount not made writable for it.
 pub fn clean_up(root: &Root) -> Result<Outcome> {
     let locked = Locked::wait(root)?;
-    let mut session = locked.session()?;
-    let at_work = session.frontends.iter().find(|frontend| processes::is_alive(frontend)).cloned();
-    if let Some(frontend) = at_work.or_else(|| processes::dpkg_at_work(root)) {
-        let process = message::process(&frontend.command, frontend.pid);
-        let note = format!("{process} is at work; the cleanup comes when it is done");
-        let nothing_open = session.is_over();
-        let mut outcome =
-            if nothing_open { Outcome::default() } else { session::close_if_unused(root, &locked, session)? };
-        outcome.notes.push(note);
-        return Ok(outcome);
+    let session = locked.session()?;
+    if let Some(at_work) = somebody_at_work(root, &session) {
+        return leave_it_to(&at_work, root, &locked, session);
     }
     let droppable = match locked.journal().and_then(|journal| with_something_to_drop(root, &session, &journal)) {
         Ok(droppable) => droppable,
         Err(error) if session.is_over() => return Err(error),
-        // The mounts come first; closing says what is wrong with the aliases.
+        // The mounts come first; closing the session says what is wrong with the aliases.
         Err(_) => Vec::new(),
     };
     if droppable.is_empty() && session.is_over() {
         return Ok(Outcome::default());
     }
+    in_a_short_session(root, &locked, session, &droppable)
+}
+
+/// A frontend of the session, or a dpkg that nobody told us of.
+fn somebody_at_work(root: &Root, session: &Session) -> Option<Frontend> {
+    let frontend = session.frontends.iter().find(|frontend| processes::is_alive(frontend));
+    frontend.cloned().or_else(|| processes::dpkg_at_work(root))
+}
+
+fn leave_it_to(at_work: &Frontend, root: &Root, locked: &Locked, session: Session) -> Result<Outcome> {
+    let mut outcome =
+        if session.is_over() { Outcome::default() } else { session::close_if_unused(root, locked, session)? };
+    let process = message::process(&at_work.command, at_work.pid);
+    outcome.notes.push(format!("{process} is at work; the cleanup comes when it is done"));
+    Ok(outcome)
+}
+
+/// Opens the mounts with something to drop, for as long as closing them takes: that is where the cleanup is done.
+fn in_a_short_session(root: &Root, locked: &Locked, mut session: Session, droppable: &[Mounted]) -> Result<Outcome> {
     let myself = processes::myself()?;
-    for mounted in &droppable {
+    for mounted in droppable {
         session.note(&mounted.id(), mounted.mount.flags);
     }
     session.join(myself.clone());
     locked.save_session(&session)?;
     let writable = droppable.iter().try_for_each(|mounted| remount::make_writable(root, mounted));
     session.leave(&myself);
-    let mut outcome = session::close_if_unused(root, &locked, session)?;
+    let mut outcome = session::close_if_unused(root, locked, session)?;
     if let Err(error) = writable {
         outcome.problems.insert(0, format!("nothing could be dropped: {error:#}"));
     }
