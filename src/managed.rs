@@ -38,15 +38,14 @@ pub fn named(root: &Root, settings: &Settings) -> Result<Managed> {
 /// # Errors
 /// As [`named`].
 pub fn all(root: &Root, settings: &Settings, session: &Session, journal: &Journal) -> Result<Managed> {
-    let mut managed = named(root, settings)?;
+    let mut managed = self::named(root, settings)?;
     let in_session = session.mounts.iter().map(|noted| &noted.mount.point);
     let mut others: Vec<&PathBuf> = in_session.chain(journal.records.iter().map(|record| &record.mount)).collect();
     others.sort();
     others.dedup();
-    for point in others {
-        if !settings.mounts().contains(point) {
-            managed.look(root, settings, point)?;
-        }
+    let named = settings.mounts();
+    for point in others.into_iter().filter(|point| !named.contains(point)) {
+        managed.look(root, settings, point)?;
     }
     Ok(managed)
 }

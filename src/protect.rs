@@ -70,7 +70,7 @@ fn link_all<'a>(
     }
     let plan = plan::plan(root, &stream, &mounted)?;
     let journal = locked.journal()?;
-    locked.append(&new_records(&plan, &journal))?;
+    locked.append(&journal, &new_records(&plan, &journal))?;
     let mut outcome = Outcome::default();
     for (point, aliases) in &plan {
         let at = |mounted: &&Mounted| mounted.mount.point == *point && mounted.mount.knows_hard_links();

@@ -15,6 +15,7 @@ use crate::core::session::{FoundMount, MountId, Session};
 use crate::managed::{self, Managed};
 use crate::remount;
 use crate::settings::Settings;
+use crate::survey::Survey;
 use crate::sys::files::Root;
 use crate::sys::mounts::{self, Mounted};
 use crate::sys::processes::{self, CalledBy};
@@ -85,14 +86,11 @@ pub(crate) fn close_if_unused(root: &Root, locked: &Locked, mut session: Session
     if is_needed(root, locked, &mut session)? {
         return Ok(Outcome::default());
     }
-    let mut outcome = Outcome::default();
-    let mounts = still_there(root, &mut session, &mut outcome)?;
-    let mounted: Vec<&Mounted> = mounts.iter().map(|(_, mounted)| mounted).collect();
-    match cleanup::clean(root, locked, &mounted) {
+    let (mut outcome, cleaned) = close(root, locked, session)?;
+    match cleaned {
         Ok(survey) => outcome.notes.extend(cleanup::summary(&survey)),
-        Err(error) => outcome.problems.push(format!("the cleanup was not finished: {error:#}")),
+        Err(error) => outcome.problems.insert(0, format!("the cleanup was not finished: {error:#}")),
     }
-    put_all_back(root, locked, session, &mounts, &mut outcome)?;
     Ok(outcome)
 }
 
@@ -152,17 +150,24 @@ pub(crate) fn give_up(
             let others = session.frontends.iter().map(|other| message::process(&other.command, other.pid));
             return Ok(format!("the mounts stay writable for {}", message::few(&others.collect::<Vec<_>>(), 3)));
         }
-        let mut outcome = Outcome::default();
-        let mounts = still_there(root, &mut session, &mut outcome)?;
-        let mounted: Vec<&Mounted> = mounts.iter().map(|(_, mounted)| mounted).collect();
         // What stopped the run may well be in the way of the cleanup too, and is said once.
-        let _ = cleanup::clean(root, locked, &mounted);
-        put_all_back(root, locked, session, &mounts, &mut outcome)?;
+        let (outcome, _) = close(root, locked, session)?;
         let as_found = outcome.problems.is_empty();
         Ok(if as_found { "every mount is as it was found".to_owned() } else { outcome.problems.join("; ") })
     });
     let after = undone.unwrap_or_else(|error| format!("putting the mounts back failed too: {error:#}"));
     anyhow!("{why:#}. dpkg was not started, and {after}")
+}
+
+/// Cleanup, then every mount back, for a session that no living frontend needs. Answers what there is to say of the
+/// mounts, and how the cleanup went.
+fn close(root: &Root, locked: &Locked, mut session: Session) -> Result<(Outcome, Result<Survey>)> {
+    let mut outcome = Outcome::default();
+    let mounts = still_there(root, &mut session, &mut outcome)?;
+    let mounted: Vec<&Mounted> = mounts.iter().map(|(_, mounted)| mounted).collect();
+    let cleaned = cleanup::clean(root, locked, &mounted);
+    put_all_back(root, locked, session, &mounts, &mut outcome)?;
+    Ok((outcome, cleaned))
 }
 
 /// The mounts of the session that can be worked on, each with its note. One that is unmounted is forgotten; one that

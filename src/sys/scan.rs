@@ -120,7 +120,6 @@ pub fn scan(root: &Root, question: &Question, mut report: impl FnMut(Seen)) -> R
     let proc = Directory::from(proc.with_context(|| format!("cannot open {}", path.display()))?);
     let mut known = HashSet::new();
     let mut unreadable = Unreadable::default();
-    let mut line = Vec::new();
     for round in 0.. {
         let all = numbers(&proc).context("cannot list /proc")?;
         let new: Vec<i32> = all.into_iter().filter(|pid| known.insert(*pid)).collect();
@@ -132,7 +131,7 @@ pub fn scan(root: &Root, question: &Question, mut report: impl FnMut(Seen)) -> R
             break;
         }
         for pid in new {
-            let mut process = OneProcess { pid, line: &mut line, question, report: &mut report };
+            let mut process = OneProcess { pid, question, report: &mut report };
             match process.read(&proc) {
                 Ok(()) | Err(Errno::ENOENT | Errno::ESRCH) => {}
                 Err(_) => unreadable.0.push(pid),
@@ -161,7 +160,6 @@ fn list(dir: &Directory, name: &str) -> nix::Result<Dir> {
 
 struct OneProcess<'a, F: FnMut(Seen)> {
     pid: i32,
-    line: &'a mut Vec<u8>,
     question: &'a Question<'a>,
     report: &'a mut F,
 }
@@ -249,17 +247,15 @@ impl<F: FnMut(Seen)> OneProcess<'_, F> {
     fn mappings(&mut self, dir: &Directory, prefix: &str) -> nix::Result<()> {
         let file = openat(dir, "maps", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?;
         let mut maps = BufReader::new(File::from(file));
-        let mut line = std::mem::take(self.line);
-        let result = loop {
+        let mut line = Vec::new();
+        loop {
             line.clear();
             match maps.read_until(b'\n', &mut line) {
-                Ok(0) => break Ok(()),
+                Ok(0) => return Ok(()),
                 Ok(_) => proc_maps::parse(&line).for_each(|mapping| self.mapping(dir, prefix, &mapping)),
-                Err(error) => break Err(error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)),
+                Err(error) => return Err(error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)),
             }
-        };
-        *self.line = line;
-        result
+        }
     }
 
     fn mapping(&mut self, dir: &Directory, prefix: &str, mapping: &Mapping) {

@@ -107,18 +107,18 @@ impl<'a> Locked<'a> {
         fs::rename(&new, &path).with_context(failed)
     }
 
-    /// Writes records of aliases that are about to be made. When this returns they survive a power cut.
+    /// Writes records of aliases that are about to be made, after those that were read. When this returns they survive a
+    /// power cut.
     ///
     /// # Errors
     /// Where they cannot all be written, and why. No alias may be made then.
-    pub fn append(&self, records: &[Record]) -> Result<()> {
+    pub fn append(&self, known: &Journal, records: &[Record]) -> Result<()> {
         if records.is_empty() {
             return Ok(());
         }
         let dir = self.root.path(STATE_DIR);
         let path = self.root.path(JOURNAL);
         make_private_dir(&dir)?;
-        let known = self.journal()?;
         let mut text = Vec::new();
         if known.whole_bytes == 0 {
             text.extend(journal::header());
