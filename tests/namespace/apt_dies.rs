@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::support::small::{
-    Access::{ReadOnly, Writable},
+    Access::{ReadOnly, ReadOnlyMount, Writable},
     Alias,
     Change::Upgrade,
     Small,
@@ -137,5 +137,18 @@ fn and_the_next_apt_takes_over() {
     world.end();
     assert_eq!(world.mount_line("/usr"), found);
     world.assert_no_store("/usr");
+    world.assert_no_session();
+}
+
+/// Its mount is gone with it, but the superblock that was made writable is everybody's.
+#[test]
+fn in_a_mount_namespace_of_its_own() {
+    let world = Small::ext4().apt_has_its_own_mounts();
+    world.begin();
+    world.assert_mount("/usr", ReadOnlyMount);
+    world.kill_rokeep();
+    world.apt_dies();
+    world.rokeep(["cleanup"]).assert_code(0);
+    world.assert_mount("/usr", ReadOnly);
     world.assert_no_session();
 }

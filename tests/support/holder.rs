@@ -7,7 +7,7 @@
 //! | `holder` … | is |
 //! |---|---|
 //! | `init` | process 1 of a sandbox: makes the working directory the root, lets go of the old one, says `ready` |
-//! | `frontend` | apt: runs what it is told to run, one command after the other, for as long as it is let |
+//! | `frontend [apart]` | apt: runs what it is told to run, one command after the other, for as long as it is let; in a mount namespace of its own |
 //! | `dpkg replace\|remove PATH` | dpkg, putting its standard input in the place of a file, or removing one |
 //! | `write PATH`, `program PATH` | the author of a file: of its standard input, of a copy of this program |
 //! | `timed LOG COMMAND …` | `time`: how long a hook took and how much memory it had |
@@ -70,6 +70,10 @@ fn main() -> Result<ExitCode> {
     match words.as_slice() {
         ["init"] => init()?,
         ["frontend"] => frontend()?,
+        ["frontend", "apart"] => {
+            nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS)?;
+            frontend()?
+        }
         ["wait"] => wait()?,
         ["dpkg", "replace", _] => dpkg_replace(&last)?,
         ["dpkg", "remove", _] => dpkg_remove(&last)?,

@@ -130,7 +130,7 @@ impl Small {
         for name in ["apt-get", "dpkg"] {
             std::os::unix::fs::symlink("holder", sandbox.outside("/tool").join(name)).expect("a name");
         }
-        let frontend = RefCell::new(Some(Frontend::start(&sandbox)));
+        let frontend = RefCell::new(Some(Frontend::start(&sandbox, &["frontend"])));
         let (first_inode, log) = (BTreeMap::new(), RefCell::default());
         Small { frontend, sandbox, mounts: mounts.to_vec(), first_inode, log }
     }
@@ -264,6 +264,12 @@ impl Small {
         self.run_helper(&["unmount"], Path::new(point), b"");
     }
 
+    /// From now on apt has a mount namespace of its own, as in a unit with PrivateTmp=.
+    pub fn apt_has_its_own_mounts(self) -> Small {
+        self.frontend.replace(Some(Frontend::start(&self.sandbox, &["frontend", "apart"])));
+        self
+    }
+
     /// apt dies, without a word to anybody. The next hook is run by another apt.
     pub fn apt_dies(&self) {
         drop(self.frontend.take());
@@ -319,7 +325,7 @@ impl Small {
         let argv = ["/tool/rokeep", "hook", name].map(|word| word.as_bytes().to_vec()).to_vec();
         self.leaving_alone_what_is_not_its_own(|| {
             let mut frontend = self.frontend.borrow_mut();
-            let frontend = frontend.get_or_insert_with(|| Frontend::start(&self.sandbox));
+            let frontend = frontend.get_or_insert_with(|| Frontend::start(&self.sandbox, &["frontend"]));
             let answer = frontend.carry_out(&Order { argv, stream });
             self.check(
                 !answer.output_kept_open,
@@ -639,8 +645,8 @@ impl Drop for Resident {
 struct Frontend(Resident);
 
 impl Frontend {
-    fn start(sandbox: &Sandbox) -> Frontend {
-        Frontend(Resident::start(sandbox.command("/tool/apt-get").arg("frontend").env("DPKG_FRONTEND_LOCKED", "true")))
+    fn start(sandbox: &Sandbox, words: &[&str]) -> Frontend {
+        Frontend(Resident::start(sandbox.command("/tool/apt-get").args(words).env("DPKG_FRONTEND_LOCKED", "true")))
     }
 
     fn carry_out(&mut self, order: &Order) -> Answer {
