@@ -114,3 +114,26 @@ fn a_removed_directory_that_somebody_is_in_keeps_the_superblock_writable() {
         }
     });
 }
+
+/// The file itself has one more name. But who uses it came to it through the directory, and so the kernel keeps that too,
+/// which no list of what processes have open shows. With the directory still there nothing is in the way.
+#[test]
+fn a_removed_directory_that_a_file_in_use_was_in_keeps_the_superblock_writable() {
+    on_every_file_system(|file_system, world| {
+        for state in [Mapped("/usr/lib/old/file"), Open("/usr/lib/old/file")] {
+            world.write("/usr/lib/old/file", b"old");
+            let holder = world.hold(state);
+            let name = format!("/usr/{:?}", world.inode("/usr/lib/old/file"));
+            std::fs::hard_link(world.outside("/usr/lib/old/file"), world.outside(name)).expect("a link");
+            world.dpkg_removes("/usr/lib/old/file");
+            assert_eq!(world.remount("ro", "/usr"), Ok(()), "{state:?} on {file_system:?}");
+            world.remount("rw", "/usr").expect("/usr can be written");
+
+            world.dpkg_removes("/usr/lib/old");
+            assert_eq!(world.remount("ro", "/usr"), Err(Errno::EBUSY), "{state:?} on {file_system:?}");
+            drop(holder);
+            assert_goes_back(&world, file_system);
+            world.remount("rw", "/usr").expect("/usr can be written");
+        }
+    });
+}
