@@ -4,11 +4,13 @@
 use std::time::Duration;
 
 use nix::errno::Errno;
+use nix::sys::stat::SFlag;
 
 use crate::support::small::{
     Access::{ReadOnly, ReadOnlyMount, Writable},
     FileSystem, Small,
-    State::{self, Cwd, Executed, Mapped, Open, OpenPath, Root, Writing},
+    State::{self, Bound, Cwd, Executed, Link, Mapped, Open, OpenPath, Pipe, Root, Writing},
+    Where::{Chroot, OwnMounts, OwnPath, OwnProcesses},
 };
 
 const TOOL: &str = "/usr/bin/tool";
@@ -65,6 +67,48 @@ fn a_replaced_file_in_use_keeps_the_superblock_writable() {
 }
 
 #[test]
+fn it_does_not_matter_from_where_the_replaced_file_is_used() {
+    on_every_file_system(|file_system, world| {
+        world.jail("/srv/jail");
+        for from in [Chroot("/srv/jail"), OwnMounts, OwnPath, OwnProcesses] {
+            for state in [Mapped(TOOL), OpenPath(TOOL)] {
+                let holder = world.hold_from(from, state);
+                world.dpkg_replaces(TOOL);
+                assert_eq!(world.remount("ro", "/usr"), Err(Errno::EBUSY), "{state:?} {from:?} on {file_system:?}");
+                drop(holder);
+                assert_goes_back(&world, file_system);
+                world.remount("rw", "/usr").expect("/usr can be written");
+            }
+        }
+    });
+}
+
+#[test]
+fn a_link_a_pipe_a_device_and_a_socket_are_no_better_than_a_file() {
+    const ODD: &str = "/usr/lib/odd";
+    on_every_file_system(|file_system, world| {
+        let made: [(&dyn Fn(), _); 6] = [
+            (&|| world.points(ODD, "somewhere"), Link(ODD)),
+            (&|| world.makes_node(ODD, SFlag::S_IFIFO), Pipe(ODD)),
+            (&|| world.makes_node(ODD, SFlag::S_IFIFO), OpenPath(ODD)),
+            (&|| world.makes_node(ODD, SFlag::S_IFCHR), OpenPath(ODD)),
+            (&|| world.makes_node(ODD, SFlag::S_IFSOCK), OpenPath(ODD)),
+            (&|| (), Bound(ODD)),
+        ];
+        for (make, state) in made {
+            make();
+            let holder = world.hold(state);
+            world.rebuilds(ODD);
+            assert_eq!(world.remount("ro", "/usr"), Err(Errno::EBUSY), "{state:?} on {file_system:?}");
+            drop(holder);
+            assert_goes_back(&world, file_system);
+            world.remount("rw", "/usr").expect("/usr can be written");
+            world.removes(ODD);
+        }
+    });
+}
+
+#[test]
 fn with_one_more_name_it_does_not_matter_who_uses_the_file() {
     in_every_state(|file_system, world, state| {
         let _holder = world.hold(state);
@@ -102,7 +146,7 @@ fn a_file_open_for_writing_keeps_both_writable() {
 #[test]
 fn a_removed_directory_that_somebody_is_in_keeps_the_superblock_writable() {
     on_every_file_system(|file_system, world| {
-        for state in [Cwd("/usr/lib/old"), Root("/usr/lib/old")] {
+        for state in [Cwd, Root, Open, OpenPath].map(|state: fn(_) -> _| state("/usr/lib/old")) {
             world.write("/usr/lib/old/file", b"");
             let holder = world.hold(state);
             world.dpkg_removes("/usr/lib/old/file");

@@ -1,16 +1,20 @@
 //! A process in a named kernel state, and the few other processes that a small world needs.
 //!
 //! `holder STATE PATH` takes PATH into that state ([`STATES`] lists them), says `PID ready` – its process id as it sees
-//! it itself – and stays so until its standard input ends. The other words stand in for programs of a machine that a
-//! throw-away root does not have:
+//! it itself – and stays so until its standard input ends. Words before STATE say from where: `chroot DIR` (PATH is meant
+//! below it), `own-mounts` (a mount namespace of its own), `own-path` (the same, and PATH's directory is reached through
+//! another one that nobody else has), `own-processes` (pid and mount namespaces of its own).
+//! The other words stand in for programs of a machine that a throw-away root does not have:
 //!
 //! | `holder` … | is |
 //! |---|---|
 //! | `init` | process 1 of a sandbox: makes the working directory the root, lets go of the old one, says `ready` |
 //! | `frontend [apart]` | apt: runs what it is told to run, one command after the other, for as long as it is let; in a mount namespace of its own |
-//! | `dpkg replace\|remove PATH` | dpkg, putting its standard input in the place of a file, or removing one |
+//! | `dpkg replace\|remove\|rmdir PATH` | dpkg, putting its standard input in the place of a file, removing one, or removing a directory unless something is in it |
 //! | `write PATH`, `program PATH` | the author of a file: of its standard input, of a copy of this program |
 //! | `timed LOG COMMAND …` | `time`: how long a hook took and how much memory it had |
+//! | `env NAME=VALUE COMMAND …` | env(1) |
+//! | `nobody COMMAND …` | setpriv(1): an ordinary user |
 //! | `kill PID` | kill(1), with SIGKILL |
 //! | `bind FROM TO`, `unmount PATH` | mount(8) and umount(8) |
 //! | `remount ro\|rw\|bind,ro\|bind,rw PATH` | mount(8); its exit code is the error number |
@@ -21,9 +25,10 @@ mod timed;
 use std::any::Any;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::net::UnixListener;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
@@ -35,6 +40,7 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::libc;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sched::CloneFlags;
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
@@ -58,6 +64,10 @@ const STATES: &[State] = &[
     ("locked", "a record lock on all of it, as dpkg has on its database", locked),
     ("cwd", "the current directory", |path| kept(nix::unistd::chdir(path))),
     ("root", "the root directory", |path| kept(nix::unistd::chroot(path))),
+    ("link", "a descriptor that can only name a symbolic link (O_PATH|O_NOFOLLOW)", link),
+    ("pipe", "the reading end of a named pipe", pipe),
+    ("bound", "the name of a socket", |path| kept(UnixListener::bind(path))),
+    ("nameless", "a directory with a file that has no name (O_TMPFILE)", nameless),
 ];
 
 /// The descriptor on which apt tells a hook what it is about to do.
@@ -71,19 +81,41 @@ fn main() -> Result<ExitCode> {
         ["init"] => init()?,
         ["frontend"] => frontend()?,
         ["frontend", "apart"] => {
-            nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS)?;
+            own_mounts()?;
             frontend()?
         }
         ["wait"] => wait()?,
         ["dpkg", "replace", _] => dpkg_replace(&last)?,
         ["dpkg", "remove", _] => dpkg_remove(&last)?,
+        ["dpkg", "rmdir", _] => dpkg_remove_directory(&last)?,
         ["write", _] => write(&last)?,
         ["program", _] => program(&last)?,
+        ["env", setting, program, words @ ..] => {
+            let (name, value) = setting.split_once('=').context("NAME=VALUE")?;
+            return Err(Command::new(program).args(words).env(name, value).exec().into());
+        }
+        ["nobody", program, words @ ..] => {
+            return Err(Command::new(program).args(words).uid(65534).gid(65534).exec().into());
+        }
         ["kill", pid] => kill(Pid::from_raw(pid.parse()?), Signal::SIGKILL)?,
         ["bind", from, _] => mount(Some(*from), &last, None::<&str>, MsFlags::MS_BIND, None::<&str>)?,
         ["unmount", _] => umount2(&last, MntFlags::empty())?,
         ["remount", how, _] => return remount(how, &last),
         ["timed", log, command @ ..] => return timed::run(log, command),
+        ["chroot", root, state, _] => {
+            nix::unistd::chroot(*root)?;
+            nix::unistd::chdir("/")?;
+            hold(state, &last)?
+        }
+        ["own-mounts", state, _] => {
+            own_mounts()?;
+            hold(state, &last)?
+        }
+        ["own-path", state, _] => {
+            own_mounts()?;
+            hold(state, &another_path_to(&last)?)?
+        }
+        ["own-processes", state, _] => own_processes(state, &last)?,
         [state, _] => hold(state, &last)?,
         _ => bail!("what to do? The first lines of holder.rs say what there is."),
     }
@@ -104,6 +136,20 @@ fn open_path(path: &Path) -> Result<Kept> {
     kept(OpenOptions::new().read(true).custom_flags(OFlag::O_PATH.bits()).open(path))
 }
 
+fn link(path: &Path) -> Result<Kept> {
+    let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW;
+    kept(OpenOptions::new().read(true).custom_flags(flags.bits()).open(path))
+}
+
+/// Opening waits for a writer otherwise.
+fn pipe(path: &Path) -> Result<Kept> {
+    kept(OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path))
+}
+
+fn nameless(dir: &Path) -> Result<Kept> {
+    kept(OpenOptions::new().write(true).custom_flags(OFlag::O_TMPFILE.bits()).open(dir))
+}
+
 #[allow(unsafe_code, reason = "nothing in std maps a file")]
 fn mapped(path: &Path) -> Result<Kept> {
     use nix::sys::mman::{MapFlags, ProtFlags, mmap};
@@ -116,7 +162,7 @@ fn mapped(path: &Path) -> Result<Kept> {
 fn of_a_thread(path: &Path) -> Result<Kept> {
     let (path, (tell, told)) = (path.to_owned(), channel());
     std::thread::spawn(move || {
-        let own = nix::sched::unshare(nix::sched::CloneFlags::CLONE_FILES);
+        let own = nix::sched::unshare(CloneFlags::CLONE_FILES);
         let file = own.map_err(io::Error::from).and_then(|()| File::open(&path));
         let _ = tell.send(file.as_ref().map(drop).map_err(io::Error::kind));
         loop {
@@ -147,6 +193,32 @@ fn locked(path: &Path) -> Result<Kept> {
         libc::flock { l_type: libc::F_WRLCK as _, l_whence: libc::SEEK_SET as _, l_start: 0, l_len: 0, l_pid: 0 };
     fcntl(&file, FcntlArg::F_SETLK(&lock))?;
     kept(Ok::<_, Errno>(file))
+}
+
+fn own_mounts() -> Result<()> {
+    Ok(nix::sched::unshare(CloneFlags::CLONE_NEWNS)?)
+}
+
+fn another_path_to(path: &Path) -> Result<PathBuf> {
+    let (dir, name) = (path.parent().context("no directory")?, path.file_name().context("no name")?);
+    mount(Some("tmpfs"), "/tmp", Some("tmpfs"), MsFlags::empty(), None::<&str>)?;
+    let elsewhere = Path::new("/tmp/elsewhere");
+    fs::create_dir(elsewhere)?;
+    mount(Some(dir), elsewhere, None::<&str>, MsFlags::MS_BIND, None::<&str>)?;
+    Ok(elsewhere.join(name))
+}
+
+/// The first process of a new pid namespace is a child; it calls itself 1, and is not called that here.
+fn own_processes(state: &str, path: &Path) -> Result<()> {
+    nix::sched::unshare(CloneFlags::CLONE_NEWPID | CloneFlags::CLONE_NEWNS)?;
+    let myself = std::env::args_os().next().context("no name")?;
+    let mut child = Command::new(myself).arg(state).arg(path).stdout(Stdio::piped()).spawn()?;
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().context("no stdout")?).read_line(&mut line)?;
+    ensure!(line == "1 ready\n", "it says {line:?}");
+    say(&format!("{} ready", child.id()))?;
+    ensure!(child.wait()?.success(), "it failed");
+    Ok(())
 }
 
 fn executed(path: &Path) -> Result<Kept> {
@@ -267,6 +339,14 @@ fn dpkg_remove(path: &Path) -> Result<()> {
         fs::remove_file(path)?
     }
     Ok(())
+}
+
+/// What is not empty stays, with a warning.
+fn dpkg_remove_directory(path: &Path) -> Result<()> {
+    match fs::remove_dir(path) {
+        Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(()),
+        done => Ok(done?),
+    }
 }
 
 fn with_suffix(path: &Path, suffix: &str) -> PathBuf {

@@ -1,5 +1,5 @@
 //! The worlds that the tests run in.
-#![allow(dead_code, reason = "each test binary uses its own part")]
+#![allow(dead_code, unused_imports, reason = "each test binary uses its own part")]
 
 pub mod debian;
 pub mod order;

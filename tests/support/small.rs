@@ -4,6 +4,10 @@
 //! are stand-ins (`holder.rs`), the kernel is not: what is read-only, busy or gone is asked of it.
 //! A scenario is written with the verbs of [`Small`]; whatever fails shows all that rokeep said until then.
 
+mod belongings;
+mod elsewhere;
+mod upkeep;
+
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt::{Debug, Write as _};
@@ -18,6 +22,8 @@ use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use self::belongings::Belongings;
+pub use self::elsewhere::Where;
 use super::order::{Answer, Order};
 pub use super::sandbox::Access;
 use super::sandbox::Sandbox;
@@ -322,7 +328,17 @@ impl Small {
 
     /// apt calls a hook, with a stream or without one.
     pub fn hook(&self, name: &str, stream: Option<Vec<u8>>) -> Run {
-        let argv = ["/tool/rokeep", "hook", name].map(|word| word.as_bytes().to_vec()).to_vec();
+        self.order_hook(&[], name, stream)
+    }
+
+    /// A hook is called by way of another program.
+    pub fn hook_under(&self, program: &[&str], name: &str) -> Run {
+        self.order_hook(program, name, None)
+    }
+
+    fn order_hook(&self, program: &[&str], name: &str, stream: Option<Vec<u8>>) -> Run {
+        let words = [program, &["/tool/rokeep", "hook", name]].concat();
+        let argv = words.into_iter().map(|word| word.as_bytes().to_vec()).collect();
         self.leaving_alone_what_is_not_its_own(|| {
             let mut frontend = self.frontend.borrow_mut();
             let frontend = frontend.get_or_insert_with(|| Frontend::start(&self.sandbox, &["frontend"]));
@@ -375,11 +391,9 @@ impl Small {
     }
 
     fn leaving_alone_what_is_not_its_own(&self, act: impl FnOnce() -> Run) -> Run {
-        let before = self.what_is_not_ours();
+        let before = Belongings::of(self);
         let run = act();
-        let after = self.what_is_not_ours();
-        let changed = before.iter().filter(|(path, was)| after.get(*path) != Some(*was)).map(|(path, _)| path);
-        let changed: Vec<_> = changed.chain(after.keys().filter(|path| !before.contains_key(*path))).collect();
+        let changed = before.touched(&Belongings::of(self));
         self.check(changed.is_empty(), &format!("rokeep touched what is not its own: {changed:?}"));
         run
     }
@@ -469,6 +483,11 @@ impl Small {
         std::fs::read(self.outside("/var/lib/rokeep/journal.jsonl")).unwrap_or_default()
     }
 
+    /// How many aliases the journal knows.
+    pub fn records(&self) -> usize {
+        self.journal().split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).skip(1).count()
+    }
+
     /// Something that takes a moment becomes so in less than that moment.
     #[track_caller]
     pub fn assert_within(&self, moment: Duration, what: &str, so: impl Fn() -> bool) {
@@ -523,26 +542,6 @@ impl Small {
         let code = output.status.code().unwrap_or(-1);
         Answer { code, stdout: output.stdout, stderr: output.stderr, output_kept_open: false }
     }
-
-    /// Every file, link and directory that rokeep has no business with, and what would change if it were touched.
-    /// The number of its links and the time of that may change: that is what an alias does.
-    fn what_is_not_ours(&self) -> BTreeMap<PathBuf, (u32, u64, u64, i64, i64)> {
-        let root = self.outside("/");
-        let ours = ["var/lib/rokeep", "run/rokeep"].map(|path| root.join(path));
-        let foreign = ["proc", "dev", "tool", "image"].map(|path| root.join(path));
-        let visit = |entry: &walkdir::DirEntry| {
-            let path = entry.path();
-            !foreign.iter().chain(&ours).any(|other| other == path) && entry.file_name() != ".rokeep"
-        };
-        let walk = walkdir::WalkDir::new(&root).into_iter().filter_entry(visit).filter_map(Result::ok);
-        walk.map(|entry| {
-            let found = entry.path().symlink_metadata().expect("what is there can be asked");
-            // A directory's size and times change when a store comes and goes in it.
-            let contents = if found.is_dir() { (0, 0, 0) } else { (found.size(), found.mtime(), found.mtime_nsec()) };
-            (entry.into_path(), (found.mode(), found.ino(), contents.0, contents.1, contents.2))
-        })
-        .collect()
-    }
 }
 
 impl Drop for Small {
@@ -585,6 +584,14 @@ pub enum State<P> {
     Cwd(P),
     /// The root directory.
     Root(P),
+    /// A descriptor that can only name a symbolic link.
+    Link(P),
+    /// The reading end of a named pipe.
+    Pipe(P),
+    /// A socket that has this name.
+    Bound(P),
+    /// A file in this directory that has no name yet (`O_TMPFILE`).
+    Nameless(P),
 }
 
 impl<P: AsRef<Path>> State<P> {
@@ -599,6 +606,10 @@ impl<P: AsRef<Path>> State<P> {
             State::Executed(path) => ("executed", path),
             State::Cwd(path) => ("cwd", path),
             State::Root(path) => ("root", path),
+            State::Link(path) => ("link", path),
+            State::Pipe(path) => ("pipe", path),
+            State::Bound(path) => ("bound", path),
+            State::Nameless(path) => ("nameless", path),
         }
     }
 }

@@ -1,0 +1,70 @@
+//! Whose is what: everything in a small world that rokeep has no business with, and whether it let it be.
+
+use std::collections::BTreeMap;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use super::{Mount, Small};
+
+/// What there is, at one moment.
+pub(super) struct Belongings {
+    /// Files, links and directories of others, and what would change if they were touched.
+    foreign: BTreeMap<PathBuf, Touchable>,
+    /// Directories that are there only because a marker of ours is in them, or below.
+    held: Vec<PathBuf>,
+}
+
+#[derive(PartialEq, Eq)]
+struct Touchable {
+    mode: u32,
+    /// Number, size, and time of change of what is in it. A directory's size and time change when a store comes and goes
+    /// in it; its number, on overlayfs, whenever nobody has looked at it for a while.
+    contents: Option<(u64, u64, i64, i64)>,
+    /// How many names it has, where it may have no alias.
+    links: Option<u64>,
+}
+
+impl Belongings {
+    pub(super) fn of(world: &Small) -> Belongings {
+        let root = world.outside("/");
+        let ours = ["var/lib/rokeep", "run/rokeep"].map(|path| root.join(path));
+        let foreign = ["proc", "dev", "tool", "image"].map(|path| root.join(path));
+        let managed = |Mount(point, ..): &Mount| world.outside(point).metadata().map(|found| found.dev()).ok();
+        let managed: Vec<u64> = world.mounts.iter().filter_map(managed).collect();
+        let visit = |entry: &walkdir::DirEntry| {
+            let path = entry.path();
+            !foreign.iter().chain(&ours).any(|other| other == path) && entry.file_name() != ".rokeep"
+        };
+        let mut found = Belongings { foreign: BTreeMap::new(), held: Vec::new() };
+        for entry in walkdir::WalkDir::new(&root).into_iter().filter_entry(visit).filter_map(Result::ok) {
+            let is = entry.path().symlink_metadata().expect("what is there can be asked");
+            if is.is_file() && is_name_of_ours(entry.file_name().as_bytes()) {
+                let dirs = entry.path().ancestors().skip(1).take_while(|dir| **dir != root);
+                found.held.extend(dirs.map(Path::to_path_buf));
+                continue;
+            }
+            let contents = (!is.is_dir()).then(|| (is.ino(), is.size(), is.mtime(), is.mtime_nsec()));
+            let links = (!is.is_dir() && !managed.contains(&is.dev())).then(|| is.nlink());
+            let touchable = Touchable { mode: is.mode(), contents, links };
+            found.foreign.insert(entry.into_path(), touchable);
+        }
+        found
+    }
+
+    /// What is not as it was, though it should be.
+    pub(super) fn touched(&self, after: &Belongings) -> Vec<PathBuf> {
+        let may_go = |path: &PathBuf| self.held.contains(path) && !after.foreign.contains_key(path);
+        let changed = self.foreign.iter().filter(|(path, was)| after.foreign.get(*path) != Some(*was));
+        let changed = changed.map(|(path, _)| path).filter(|path| !may_go(path));
+        let new = after.foreign.keys().filter(|path| !self.foreign.contains_key(*path));
+        changed.chain(new).cloned().collect()
+    }
+}
+
+/// `.rokeep.INODE`, a directory's marker, and `.NAME.rokeep.INODE`, an alias beside its file.
+fn is_name_of_ours(name: &[u8]) -> bool {
+    let Some(dot) = name.iter().rposition(|byte| *byte == b'.') else { return false };
+    let (name, number) = (&name[..dot], &name[dot + 1..]);
+    name.starts_with(b".") && name.ends_with(b".rokeep") && !number.is_empty() && number.iter().all(u8::is_ascii_digit)
+}
