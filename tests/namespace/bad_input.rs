@@ -1,12 +1,16 @@
 //! Pre-Install-Pkgs when what it reads is wrong: apt stops before dpkg starts, everything is as it was, and the message
 //! says why. A guess would let dpkg free a file in use.
 
+use std::os::unix::fs::MetadataExt;
+
 use crate::support::small::{
     Access::{ReadOnly, Writable},
     Alias,
     Change::Upgrade,
     FileSystem::{Ext4, Tmpfs},
-    Mount, STREAM_HEAD, Small, stream,
+    Mount, STREAM_HEAD, Small,
+    State::Mapped,
+    stream,
 };
 
 fn upgradable() -> Small {
@@ -86,6 +90,9 @@ fn lines_that_are_none() {
         "tool 1 amd64 none < 2 amd64 none\n",
         "tool 1 amd64 none ? 2 amd64 none /var/cache/apt/archives/tool_2_amd64.deb\n",
         "../../etc/tool 1 amd64 none < 2 amd64 none /var/cache/apt/archives/tool_2_amd64.deb\n",
+        "to\u{0}ol 1 amd64 none < 2 amd64 none /var/cache/apt/archives/tool_2_amd64.deb\n",
+        "tool 1 ../amd64 none < 2 amd64 none /var/cache/apt/archives/tool_2_amd64.deb\n",
+        "tool 1 amd64 none < 2 amd64 none tool_2_amd64.deb\n",
         "\u{0}\u{1b}[2J\n",
     ] {
         assert_stops(&world, Some(format!("{STREAM_HEAD}{line}").into_bytes()), &["line 9"]);
@@ -125,14 +132,78 @@ fn a_package_that_never_had_files_needs_no_list() {
 fn listed_paths_that_are_none_are_passed_over() {
     let world = upgradable();
     world.write("/etc/shadow", b"secret\n");
-    world.writably(|| world.write("/usr/lib/ours", b""));
-    let paths =
-        ["/usr/bin/tool", "usr/bin/relative", "/usr/bin/../lib/ours", "/usr/bin/../../etc/shadow", "/..", "//", ""];
+    world.writably(|| {
+        world.write("/usr/lib/ours", b"");
+        world.points("/usr/lib/loop", "loop");
+    });
+    let paths = [
+        "/usr/bin/tool",
+        "usr/bin/relative",
+        "/usr/bin/../lib/ours",
+        "/usr/bin/../../etc/shadow",
+        "/..",
+        "//",
+        "",
+        "/usr/lib/ours\u{0}",
+        "/usr/lib/./ours",
+        "/usr/lib/ours/file",
+        "/proc/self/root/usr/lib/ours",
+        "/usr/lib/loop/ours",
+        "/usr/lib/loop",
+    ];
     let world = world.recorded("tool", "1", &paths);
     world.begin();
     world.protect(&[Upgrade("tool", "1", "2")]);
     world.assert_alias("/usr/bin/tool", Alias::Kept);
     assert_eq!(world.aliases("/usr").len(), 1);
+}
+
+// ── links that are swapped in while apt is at work ──────────────────────────────────────────────────────────────────
+
+/// Between the announcement and the end a listed directory becomes a link to somebody else's, where everything is called
+/// the same.
+#[test]
+fn a_directory_that_becomes_a_link_leads_to_nothing_of_ours() {
+    const VICTIM: &str = "/srv/victim/data";
+    let world = Small::ext4().installed("tool", "1", &["/usr/lib/tool/data", "/usr/lib/tool/held"]);
+    let number = world.inode("/usr/lib/tool/data").expect("it is there").1;
+    let traps = [VICTIM.to_owned(), format!("/srv/victim/{number}"), format!("/srv/victim/.data.rokeep.{number}")];
+    traps.iter().for_each(|trap| world.write(trap, b"somebody else's\n"));
+    let _holder = world.hold(Mapped("/usr/lib/tool/held"));
+    world.begin();
+    world.protect(&[Upgrade("tool", "1", "2")]);
+    world.renames("/usr/lib/tool", "/usr/lib/moved");
+    world.points("/usr/lib/tool", "../../srv/victim");
+    // Once more, with the link in its place.
+    world.protect(&[Upgrade("tool", "1", "2")]);
+    world.end();
+    world.rokeep(["cleanup"]).assert_code(0);
+    world.assert_mount("/usr", ReadOnly);
+    world.assert_alias("/usr/lib/tool/held", Alias::Kept);
+    for trap in traps {
+        let links = world.outside(&trap).metadata().map(|found| found.nlink());
+        assert_eq!(links.ok(), Some(1), "{trap} is none of ours");
+    }
+}
+
+#[test]
+fn a_store_that_becomes_a_link_leads_to_nothing_of_ours() {
+    let world = upgradable();
+    let number = world.inode("/usr/bin/tool").expect("it is there").1;
+    let trap = format!("/srv/victim/{number}");
+    world.write(&trap, b"somebody else's\n");
+    world.set_mode("/srv/victim", 0o700);
+    let holder = world.hold(Mapped("/usr/bin/tool"));
+    world.begin();
+    world.protect(&[Upgrade("tool", "1", "2")]);
+    world.dpkg_replaces("/usr/bin/tool");
+    world.renames("/usr/.rokeep", "/usr/moved");
+    world.points("/usr/.rokeep", "../srv/victim");
+    drop(holder);
+    world.end().assert_says(&["/usr/.rokeep", "move it away"]);
+    world.assert_mount("/usr", ReadOnly);
+    assert!(world.inode(&trap).is_some(), "it is none of ours");
+    assert!(world.inode(format!("/usr/moved/{number}")).is_some(), "it is not where ours are");
 }
 
 #[test]

@@ -4,6 +4,7 @@
 //! are stand-ins (`holder.rs`), the kernel is not: what is read-only, busy or gone is asked of it.
 //! A scenario is written with the verbs of [`Small`]; whatever fails shows all that rokeep said until then.
 
+mod archives;
 mod belongings;
 mod elsewhere;
 mod upkeep;
