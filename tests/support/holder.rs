@@ -26,7 +26,7 @@ use std::any::Any;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::os::unix::ffi::OsStringExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -58,6 +58,7 @@ const STATES: &[State] = &[
     ("writing", "a descriptor that can write", |path| kept(OpenOptions::new().append(true).open(path))),
     ("open-path", "a descriptor that can only name it (O_PATH)", open_path),
     ("mapped", "a mapping, its descriptor closed", mapped),
+    ("mapped-all", "mappings of every file that PATH names, one a line", mapped_all),
     ("executed", "the program that runs; PATH is a copy of this one", executed),
     ("of-a-thread", "a descriptor of a thread that shares none", of_a_thread),
     ("without-leader", "a mapping of a process whose first thread has exited", without_leader),
@@ -157,6 +158,12 @@ fn mapped(path: &Path) -> Result<Kept> {
     let one = std::num::NonZeroUsize::MIN;
     // SAFETY: nobody ever looks at the mapped bytes, so nothing can be said about them that is not so.
     kept(unsafe { mmap(None, one, ProtFlags::PROT_READ, MapFlags::MAP_PRIVATE, &file, 0) }.map(|_| ()))
+}
+
+fn mapped_all(list: &Path) -> Result<Kept> {
+    let list = fs::read(list)?;
+    let paths = list.split(|byte| *byte == b'\n').filter(|path| !path.is_empty());
+    kept(paths.map(|path| mapped(Path::new(OsStr::from_bytes(path)))).collect::<Result<Vec<_>>>())
 }
 
 fn of_a_thread(path: &Path) -> Result<Kept> {

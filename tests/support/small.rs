@@ -619,6 +619,11 @@ impl<P: AsRef<Path>> State<P> {
 pub struct Holder(Resident);
 
 impl Holder {
+    /// What `holder WORDS` does in a sandbox.
+    pub fn start(sandbox: &Sandbox, words: &[&str]) -> Holder {
+        Holder(Resident::start(sandbox.command("/tool/holder").args(words)))
+    }
+
     /// Its process id inside the world.
     pub fn pid(&self) -> u32 {
         self.0.pid
@@ -654,14 +659,16 @@ impl Drop for Resident {
 }
 
 /// The stand-in for apt. Dropping it kills it.
-struct Frontend(Resident);
+pub struct Frontend(Resident);
 
 impl Frontend {
-    fn start(sandbox: &Sandbox, words: &[&str]) -> Frontend {
+    /// Starts it; [`Small`] says what there has to be in a sandbox.
+    pub fn start(sandbox: &Sandbox, words: &[&str]) -> Frontend {
         Frontend(Resident::start(sandbox.command("/tool/apt-get").args(words).env("DPKG_FRONTEND_LOCKED", "true")))
     }
 
-    fn carry_out(&mut self, order: &Order) -> Answer {
+    /// Has it run something as its child.
+    pub fn carry_out(&mut self, order: &Order) -> Answer {
         let order = serde_json::to_string(order).expect("bytes are JSON numbers");
         let stdin = self.0.stdin.as_mut().expect("open until dropped");
         writeln!(stdin, "{order}").and_then(|()| stdin.flush()).expect("the frontend listens");
@@ -669,14 +676,19 @@ impl Frontend {
         self.0.stdout.read_line(&mut line).expect("the frontend answers");
         serde_json::from_str(&line).unwrap_or_else(|_| panic!("the frontend could not run {order} (see stderr)"))
     }
+
+    /// Its process id out here.
+    pub fn outer_pid(&self) -> Option<i32> {
+        // nsenter's child is the one; its own id out here is known only to nsenter.
+        let nsenter = self.0.nsenter.id();
+        let children = std::fs::read_to_string(format!("/proc/{nsenter}/task/{nsenter}/children")).unwrap_or_default();
+        children.trim().parse().ok()
+    }
 }
 
 impl Drop for Frontend {
     fn drop(&mut self) {
-        // nsenter's child is the one; its own id out here is known only to nsenter.
-        let nsenter = self.0.nsenter.id();
-        let children = std::fs::read_to_string(format!("/proc/{nsenter}/task/{nsenter}/children")).unwrap_or_default();
-        if let Ok(pid) = children.trim().parse() {
+        if let Some(pid) = self.outer_pid() {
             let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
         }
     }
