@@ -2,7 +2,7 @@
 //!
 //! The kernel says EBUSY and nothing more (fs/namespace.c, sb_prepare_remount_readonly), so everybody is asked.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::ffi::OsStr;
 use std::path::PathBuf;
 
@@ -12,7 +12,7 @@ use nix::errno::Errno;
 use crate::core::message;
 use crate::sys::files::Root;
 use crate::sys::kernel::{self, LastLink, Stat};
-use crate::sys::mounts::Mounted;
+use crate::sys::mounts::{self, Mounted};
 use crate::sys::processes;
 use crate::sys::scan::{self, How, Question, Seen, What};
 
@@ -41,9 +41,12 @@ struct Blocker {
 fn blockers(root: &Root, mounted: &Mounted) -> Result<Vec<Blocker>> {
     let dev = kernel::stat(mounted, OsStr::new(""), LastLink::Itself)?.inode.dev;
     let device = mounted.mount.device;
+    // On btrfs and overlayfs one superblock's files have several `st_dev`: what they were opened through tells more.
+    let mounts = mounts::table(root)?.into_iter().filter(|mount| mount.device == device).map(|mount| mount.id);
+    let mounts: HashSet<u64> = mounts.collect();
     let question = Question {
         mapping: &|mapping| mapping.device == device && mapping.name_is_gone,
-        inode: &|stat: &Stat| stat.inode.dev == dev,
+        inode: &|stat: &Stat| stat.inode.dev == dev || mounts.contains(&stat.mount_id),
     };
     let mut found = BTreeSet::new();
     scan::scan(root, &question, |seen| {
