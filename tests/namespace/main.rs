@@ -14,5 +14,8 @@ mod becoming_writable;
 mod going_back;
 mod journal;
 mod names;
+mod overlay;
+mod space;
+mod stores;
 mod what_is_in_use_stays;
 mod which_files_get_an_alias;

@@ -16,7 +16,8 @@
 //! | `env NAME=VALUE COMMAND …` | env(1) |
 //! | `nobody COMMAND …` | setpriv(1): an ordinary user |
 //! | `kill PID` | kill(1), with SIGKILL |
-//! | `bind FROM TO`, `unmount PATH` | mount(8) and umount(8) |
+//! | `fill bytes\|files PATH` | somebody who makes files in a directory, large ones or empty ones, until no more of them fits |
+//! | `bind FROM TO`, `mount TYPE SOURCE OPTIONS PATH`, `unmount PATH` | mount(8) and umount(8) |
 //! | `remount ro\|rw\|bind,ro\|bind,rw PATH` | mount(8); its exit code is the error number |
 
 mod order;
@@ -100,6 +101,11 @@ fn main() -> Result<ExitCode> {
         }
         ["kill", pid] => kill(Pid::from_raw(pid.parse()?), Signal::SIGKILL)?,
         ["bind", from, _] => mount(Some(*from), &last, None::<&str>, MsFlags::MS_BIND, None::<&str>)?,
+        ["fill", "bytes", _] => fill_bytes(&last)?,
+        ["fill", "files", _] => fill_files(&last)?,
+        ["mount", kind, source, options, _] => {
+            mount(Some(*source), &last, Some(*kind), MsFlags::empty(), Some(*options))?
+        }
         ["unmount", _] => umount2(&last, MntFlags::empty())?,
         ["remount", how, _] => return remount(how, &last),
         ["timed", log, command @ ..] => return timed::run(log, command),
@@ -372,6 +378,38 @@ fn write(path: &Path) -> Result<()> {
 fn program(path: &Path) -> Result<()> {
     io::copy(&mut File::open("/proc/self/exe")?, &mut create(path)?)?;
     Ok(())
+}
+
+/// Byte for byte at the end, and on the disk: what is only promised may be taken back.
+fn fill_bytes(dir: &Path) -> Result<()> {
+    fs::create_dir_all(dir)?;
+    let mut file = File::create(dir.join("bytes"))?;
+    for size in [1 << 20, 1 << 12, 1] {
+        let zeroes = vec![0; size];
+        while until_full(file.write(&zeroes))?.is_some() {}
+        let _ = until_full(file.sync_all())?;
+    }
+    Ok(())
+}
+
+/// Two thousand bytes each is what btrfs and xfs can keep where they keep names; others do without if they must.
+fn fill_files(dir: &Path) -> Result<()> {
+    let made = |name: String| until_full(File::create(dir.join(name)));
+    if until_full(fs::create_dir_all(dir))?.is_none() {
+        return Ok(());
+    }
+    for number in 0..1_000_000 {
+        let Some(mut file) = made(format!("{number:0100}"))? else { return Ok(()) };
+        let _ = until_full(file.write(&[0; 2000]))?;
+    }
+    bail!("a million files fit")
+}
+
+fn until_full<T>(done: io::Result<T>) -> io::Result<Option<T>> {
+    match done {
+        Err(error) if error.raw_os_error() == Some(libc::ENOSPC) => Ok(None),
+        done => done.map(Some),
+    }
 }
 
 fn create(path: &Path) -> Result<File> {

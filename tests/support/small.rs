@@ -7,6 +7,9 @@
 mod archives;
 mod belongings;
 mod elsewhere;
+mod file_system;
+mod places;
+mod room;
 mod upkeep;
 
 use std::cell::RefCell;
@@ -25,43 +28,17 @@ use nix::unistd::Pid;
 
 use self::belongings::Belongings;
 pub use self::elsewhere::Where;
+pub use self::file_system::{FileSystem, LOWER};
+pub use self::room::Full;
 use super::order::{Answer, Order};
 pub use super::sandbox::Access;
 use super::sandbox::Sandbox;
 use super::status::{MountStatus, Status};
 
 use Access::{ReadOnly, ReadOnlyMount, Writable, WriteProtected};
-use FileSystem::{Btrfs, Ext4, Tmpfs, Xfs};
+use FileSystem::Ext4;
 
 // ── mounts ──────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-/// What a mount is made of.
-#[derive(Clone, Copy, Debug)]
-pub enum FileSystem {
-    /// ext4 on a loop device.
-    Ext4,
-    /// xfs on a loop device.
-    Xfs,
-    /// btrfs on a loop device.
-    Btrfs,
-    /// Memory.
-    Tmpfs,
-}
-
-impl FileSystem {
-    /// Every one that the tests know.
-    pub const ALL: [FileSystem; 4] = [Ext4, Xfs, Btrfs, Tmpfs];
-
-    fn make_and_mount(self, image: &str, directory: &str) -> String {
-        let (size, mkfs) = match self {
-            Ext4 => ("64M", "mkfs.ext4 -q -e remount-ro"),
-            Xfs => ("300M", "mkfs.xfs -q"),
-            Btrfs => ("128M", "mkfs.btrfs -q"),
-            Tmpfs => return format!("mount -t tmpfs -o size=64M,mode=755 tmpfs {directory}\n"),
-        };
-        format!("truncate -s {size} {image}\n{mkfs} {image} >/dev/null\nmount -o loop {image} {directory}\n")
-    }
-}
 
 /// A mount of a small world: where, of what, and how it is found. Every one is `nodev,noatime`, so that it shows when
 /// somebody changes more of it than read-only.
@@ -70,25 +47,24 @@ pub struct Mount(pub &'static str, pub FileSystem, pub Access);
 
 impl Mount {
     fn mount(&self, number: usize) -> String {
-        let (directory, image) = (self.directory(), Mount::image(number));
-        let mount = self.1.make_and_mount(&image, &directory);
-        format!("mkdir -p {directory}\n{mount}(cd {directory}; mkdir bin sbin lib)\n")
+        let directory = self.directory();
+        if self.0 == "/" {
+            return "mkdir -p usr/bin usr/sbin usr/lib\n".to_owned();
+        }
+        let mount = self.1.make_and_mount(number, &directory);
+        format!("mkdir -p {directory}\n{mount}(cd {directory}; mkdir -p bin sbin lib)\n")
     }
 
     /// After all of them are there: one may be in another.
     fn seal(&self, number: usize) -> String {
-        let (directory, image) = (self.directory(), Mount::image(number));
+        let (directory, image) = (self.directory(), FileSystem::image(number));
         match self.2 {
-            Writable => format!("mount -o remount,nodev,noatime {directory}\n"),
-            ReadOnly => format!("mount -o remount,ro,nodev,noatime {directory}\n"),
-            ReadOnlyMount => format!("mount -o remount,bind,ro,nodev,noatime {directory}\n"),
+            Writable => format!("mount -i -o remount,nodev,noatime {directory}\n"),
+            ReadOnly => format!("mount -i -o remount,ro,nodev,noatime {directory}\n"),
+            ReadOnlyMount => format!("mount -i -o remount,bind,ro,nodev,noatime {directory}\n"),
             // Not blockdev --setro: that would stay with the loop device, for whoever gets it next.
             WriteProtected => format!("umount {directory}\nmount -o loop,ro,nodev,noatime {image} {directory}\n"),
         }
-    }
-
-    fn image(number: usize) -> String {
-        format!("image/{number}")
     }
 
     fn directory(&self) -> String {
@@ -121,11 +97,15 @@ impl Small {
         Small::with(&[Mount("/usr", file_system, ReadOnly)])
     }
 
-    /// The mounts are these; the first should be /usr.
+    /// The mounts are these; the first should be /usr. One at / is memory: whatever dpkg and rokeep write while it is
+    /// read-only, and the images, are on mounts of their own then.
     pub fn with(mounts: &[Mount]) -> Small {
-        let mut setup = String::from(
-            "mount -t tmpfs -o mode=755 root \"$ROOT\"\ncd \"$ROOT\"\n\
-             mkdir -p image etc run tmp var/tmp var/lib/dpkg/info var/lib/rokeep usr\n\
+        let mut setup = String::from("mount -t tmpfs -o mode=755 root \"$ROOT\"\ncd \"$ROOT\"\n");
+        if mounts.iter().any(|mount| mount.0 == "/") {
+            setup.push_str("for name in image run tmp var; do mkdir $name; mount -t tmpfs $name $name; done\n");
+        }
+        setup.push_str(
+            "mkdir -p image etc proc dev tool run tmp var/tmp var/lib/dpkg/info var/lib/rokeep usr\n\
              for name in bin sbin lib; do ln -s usr/$name $name; done\n\
              echo 1 > var/lib/dpkg/info/format; : > var/lib/dpkg/status\n",
         );
@@ -205,9 +185,8 @@ impl Small {
     }
 
     /// chattr(1): `+i` makes a file that can be neither changed, nor removed, nor linked.
-    pub fn immutable(&self, path: impl AsRef<Path>, how: &str) {
-        let status = Command::new("chattr").arg(how).arg(self.outside(path)).status();
-        self.check(status.is_ok_and(|status| status.success()), &format!("chattr {how} did not work (see stderr)"));
+    pub fn immutable(&self, path: &str, how: &str) {
+        self.outside_tool("chattr", &[how], path);
     }
 
     /// Does something as if it had been done before the mounts became what they are.
@@ -435,8 +414,8 @@ impl Small {
     pub fn assert_alias(&self, path: impl AsRef<Path>, expected: Alias) {
         let path = path.as_ref();
         let inode = self.first_inode.get(path).unwrap_or_else(|| self.fail(&format!("{path:?} was never installed")));
-        let aliases: Vec<_> = self.mounts.iter().flat_map(|Mount(point, ..)| self.aliases(point)).collect();
-        let found = aliases.iter().filter(|alias| *alias == inode).count();
+        let aliases = self.all_aliases();
+        let found = aliases.values().filter(|alias| *alias == inode).count();
         let right = match expected {
             Alias::Kept => found == 1,
             Alias::None => found == 0,

@@ -30,8 +30,13 @@ impl Belongings {
         let root = world.outside("/");
         let ours = ["var/lib/rokeep", "run/rokeep"].map(|path| root.join(path));
         let foreign = ["proc", "dev", "tool", "image"].map(|path| root.join(path));
-        let managed = |Mount(point, ..): &Mount| world.outside(point).metadata().map(|found| found.dev()).ok();
-        let managed: Vec<u64> = world.mounts.iter().filter_map(managed).collect();
+        let points = world.mounts.iter().map(|Mount(point, ..)| world.outside(point));
+        let points: Vec<(PathBuf, Option<u64>)> =
+            points.map(|point| (point.clone(), point.metadata().map(|found| found.dev()).ok())).collect();
+        // On btrfs and overlayfs what is on a mount may have another device number than its root directory.
+        let may_have_alias = |path: &Path, dev: u64| {
+            points.iter().any(|(point, device)| path.starts_with(point) || *device == Some(dev))
+        };
         let visit = |entry: &walkdir::DirEntry| {
             let path = entry.path();
             !foreign.iter().chain(&ours).any(|other| other == path) && entry.file_name() != ".rokeep"
@@ -45,7 +50,7 @@ impl Belongings {
                 continue;
             }
             let contents = (!is.is_dir()).then(|| (is.ino(), is.size(), is.mtime(), is.mtime_nsec()));
-            let links = (!is.is_dir() && !managed.contains(&is.dev())).then(|| is.nlink());
+            let links = (!is.is_dir() && !may_have_alias(entry.path(), is.dev())).then(|| is.nlink());
             let touchable = Touchable { mode: is.mode(), contents, links };
             found.foreign.insert(entry.into_path(), touchable);
         }
@@ -63,7 +68,7 @@ impl Belongings {
 }
 
 /// `.rokeep.INODE`, a directory's marker, and `.NAME.rokeep.INODE`, an alias beside its file.
-fn is_name_of_ours(name: &[u8]) -> bool {
+pub(super) fn is_name_of_ours(name: &[u8]) -> bool {
     let Some(dot) = name.iter().rposition(|byte| *byte == b'.') else { return false };
     let (name, number) = (&name[..dot], &name[dot + 1..]);
     name.starts_with(b".") && name.ends_with(b".rokeep") && !number.is_empty() && number.iter().all(u8::is_ascii_digit)
