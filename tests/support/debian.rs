@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 
 use self::base::{Base, Upgrade};
+pub use self::package::Package;
 use crate::support::sandbox::{Access, Sandbox};
 
 /// A running Debian system of one's own. Dropping it ends every process in it.

@@ -25,11 +25,13 @@ impl Debian {
         Ok(self)
     }
 
-    /// Adds hooks of apt's that come after rokeep's: one counts the aliases before dpkg starts, one notes what /usr is
-    /// like when all is done.
+    /// Adds hooks of apt's that come after rokeep's: one counts the aliases before dpkg starts, one notes what apt
+    /// announces, one what /usr is like when all is done.
     pub fn with_witnesses(self) -> Result<Debian> {
         let hooks = format!(
-            "DPkg::Pre-Install-Pkgs:: \"ls -A {STORE} | wc -l > {ALIASES}\";\n\
+            "DPkg::Pre-Install-Pkgs:: \"ls -A {STORE} 2>/dev/null | wc -l > {ALIASES}\";\n\
+             DPkg::Pre-Install-Pkgs:: \"cat > {ANNOUNCED}\";\n\
+             DPkg::Tools::Options::cat::Version \"3\";\n\
              DPkg::Post-Invoke:: \"grep ' /usr ' /proc/self/mountinfo > {USR}\";\n"
         );
         self.write("/etc/apt/apt.conf.d/zzz-witnesses", &hooks)?;
@@ -49,6 +51,11 @@ impl Debian {
     /// How many aliases there were just before dpkg started, the last time that it did.
     pub fn aliases_before_dpkg(&self) -> Result<usize> {
         Ok(self.read(ALIASES)?.trim().parse()?)
+    }
+
+    /// What apt announced before dpkg started, the last time that it did.
+    pub fn announced(&self) -> Result<String> {
+        self.read(ANNOUNCED)
     }
 
     /// What /usr permitted when the hooks were done and apt was about to end, the last time that it did.
@@ -93,6 +100,7 @@ impl Debian {
 
 /// Where the witnesses write.
 const ALIASES: &str = "/var/log/aliases";
+const ANNOUNCED: &str = "/var/log/announced";
 const USR: &str = "/var/log/usr";
 
 /// The package in `target/deb`, if it was made from what is in this tree now.
