@@ -23,6 +23,7 @@ install: build ## everything into place, below DESTDIR if that is set
 	install -D --mode=755 --target-directory=$(DESTDIR)/usr/sbin $(BINARY)
 	install -D --mode=755 --target-directory=$(DESTDIR)/etc/rokeep/hooks hooks/*
 	install -D --mode=644 --target-directory=$(DESTDIR)/etc/apt/apt.conf.d apt.conf.d/*
+	install -D --mode=644 --target-directory=$(DESTDIR)/etc/dpkg/dpkg.cfg.d dpkg.cfg.d/*
 	install -D --mode=644 --target-directory=$(DESTDIR)$(UNITDIR) systemd/*
 
 deb: needs-build needs-deb ## the Debian package, in target/deb

@@ -1,21 +1,27 @@
 //! The cleanup pass: drop what [`crate::core::verdict`] lets go, and nothing else.
 
 use std::collections::HashSet;
-use std::path::Path;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
 use crate::core::inode::AliasName;
-use crate::core::journal::{Journal, Record};
+use crate::core::journal::{Journal, Record, Spot};
 use crate::core::message;
-use crate::core::verdict::{Because, Verdict};
-use crate::survey::{Survey, survey};
+use crate::core::paths::ListedPath;
+use crate::core::verdict::{Because, DirectoryVerdict, Run, Verdict};
+use crate::plan::lists;
+use crate::survey::{self, KeptDirectory, Survey, survey};
 use crate::sys::files::Root;
+use crate::sys::link;
+use crate::sys::marker::{self, Marked};
 use crate::sys::mounts::Mounted;
+use crate::sys::site::Site;
 use crate::sys::state::Locked;
 use crate::sys::store::Store;
 
-/// Drops what may be dropped on those of the mounts that are writable, and answers what is left.
+/// Drops what may be dropped on those of the mounts that are writable, and answers what is left. No package run is on.
 ///
 /// The journal is written anew afterwards: without what is gone, and without records whose alias never came to be. A
 /// store in which nothing is left goes too.
@@ -31,16 +37,24 @@ pub fn clean(root: &Root, locked: &Locked, mounts: &[&Mounted]) -> Result<Survey
             writable.push(*mounted);
         }
     }
-    let mut survey = survey(root, &writable, &journal)?;
+    let mut survey = survey(root, &writable, &journal, Run::Over)?;
     let mut gone = HashSet::new();
     for mounted in &writable {
         let point = &mounted.mount.point;
         let here = survey.with(Verdict::Drop).filter(|alias| alias.mount == *point);
-        let aliases: Vec<AliasName> = here.map(|alias| alias.name).collect();
-        drop_aliases(mounted, &aliases).with_context(|| format!("cannot drop aliases on {}", message::path(point)))?;
-        gone.extend(aliases.into_iter().map(|name| (point.clone(), name)));
+        let aliases: Vec<(Spot, AliasName)> = here.map(|alias| (alias.spot.clone(), alias.name)).collect();
+        drop_aliases(root, mounted, &journal, &aliases)
+            .with_context(|| format!("cannot drop aliases on {}", message::path(point)))?;
+        gone.extend(aliases);
     }
-    survey.aliases.retain(|alias| !gone.contains(&(alias.mount.clone(), alias.name)));
+    for directory in &survey.directories {
+        let path = || format!("cannot tidy up {}", message::path(&directory.path));
+        if let_go(root, directory, survey.directory_verdict(directory)).with_context(path)? {
+            gone.insert((Spot::Inside(directory.path.clone()), directory.name));
+        }
+    }
+    survey.aliases.retain(|alias| !gone.contains(&(alias.spot.clone(), alias.name)));
+    survey.directories.retain(|kept| !gone.contains(&(Spot::Inside(kept.path.clone()), kept.name)));
     let left = records_that_matter(&journal, &writable, &survey);
     if left != journal.records {
         locked.rewrite(&left).or_else(unless_read_only)?;
@@ -50,22 +64,31 @@ pub fn clean(root: &Root, locked: &Locked, mounts: &[&Mounted]) -> Result<Survey
 
 /// One line for each thing that a person may wonder about afterwards.
 pub fn summary(survey: &Survey) -> Vec<String> {
-    let mut lines = Vec::new();
     let held: Vec<_> = survey.with(Verdict::Keep(Because::Held)).collect();
+    let in_directories = DirectoryVerdict::Keep(Because::Held);
+    let directories: Vec<&KeptDirectory> =
+        survey.directories.iter().filter(|kept| survey.directory_verdict(kept) == in_directories).collect();
+    let mut kept = Vec::new();
     if !held.is_empty() {
-        let bytes = held.iter().map(|alias| alias.bytes).sum();
-        let mut holders: Vec<(i32, String)> = held
-            .iter()
-            .flat_map(|alias| &alias.holders)
+        let bytes = message::bytes(held.iter().map(|alias| alias.bytes).sum());
+        kept.push(format!("{} ({bytes})", message::count(held.len(), "replaced file")));
+    }
+    if !directories.is_empty() {
+        kept.push(message::count(directories.len(), "removed directory"));
+    }
+    let mut lines = Vec::new();
+    if !kept.is_empty() {
+        let holders = held.iter().flat_map(|alias| &alias.holders);
+        let mut holders: Vec<(i32, String)> = holders
+            .chain(directories.iter().flat_map(|directory| &directory.holders))
             .map(|holder| (holder.pid, message::process(&holder.command, holder.pid)))
             .collect();
         holders.sort();
         holders.dedup();
         let holders: Vec<String> = holders.into_iter().map(|(_, name)| name).collect();
         lines.push(format!(
-            "kept while in use: {} ({}), by {}; \"rokeep status\" says what frees each",
-            message::count(held.len(), "replaced file"),
-            message::bytes(bytes),
+            "kept while in use: {}, by {}; \"rokeep status\" says what frees each",
+            kept.join(" and "),
             message::few(&holders, 4)
         ));
     }
@@ -76,12 +99,69 @@ pub fn summary(survey: &Survey) -> Vec<String> {
     lines
 }
 
-fn drop_aliases(mounted: &Mounted, aliases: &[AliasName]) -> Result<()> {
-    let Some(store) = Store::open(mounted)? else { return Ok(()) };
-    for alias in aliases {
-        store.drop_alias(*alias)?;
+/// Then every store of the mount in which nothing is left goes too.
+fn drop_aliases(root: &Root, mounted: &Mounted, journal: &Journal, aliases: &[(Spot, AliasName)]) -> Result<()> {
+    for (spot, alias) in aliases {
+        if let Spot::Beside(file) = spot {
+            drop_beside(root, file, *alias)?;
+        }
     }
-    Ok(store.remove_if_empty(mounted)?)
+    let ours = journal.records.iter().filter(|record| record.mount == mounted.mount.point).map(|record| &record.spot);
+    let mut sites = vec![Site::of(mounted)?];
+    sites.extend(survey::sites_below(root, mounted, ours)?);
+    for site in sites {
+        let Some(store) = Store::open(&site)? else { continue };
+        let here = Spot::Store(site.path().to_owned());
+        for (_, alias) in aliases.iter().filter(|(spot, _)| *spot == here) {
+            store.drop_alias(*alias)?;
+        }
+        store.remove_if_empty(&site)?;
+    }
+    Ok(())
+}
+
+fn drop_beside(root: &Root, file: &Path, alias: AliasName) -> Result<()> {
+    let Some(path) = ListedPath::parse(file.as_os_str().as_bytes()) else { return Ok(()) };
+    let Some(dir) = root.open_dir(&path.dir)? else { return Ok(()) };
+    let entry = alias.entry_beside(&path.name);
+    if dir.entry(&entry)?.is_some_and(|stat| !stat.is_directory() && stat.inode.ino == alias.0) {
+        link::unlink(&dir, &entry)?;
+    }
+    Ok(())
+}
+
+/// Takes the marker out, if it may go, and then the directory and what is empty above it, if dpkg wanted them gone.
+/// Answers whether there is a marker no more.
+fn let_go(root: &Root, kept: &KeptDirectory, verdict: DirectoryVerdict) -> Result<bool> {
+    if let DirectoryVerdict::Keep(_) = verdict {
+        return Ok(false);
+    }
+    if let Some(marked) = Marked::open(root, &kept.path, |inode| inode.ino == kept.name.0)? {
+        marked.unmark()?;
+    }
+    if verdict == DirectoryVerdict::Remove {
+        remove_unowned(root, &kept.path, &kept.mount)?;
+    }
+    Ok(true)
+}
+
+/// rmdir(2) upwards from a directory that no package has, as dpkg would have done: as long as the one above is empty
+/// and no package has it either.
+fn remove_unowned(root: &Root, directory: &Path, mount: &Path) -> Result<()> {
+    let mut path: PathBuf = directory.to_owned();
+    while path != mount {
+        let Some(listed) = ListedPath::parse(path.as_os_str().as_bytes()) else { return Ok(()) };
+        if !marker::remove_if_empty(root, &listed)? {
+            return Ok(());
+        }
+        path = listed.dir;
+        let (Some(name), Some(dir)) = (path.file_name(), root.open_dir(&path)?) else { return Ok(()) };
+        let inode = dir.stat()?.inode;
+        if lists::listed_directories(root, &[(name, inode)], &HashSet::new())?.contains(&inode) {
+            return Ok(());
+        }
+    }
+    Ok(())
 }
 
 /// A journal on a file system that is read-only now keeps its records; without an alias they mean nothing.
@@ -90,11 +170,12 @@ fn unless_read_only(error: anyhow::Error) -> Result<()> {
     if cause == Some(nix::libc::EROFS) { Ok(()) } else { Err(error) }
 }
 
-/// Those of aliases that exist; and those of file systems that are not mounted, of which nothing is known.
+/// Those of what exists; and those of file systems that are not mounted, of which nothing is known.
 fn records_that_matter(journal: &Journal, mounts: &[&Mounted], survey: &Survey) -> Vec<Record> {
-    let exists: HashSet<(&Path, AliasName)> =
-        survey.aliases.iter().map(|alias| (alias.mount.as_path(), alias.name)).collect();
+    let aliases = survey.aliases.iter().map(|alias| (alias.spot.clone(), alias.name));
+    let directories = survey.directories.iter().map(|kept| (Spot::Inside(kept.path.clone()), kept.name));
+    let exists: HashSet<(Spot, AliasName)> = aliases.chain(directories).collect();
     let looked_at = |mount: &Path| mounts.iter().any(|mounted| mounted.mount.point == mount);
-    let matters = |record: &&Record| !looked_at(&record.mount) || exists.contains(&(&record.mount, record.alias));
+    let matters = |record: &&Record| !looked_at(&record.mount) || exists.contains(&(record.spot.clone(), record.alias));
     journal.records.iter().filter(matters).cloned().collect()
 }

@@ -64,6 +64,7 @@ enum Hook {
     PreInvoke,
     PreInstallPkgs,
     PostInvoke,
+    DpkgPreInvoke,
 }
 
 /// Runs the command and answers the process's exit code.
@@ -101,6 +102,7 @@ fn perform(root: &Root, command: &Command) -> Result<ExitCode> {
         Command::Hook { name: Hook::PreInvoke } => tell(root, session::begin(root)?),
         Command::Hook { name: Hook::PreInstallPkgs } => tell(root, protect::protect(root, announcement()?)?),
         Command::Hook { name: Hook::PostInvoke } => post_invoke(root),
+        Command::Hook { name: Hook::DpkgPreInvoke } => Ok(dpkg_pre_invoke(root)),
     }
 }
 
@@ -114,6 +116,20 @@ fn post_invoke(root: &Root) -> Result<ExitCode> {
     });
     let code = tell(root, ended)?;
     Ok(if strict { code } else { ExitCode::SUCCESS })
+}
+
+/// dpkg breaks off if this fails, in the middle of a run that may go well without.
+fn dpkg_pre_invoke(root: &Root) -> ExitCode {
+    // It works on another system's files (dpkg --root), or only pretends to: nothing of ours.
+    if std::env::var_os("DPKG_ROOT").is_some_and(|root| !root.is_empty()) {
+        return ExitCode::SUCCESS;
+    }
+    let refreshed = protect::refresh(root).unwrap_or_else(|error| Outcome {
+        notes: Vec::new(),
+        problems: vec![format!("what came into use since apt started is not protected: {error:#}")],
+    });
+    let _ = tell(root, refreshed);
+    ExitCode::SUCCESS
 }
 
 /// Where apt describes the package run: `APT_HOOK_INFO_FD` (apt.conf(5)), standard input where apt is too old for it.

@@ -1,77 +1,172 @@
-//! The plan: which inodes will dpkg free?
+//! The plan: which inodes may be freed while dpkg works?
 //!
-//! Every regular file that the installed packages list, of those that are upgraded, downgraded, reinstalled or removed.
-//! Paths are resolved as the kernel would: `/lib/x` on a merged /usr is `/usr/lib/x`.
+//! - What the installed packages list, of those that are upgraded, downgraded, reinstalled or removed ([`lists`]).
+//! - What the new archives bring where there is a file already: it may belong to a package that nobody announced
+//!   ([`archives`]).
+//! - What is in use now, whoever owns it and whatever it is called: caches that maintainer scripts and triggers rebuild
+//!   are in no list ([`in_use`]).
+//!
+//! Paths are resolved as the kernel would: `/lib/x` on a merged /usr is `/usr/lib/x`. [`places`] knows which store an
+//! alias of a file belongs into, if any.
 
-use std::path::Path;
+pub mod archives;
+pub mod in_use;
+pub mod lists;
+pub mod places;
 
-use anyhow::{Context, Result, bail};
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use crate::core::apt_stream::{Step, Stream, Version};
-use crate::core::dpkg_db;
+use anyhow::{Context, Result};
+
+use self::archives::Archives;
+use self::in_use::InUse;
+use self::lists::{Candidate, Lists};
+use self::places::Places;
+use crate::core::apt_stream::{Action, Stream};
+use crate::core::inode::Inode;
 use crate::core::message;
 use crate::core::paths::ListedPath;
-use crate::core::plan::{FoundFile, Plan};
-use crate::sys::files::Root;
+use crate::core::plan::{self, FoundFile, Plan, PlannedAlias, Reason, Shortage};
+use crate::sys::files::{Directory, Root};
+use crate::sys::kernel::Stat;
 use crate::sys::mounts::Mounted;
 
-const DPKG: &str = "/var/lib/dpkg";
+/// All that one run is to be protected from.
+pub struct Planned<'a> {
+    /// The aliases, by site.
+    pub aliases: Plan,
+    /// Where they go.
+    pub places: Places<'a>,
+    /// How to reach what has no name here.
+    pub in_use: InUse,
+    /// Directories that dpkg may remove and somebody is in.
+    pub directories: Vec<InUseDirectory>,
+    /// What was left out because it would not fit, by site.
+    pub shortages: Vec<(Arc<Path>, Shortage)>,
+    /// What a person should know.
+    pub notes: Vec<String>,
+}
+
+/// A directory in use that a package of the run has, and no other package.
+#[derive(Debug)]
+pub struct InUseDirectory {
+    /// The managed mount that it is on.
+    pub mount: PathBuf,
+    /// The name that a list gives it.
+    pub path: ListedPath,
+    /// Which one.
+    pub inode: Inode,
+}
 
 /// Plans for everything that apt announced, on these mounts.
 ///
 /// # Errors
-/// Where a list or a directory cannot be read, or a package has none although dpkg counts it as installed.
-pub fn plan(root: &Root, stream: &Stream, mounts: &[Mounted]) -> Result<Plan> {
-    let mut paths = Vec::new();
-    for step in dpkg_db::packages_that_lose_files(stream) {
-        if let Some(installed) = &step.installed {
-            paths.extend(listed(root, step, installed)?);
-        }
-    }
-    paths.sort();
-    paths.dedup();
-    Ok(crate::core::plan::plan(regular_files(root, &paths, mounts)?))
+/// Where a list or a directory cannot be read, or a package has none although dpkg counts it as installed. An archive
+/// that cannot be read is a note: dpkg will say more of it.
+pub fn plan<'a>(root: &'a Root, stream: &Stream, mounts: &'a [Mounted]) -> Result<Planned<'a>> {
+    let mut places = Places::new(root, mounts)?;
+    let mut in_use = in_use::in_use(root, &mut places)?;
+    let lists = lists::listed(root, stream)?;
+    let archives = archives::brought(root, stream, &lists)?;
+    let Found { mut files, directories } = find(root, &lists, &archives, &mut places, &in_use)?;
+    files.extend(in_use.take_found());
+    let mut aliases = plan::plan(files);
+    let shortages = leave_out_what_does_not_fit(root, stream, &archives, &mut places, &mut aliases)?;
+    let directories = lists::of_no_other_package(root, &lists, directories)?;
+    Ok(Planned { aliases, places, in_use, directories, shortages, notes: archives.notes })
 }
 
-fn listed(root: &Root, step: &Step, installed: &Version) -> Result<Vec<ListedPath>> {
-    let names = dpkg_db::list_files(&step.package, &installed.arch, installed.co_installable);
-    for name in &names {
-        let path = root.path(&format!("{DPKG}/info/{name}"));
-        match std::fs::read(&path) {
-            Ok(list) => return Ok(dpkg_db::listed_paths(&list).collect()),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
-        }
-    }
-    let path = root.path(&format!("{DPKG}/status"));
-    let status = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    if dpkg_db::has_files(&status, &step.package, &installed.arch) == Some(false) {
-        return Ok(Vec::new());
-    }
-    let [list, _] = names;
-    let package = &step.package;
-    bail!(
-        "dpkg has lost the list of {package}'s files ({DPKG}/info/{list}), so they cannot be protected; \
-         \"touch {DPKG}/info/{list}\" says that it has none, then \"apt install --reinstall {package}\" writes a new one"
-    )
+/// Plans for what is in use now and nothing else.
+///
+/// # Errors
+/// Where /proc or a mount cannot be looked at.
+pub fn plan_what_is_in_use<'a>(root: &'a Root, mounts: &'a [Mounted]) -> Result<Planned<'a>> {
+    let mut places = Places::new(root, mounts)?;
+    let mut in_use = in_use::in_use(root, &mut places)?;
+    let aliases = plan::plan(in_use.take_found());
+    let (directories, shortages, notes) = (Vec::new(), Vec::new(), Vec::new());
+    Ok(Planned { aliases, places, in_use, directories, shortages, notes })
 }
 
-/// Those of the paths that are regular files on one of the mounts. Sorted paths open each directory once.
-fn regular_files(root: &Root, paths: &[ListedPath], mounts: &[Mounted]) -> Result<Vec<FoundFile>> {
-    let mut files = Vec::new();
-    for same_dir in paths.chunk_by(|a, b| a.dir == b.dir) {
+struct Found {
+    files: Vec<FoundFile>,
+    directories: Vec<InUseDirectory>,
+}
+
+/// Those of the candidates that are regular files on one of the mounts, and directories that somebody is in. Sorted
+/// candidates open each directory once.
+fn find(root: &Root, lists: &Lists, archives: &Archives, places: &mut Places, in_use: &InUse) -> Result<Found> {
+    let mut candidates: Vec<&Candidate> = lists.candidates.iter().chain(&archives.candidates).collect();
+    candidates.sort_by(|a, b| (&a.path, a.reason).cmp(&(&b.path, b.reason)));
+    let mut found = Found { files: Vec::with_capacity(candidates.len()), directories: Vec::new() };
+    let unreadable = |path: &Path| format!("cannot look at {}", message::path(path));
+    for same_dir in candidates.chunk_by(|a, b| a.path.dir == b.path.dir) {
         let Some(first) = same_dir.first() else { continue };
-        let unreadable = |path: &Path| format!("cannot look at {}", message::path(path));
-        let Some(dir) = root.open_dir(&first.dir).with_context(|| unreadable(&first.dir))? else { continue };
-        let mount_id = dir.stat()?.mount_id;
-        let Some(mounted) = mounts.iter().find(|mounted| mounted.mount.id == mount_id) else { continue };
-        for path in same_dir {
-            let entry = dir.entry(&path.name).with_context(|| unreadable(&path.full()))?;
-            if let Some(stat) = entry.filter(|stat| stat.is_file() && stat.mount_id == mount_id) {
-                let mount = mounted.mount.point.clone();
-                files.push(FoundFile { path: path.clone(), mount, inode: stat.inode, bytes: stat.bytes });
+        let dir = root.open_dir(&first.path.dir).with_context(|| unreadable(&first.path.dir))?;
+        let Some(dir) = dir else { continue };
+        let Some(place) = places.of(&dir).with_context(|| unreadable(&first.path.dir))? else { continue };
+        for same_name in same_dir.chunk_by(|a, b| a.path.name == b.path.name) {
+            let Some(first) = same_name.first() else { continue };
+            let entry = dir.entry(&first.path.name).with_context(|| unreadable(&first.path.full()))?;
+            let Some(stat) = entry.filter(|stat| stat.mount_id == place.mount_id) else { continue };
+            if stat.is_directory() && in_use.has_directory(stat.inode) {
+                let removed = same_name.iter().any(|candidate| candidate.reason == Reason::Installed);
+                let keeps_its_files = !same_name.iter().any(|candidate| archives.switches(&candidate.package));
+                if removed && keeps_its_files {
+                    let (mount, path) = (places.mount(&place.site), first.path.clone());
+                    found.directories.push(InUseDirectory { mount, path, inode: stat.inode });
+                }
+            }
+            if stat.is_file() && places.can_link(&place, &dir, &first.path.name)? {
+                found.files.extend(same_name.iter().map(|candidate| file(candidate, &place.site, &stat)));
             }
         }
     }
-    Ok(files)
+    Ok(found)
+}
+
+fn file(candidate: &Candidate, site: &Arc<Path>, stat: &Stat) -> FoundFile {
+    FoundFile {
+        path: Some(candidate.path.clone()),
+        site: site.clone(),
+        inode: stat.inode,
+        bytes: stat.bytes,
+        reason: candidate.reason,
+        package: Some(candidate.package.clone()),
+    }
+}
+
+/// A file system takes all old files beside the new ones, or only what must be kept.
+///
+/// What an upgrade brings to a file system is taken to be as much as what it replaces there; what a new package brings
+/// goes to /usr, where nearly all of it always goes.
+fn leave_out_what_does_not_fit(
+    root: &Root,
+    stream: &Stream,
+    archives: &Archives,
+    places: &mut Places,
+    aliases: &mut Plan,
+) -> Result<Vec<(Arc<Path>, Shortage)>> {
+    let unpacked = |step: &&crate::core::apt_stream::Step| matches!(step.action, Action::Unpack(_));
+    let comes_anew: HashSet<&str> = stream.steps.iter().filter(unpacked).map(|step| step.package.as_str()).collect();
+    let usr: Option<Directory> = root.open_dir(Path::new("/usr"))?;
+    let usr = usr.map(|dir| places.of(&dir)).transpose()?.flatten();
+    let mut shortages = Vec::new();
+    for (site, aliases) in aliases {
+        let replaced = |alias: &&PlannedAlias| {
+            let package = |(_, package): &(Reason, Option<Arc<str>>)| {
+                package.as_deref().is_some_and(|name| comes_anew.contains(name))
+            };
+            alias.reasons.iter().any(package)
+        };
+        let replaced: u64 = aliases.iter().filter(replaced).map(|alias| alias.bytes).sum();
+        let new = if usr.as_ref().is_some_and(|usr| usr.site == *site) { archives.new_bytes } else { 0 };
+        let Some(placed) = places.site(site) else { continue };
+        let free = placed.free().with_context(|| format!("cannot ask how full {} is", message::path(site)))?.bytes;
+        let shortage = plan::leave_out_what_does_not_fit(aliases, free, replaced + new);
+        shortages.extend(shortage.map(|shortage| (site.clone(), shortage)));
+    }
+    Ok(shortages)
 }

@@ -1,30 +1,39 @@
 //! Protecting: journal what is about to be linked, then give each planned inode its alias.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ffi::OsString;
 use std::io::Read;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
+use nix::errno::Errno;
 
 use crate::core::apt_stream::{self, Stream};
 use crate::core::inode::AliasName;
-use crate::core::journal::{Journal, Record};
+use crate::core::journal::{Journal, Record, Spot};
 use crate::core::message::{self, Outcome};
 use crate::core::paths::ListedPath;
-use crate::core::plan::{Plan, PlannedAlias};
-use crate::plan;
+use crate::core::plan::{PlannedAlias, Shortage};
+use crate::core::session::Session;
+use crate::core::verdict::Kind;
+use crate::plan::{self, InUseDirectory, Planned};
 use crate::session;
 use crate::sys::files::{Lookup, Root};
+use crate::sys::link::{self, Linked, Source};
+use crate::sys::marker::Marked;
 use crate::sys::mounts::{self, Mounted};
 use crate::sys::processes::CalledBy;
+use crate::sys::site::Site;
 use crate::sys::state::Locked;
-use crate::sys::store::{Linked, Store};
+use crate::sys::store::{self, Store};
 
 /// Reads apt's announcement and protects what it is about to replace.
 ///
 /// # Errors
-/// Where not everything could be protected: aliases made for this run are taken back, every mount is put back, and
-/// dpkg must not start.
+/// Where it cannot be known what is to be protected, or not be written down: aliases made for this run are taken back,
+/// every mount is put back, and dpkg must not start. A single file that cannot have an alias is a note.
 pub fn protect(root: &Root, mut announcement: impl Read) -> Result<Outcome> {
     // All of it first: apt blocks while we do not read.
     let mut stream = Vec::new();
@@ -32,52 +41,45 @@ pub fn protect(root: &Root, mut announcement: impl Read) -> Result<Outcome> {
     let locked = Locked::wait(root)?;
     let session = locked.session()?;
     if !session.in_use() {
-        session::require_nothing_read_only(root)?;
-        let notes = apt_stream::parse(&stream).ok().and_then(|stream| opened_by_another(&stream)).into_iter().collect();
-        return Ok(Outcome { notes, problems: Vec::new() });
+        return without_a_session(root, apt_stream::parse(&stream).ok().as_ref());
     }
-    let mut made = Vec::new();
-    let points = session.mounts.iter().map(|noted| noted.mount.point.as_path());
+    let mut made = Made::default();
     let protected = read
         .context("cannot read apt's description of the package run")
-        .and_then(|_| link_all(root, &locked, points, &stream, &mut made));
+        .and_then(|_| link_all(root, &locked, &session, &stream, &mut made));
     match protected {
         Ok(outcome) => Ok(outcome),
         Err(why) => {
-            made.iter().for_each(Made::take_back);
+            made.take_back(root);
             Err(session::give_up(root, &locked, session, CalledBy::Itself, why))
         }
     }
 }
 
-fn link_all<'a>(
-    root: &Root,
-    locked: &Locked,
-    points: impl Iterator<Item = &'a Path>,
-    stream: &[u8],
-    made: &mut Vec<Made>,
-) -> Result<Outcome> {
-    let stream = apt_stream::parse(stream)?;
-    if stream.dry_run {
+/// In the middle of a run, before dpkg is started once more: protects what has come into use since. Programs that were
+/// installed a moment ago run by now, and may be replaced in this very run.
+///
+/// # Errors
+/// Where that could not be done. The run goes on without.
+pub fn refresh(root: &Root) -> Result<Outcome> {
+    let locked = Locked::wait(root)?;
+    let session = locked.session()?;
+    if !session.in_use() {
         return Ok(Outcome::default());
     }
-    let mut mounted = Vec::new();
-    for point in points {
-        mounted.extend(mounts::at(root, point)?);
+    let mounts = writable(root, &session)?;
+    let planned = plan::plan_what_is_in_use(root, &mounts)?;
+    link_planned(root, &locked, &planned, &mut Made::default())
+}
+
+/// Nobody made anything writable: then there should be nothing to protect.
+fn without_a_session(root: &Root, stream: Option<&Stream>) -> Result<Outcome> {
+    if stream.is_some_and(|stream| stream.dry_run) {
+        return Ok(Outcome::default());
     }
-    if let Some(closed) = mounted.iter().find(|mounted| mounted.mount.flags.refuse_writes()) {
-        bail!("{} was made read-only again by somebody else", message::path(&closed.mount.point));
-    }
-    let plan = plan::plan(root, &stream, &mounted)?;
-    let journal = locked.journal()?;
-    locked.append(&journal, &new_records(&plan, &journal))?;
-    let mut outcome = Outcome::default();
-    for (point, aliases) in &plan {
-        let at = |mounted: &&Mounted| mounted.mount.point == *point && mounted.mount.knows_hard_links();
-        let Some(mounted) = mounted.iter().find(at) else { continue };
-        outcome.notes.extend(link(root, mounted, aliases, made)?);
-    }
-    Ok(outcome)
+    session::require_nothing_read_only(root)?;
+    let notes = stream.and_then(opened_by_another).into_iter().collect();
+    Ok(Outcome { notes, problems: Vec::new() })
 }
 
 /// Why there may be nothing to do, where there should be.
@@ -89,58 +91,158 @@ fn opened_by_another(stream: &Stream) -> Option<String> {
     ))
 }
 
-/// The records that the journal does not have yet.
-fn new_records(plan: &Plan, journal: &Journal) -> Vec<Record> {
-    let mut known: HashMap<(&Path, AliasName), Vec<&[PathBuf]>> = HashMap::new();
-    for record in &journal.records {
-        known.entry((&record.mount, record.alias)).or_default().push(&record.names);
+fn link_all(root: &Root, locked: &Locked, session: &Session, stream: &[u8], made: &mut Made) -> Result<Outcome> {
+    let stream = apt_stream::parse(stream)?;
+    if stream.dry_run {
+        return Ok(Outcome::default());
     }
-    let mut new = Vec::new();
-    for (mount, aliases) in plan {
-        for planned in aliases {
-            let alias = AliasName(planned.inode.ino);
-            let names: Vec<PathBuf> = planned.names.iter().map(ListedPath::full).collect();
-            let is_known = known.get(&(mount.as_path(), alias)).is_some_and(|sets| sets.contains(&names.as_slice()));
-            if !is_known {
-                new.push(Record { mount: mount.clone(), alias, names });
+    let mounts = writable(root, session)?;
+    let planned = plan::plan(root, &stream, &mounts)?;
+    link_planned(root, locked, &planned, made)
+}
+
+/// The mounts of the session, which must be writable.
+fn writable(root: &Root, session: &Session) -> Result<Vec<Mounted>> {
+    let mut mounted = Vec::new();
+    for noted in &session.mounts {
+        mounted.extend(mounts::at(root, &noted.mount.point)?);
+    }
+    match mounted.iter().find(|mounted| mounted.mount.flags.refuse_writes()) {
+        Some(closed) => bail!("{} was made read-only again by somebody else", message::path(&closed.mount.point)),
+        None => Ok(mounted),
+    }
+}
+
+/// Intent first, then the deed: what is in the journal and not there is forgotten, what is there and not in the journal
+/// would be nobody's.
+fn link_planned(root: &Root, locked: &Locked, planned: &Planned, made: &mut Made) -> Result<Outcome> {
+    let mut journal = locked.journal()?;
+    let new = not_known_yet(&journal, planned_records(planned));
+    locked.append(&mut journal, new)?;
+    let mut outcome = Outcome { notes: planned.notes.clone(), problems: Vec::new() };
+    for (site, aliases) in &planned.aliases {
+        let Some(at) = planned.places.site(site) else { continue };
+        let mut linking =
+            Linking { root, lookup: Lookup::new(root), planned, site: at, made, without: Without::default() };
+        let out_of_reach = linking.link_into_store(aliases)?;
+        let mount = planned.places.mount(site);
+        let records = out_of_reach.iter().filter_map(|alias| record_beside(&mount, alias)).collect();
+        let new = not_known_yet(&journal, records);
+        locked.append(&mut journal, new)?;
+        linking.link_beside(&out_of_reach)?;
+        outcome.notes.extend(linking.without.describe(at));
+    }
+    outcome.notes.extend(planned.shortages.iter().map(|(site, shortage)| say_shortage(site, shortage, planned)));
+    outcome.notes.extend(mark(root, &planned.directories, made));
+    Ok(outcome)
+}
+
+fn planned_records(planned: &Planned) -> Vec<Record> {
+    let mut records = Vec::new();
+    for (site, aliases) in &planned.aliases {
+        let mount = planned.places.mount(site);
+        records.extend(aliases.iter().map(|alias| Record {
+            mount: mount.clone(),
+            spot: Spot::Store(site.to_path_buf()),
+            alias: AliasName(alias.inode.ino),
+            names: alias.names.iter().map(ListedPath::full).collect(),
+            kind: alias.kind(),
+        }));
+    }
+    records.extend(planned.directories.iter().map(|directory| Record {
+        mount: directory.mount.clone(),
+        spot: Spot::Inside(directory.path.full()),
+        alias: AliasName(directory.inode.ino),
+        names: vec![directory.path.full()],
+        kind: Kind::Guard,
+    }));
+    records
+}
+
+fn record_beside(mount: &Path, alias: &PlannedAlias) -> Option<Record> {
+    let names: Vec<_> = alias.names.iter().map(ListedPath::full).collect();
+    let spot = Spot::Beside(names.first()?.clone());
+    Some(Record { mount: mount.to_owned(), spot, alias: AliasName(alias.inode.ino), names, kind: alias.kind() })
+}
+
+/// The records that the journal does not have yet. That an alias was once a guard does not make it one for ever; that
+/// what it was made for is in use as well says nothing new.
+fn not_known_yet(journal: &Journal, records: Vec<Record>) -> Vec<Record> {
+    let mut known: HashMap<(&Spot, AliasName), Vec<&Record>> = HashMap::new();
+    for record in &journal.records {
+        known.entry((&record.spot, record.alias)).or_default().push(record);
+    }
+    let is_new = |record: &Record| match known.get(&(&record.spot, record.alias)) {
+        None => true,
+        Some(_) if record.kind == Kind::Guard => false,
+        Some(known) => !known.iter().any(|known| known.kind == Kind::Planned && known.names == record.names),
+    };
+    records.into_iter().filter(is_new).collect()
+}
+
+/// The aliases of one site in the making.
+struct Linking<'a, 'p> {
+    root: &'a Root,
+    lookup: Lookup<'a>,
+    planned: &'a Planned<'p>,
+    site: &'a Site,
+    made: &'a mut Made,
+    without: Without,
+}
+
+impl Linking<'_, '_> {
+    /// Answers those that the store is out of reach for.
+    fn link_into_store<'l>(&mut self, aliases: &'l [PlannedAlias]) -> Result<Vec<&'l PlannedAlias>> {
+        let store = match Store::open_or_make(self.site) {
+            Ok(store) => store,
+            Err(error) if store::is_out_of_space(&error) => {
+                aliases.iter().for_each(|alias| self.without.note(Linked::Refused(Errno::ENOSPC), alias));
+                return Ok(Vec::new());
+            }
+            Err(error) => return Err(error),
+        };
+        let mut out_of_reach = Vec::new();
+        for alias in aliases {
+            let inode = alias.inode;
+            match self.link(alias, |source| store.link(source, inode))? {
+                Linked::Made => self.made.in_stores.push((self.site.path().into(), AliasName(inode.ino))),
+                Linked::Refused(Errno::EXDEV) if !alias.names.is_empty() => out_of_reach.push(alias),
+                other => self.without.note(other, alias),
             }
         }
+        Ok(out_of_reach)
     }
-    new
-}
 
-/// Makes the aliases of one mount and answers what a person should know.
-fn link(root: &Root, mounted: &Mounted, aliases: &[PlannedAlias], made: &mut Vec<Made>) -> Result<Option<String>> {
-    let mut here = Made { store: Store::open_or_make(mounted)?, aliases: Vec::new() };
-    let linked = link_each(root, aliases, &mut here);
-    made.push(here);
-    linked
-}
+    fn link_beside(&mut self, aliases: &[&PlannedAlias]) -> Result<()> {
+        for alias in aliases {
+            let Some(first) = alias.names.first() else { continue };
+            let entry = AliasName(alias.inode.ino).entry_beside(&first.name);
+            let Some(dir) = self.root.open_dir(&first.dir)? else { continue };
+            let linked = link::link(Source::Entry(&dir, &first.name), alias.inode, &dir, &entry);
+            match linked.with_context(|| format!("cannot link beside {}", message::path(&first.full())))? {
+                Linked::Made => self.made.beside.push((first.dir.clone(), entry)),
+                other => self.without.note(other, alias),
+            }
+        }
+        Ok(())
+    }
 
-fn link_each(root: &Root, aliases: &[PlannedAlias], here: &mut Made) -> Result<Option<String>> {
-    let mut lookup = Lookup::new(root);
-    let mut without = Without::default();
-    for alias in aliases {
-        match link_by_any_name(&mut lookup, &here.store, alias)? {
-            Linked::Made => here.aliases.push(AliasName(alias.inode.ino)),
-            Linked::AlreadyThere => {}
-            Linked::NameChanged => without.note("changed while it was looked at", alias),
-            Linked::Refused(errno) => without.note(errno.desc(), alias),
+    /// By any of its names; by its handle where none leads to it.
+    fn link(&mut self, alias: &PlannedAlias, link: impl Fn(Source) -> Result<Linked>) -> Result<Linked> {
+        let mut answer = Linked::NameChanged;
+        for name in &alias.names {
+            let Some(dir) = self.lookup.directory(&name.dir)? else { continue };
+            answer = link(Source::Entry(dir, &name.name))?;
+            if answer != Linked::NameChanged {
+                return Ok(answer);
+            }
+        }
+        let handle = self.planned.in_use.handle(alias.inode);
+        match handle.and_then(|handle| handle.open(self.site).ok()) {
+            Some(file) => link(Source::Open(file.as_fd())),
+            None => Ok(answer),
         }
     }
-    Ok(without.describe())
-}
-
-fn link_by_any_name(lookup: &mut Lookup, store: &Store, alias: &PlannedAlias) -> Result<Linked> {
-    let mut answer = Linked::NameChanged;
-    for name in &alias.names {
-        let Some(dir) = lookup.directory(&name.dir)? else { continue };
-        answer = store.link(dir, &name.name, alias.inode)?;
-        if answer != Linked::NameChanged {
-            break;
-        }
-    }
-    Ok(answer)
 }
 
 /// Files that got no alias, by reason.
@@ -148,32 +250,98 @@ fn link_by_any_name(lookup: &mut Lookup, store: &Store, alias: &PlannedAlias) ->
 struct Without(BTreeMap<&'static str, Vec<String>>);
 
 impl Without {
-    fn note(&mut self, why: &'static str, alias: &PlannedAlias) {
+    fn note(&mut self, linked: Linked, alias: &PlannedAlias) {
+        let why = match linked {
+            Linked::Made | Linked::AlreadyThere => return,
+            // As many names as the file system permits: they will not all go at once.
+            Linked::Refused(Errno::EMLINK) => return,
+            // Changed or gone since somebody was seen to use it: nothing of ours.
+            Linked::NameChanged if alias.kind() == Kind::Guard => return,
+            // dpkg cannot replace such a file either, and nobody said that it would.
+            Linked::Refused(Errno::EPERM) if alias.kind() == Kind::Guard => return,
+            Linked::NameChanged => "changed while it was looked at",
+            Linked::Taken(_) => "its alias's name is taken",
+            Linked::Refused(errno) => errno.desc(),
+        };
         let name = alias.names.first().map(|name| message::path(&name.full()));
-        self.0.entry(why).or_default().extend(name);
+        self.0.entry(why).or_default().push(name.unwrap_or_else(|| format!("inode {}", alias.inode.ino)));
     }
 
-    fn describe(self) -> Option<String> {
-        let reason = |(why, names): (&str, Vec<String>)| format!("{} ({why})", message::few(&names, 3));
+    fn describe(self, site: &Site) -> Option<String> {
+        let full = [Errno::ENOSPC, Errno::EDQUOT].map(Errno::desc);
+        let reason = |(why, names): (&str, Vec<String>)| {
+            let left = if full.contains(&why) { free(site) } else { String::new() };
+            format!("{} ({}; {why}{left})", message::few(&names, 3), message::count(names.len(), "file"))
+        };
         let reasons: Vec<String> = self.0.into_iter().map(reason).collect();
         (!reasons.is_empty()).then(|| format!("not protected: {}", reasons.join("; ")))
     }
 }
 
-/// What this run made on one mount.
+/// What is left on a full file system.
+fn free(site: &Site) -> String {
+    let Ok(free) = site.free() else { return String::new() };
+    let inodes = free.inodes.map(|inodes| format!(" and {inodes} inodes")).unwrap_or_default();
+    format!(": {} has {}{inodes} free", message::path(site.path()), message::bytes(free.bytes))
+}
+
+fn say_shortage(site: &Arc<Path>, shortage: &Shortage, planned: &Planned) -> String {
+    let Shortage { free, needed, left_out } = shortage;
+    let kept = planned.aliases.get(site).map_or(0, Vec::len);
+    format!(
+        "{} has {} free and the new files need about {}: only what is in use is protected, {kept} of {}, so that the others \
+         give their space back at once",
+        message::path(site),
+        message::bytes(*free),
+        message::bytes(*needed),
+        message::count(kept + left_out, "file")
+    )
+}
+
+/// Directories cannot be linked: a marker keeps each from being removed under somebody.
+fn mark(root: &Root, directories: &[InUseDirectory], made: &mut Made) -> Option<String> {
+    let mut without = Vec::new();
+    for directory in directories {
+        let path = directory.path.full();
+        let marked = Marked::open(root, &path, |inode| inode == directory.inode);
+        match marked.and_then(|marked| marked.map(|marked| marked.mark().map(|()| marked)).transpose()) {
+            Ok(marked) => made.markers.extend(marked),
+            Err(errno) => without.push(format!("{} ({})", message::path(&path), errno.desc())),
+        }
+    }
+    (!without.is_empty()).then(|| format!("directories in use that are not protected: {}", message::few(&without, 3)))
+}
+
+/// What this run made.
+#[derive(Default)]
 struct Made {
-    store: Store,
-    aliases: Vec<AliasName>,
+    in_stores: Vec<(Arc<Path>, AliasName)>,
+    beside: Vec<(PathBuf, OsString)>,
+    markers: Vec<Marked>,
 }
 
 impl Made {
     /// Takes it back, while dpkg has not started: only what another name still leads to. What cannot be taken back
     /// stays as an alias of an unchanged file, which is safe.
-    fn take_back(&self) {
-        for alias in &self.aliases {
-            if self.store.alias(*alias).is_ok_and(|stat| stat.is_some_and(|stat| stat.links > 1)) {
-                let _ = self.store.drop_alias(*alias);
+    fn take_back(&self, root: &Root) {
+        for in_one_store in self.in_stores.chunk_by(|(a, _), (b, _)| a == b) {
+            let Some((site, _)) = in_one_store.first() else { continue };
+            let store = Site::open(root, site).ok().flatten().and_then(|site| Store::open(&site).ok().flatten());
+            let Some(store) = store else { continue };
+            for (_, alias) in in_one_store {
+                if store.alias(*alias).is_ok_and(|stat| stat.is_some_and(|stat| stat.links > 1)) {
+                    let _ = store.drop_alias(*alias);
+                }
             }
+        }
+        for (dir, entry) in &self.beside {
+            let Ok(Some(dir)) = root.open_dir(dir) else { continue };
+            if dir.entry(entry).is_ok_and(|stat| stat.is_some_and(|stat| stat.links > 1)) {
+                let _ = link::unlink(&dir, entry);
+            }
+        }
+        for marked in &self.markers {
+            let _ = marked.unmark();
         }
     }
 }

@@ -6,7 +6,7 @@ use anyhow::Result;
 use crate::core::journal::Journal;
 use crate::core::message::{self, Outcome};
 use crate::core::session::{Frontend, Session};
-use crate::core::verdict::Verdict;
+use crate::core::verdict::Run;
 use crate::managed;
 use crate::remount;
 use crate::session;
@@ -82,7 +82,6 @@ fn in_a_short_session(root: &Root, locked: &Locked, mut session: Session, droppa
 
 fn with_something_to_drop(root: &Root, session: &Session, journal: &Journal) -> Result<Vec<Mounted>> {
     let mounts = managed::all(root, &Settings::load(root)?, session, journal)?.mounts;
-    let survey = survey(root, &mounts.iter().collect::<Vec<_>>(), journal)?;
-    let droppable = |mounted: &Mounted| survey.with(Verdict::Drop).any(|alias| alias.mount == mounted.mount.point);
-    Ok(mounts.into_iter().filter(droppable).collect())
+    let survey = survey(root, &mounts.iter().collect::<Vec<_>>(), journal, Run::Over)?;
+    Ok(mounts.into_iter().filter(|mounted| survey.has_something_to_drop(&mounted.mount.point)).collect())
 }

@@ -12,6 +12,7 @@ use crate::core::message;
 use crate::core::mount_state::{Access, Flags, MountState, Step, state, steps};
 use crate::sys::files::Root;
 use crate::sys::mounts::Mounted;
+use crate::sys::site::Site;
 use crate::sys::store::{self, Store};
 
 /// A process that ends gives its files up a moment later (fput is delayed): so the last step is tried again.
@@ -41,8 +42,17 @@ pub fn make_writable(root: &Root, mounted: &Mounted) -> Result<()> {
     if mounted.flags(root)?.refuse_writes() {
         bail!("{point} did not become writable although the kernel said so");
     }
+    match prove_writable(mounted) {
+        // A full file system took the write as far as it could. dpkg may be there to make room: it rolls back what does
+        // not fit.
+        Err(error) if store::is_out_of_space(&error) => Ok(()),
+        proven => proven,
+    }
+}
+
+fn prove_writable(mounted: &Mounted) -> Result<()> {
     if mounted.mount.knows_hard_links() {
-        Store::open_or_make(mounted)?.prove_writable()
+        Store::open_or_make(&Site::of(mounted)?)?.prove_writable()
     } else {
         store::prove_writable_without_store(mounted)
     }

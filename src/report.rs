@@ -11,14 +11,15 @@ use crate::core::message;
 use crate::core::mount_state::{self, Flags, MountState};
 use crate::core::session::{FoundMount, Session};
 use crate::core::text::escape;
-use crate::core::verdict::{Because, Verdict};
+use crate::core::verdict::{Because, DirectoryVerdict, Original, Run, Verdict};
 use crate::managed::{self, Managed};
 use crate::remount;
 use crate::settings::Settings;
-use crate::survey::{Alias, Holder, Survey, survey};
+use crate::survey::{Alias, Holder, KeptDirectory, Survey, survey};
 use crate::sys::files::Root;
 use crate::sys::mounts::Mounted;
 use crate::sys::scan::How;
+use crate::sys::site::Site;
 use crate::sys::store::{self, Store};
 use crate::sys::{processes, state};
 
@@ -29,7 +30,7 @@ pub struct Status {
     pub format: u32,
     /// The managed mounts.
     pub mounts: Vec<MountStatus>,
-    /// The aliases that are kept because somebody holds them.
+    /// What was replaced or removed and is kept because somebody holds it.
     pub held: Vec<HeldAlias>,
     /// For whom the mounts are writable now.
     pub session: Option<SessionStatus>,
@@ -59,11 +60,15 @@ pub struct AliasCounts {
     pub droppable: usize,
     /// Not everything could be found out.
     pub unknown: usize,
+    /// For as long as the package run is on: what was in use when it began, and was not replaced.
+    pub guards: usize,
+    /// Directories that are kept by a marker.
+    pub directories: usize,
     /// Bytes on disk that replaced files still take.
     pub bytes: u64,
 }
 
-/// A replaced file that somebody still uses.
+/// A replaced file, or a removed directory, that somebody still uses.
 #[derive(Debug, Serialize)]
 pub struct HeldAlias {
     /// Mount point.
@@ -127,7 +132,8 @@ pub fn status(root: &Root) -> Result<Status> {
     if !session.in_use() {
         problems.extend(out_of_sight(&session, &mounted));
     }
-    let survey = survey(root, &mounted.iter().collect::<Vec<_>>(), &journal)?;
+    let run = if session.in_use() { Run::On } else { Run::Over };
+    let survey = survey(root, &mounted.iter().collect::<Vec<_>>(), &journal, run)?;
     if !survey.unreadable.is_empty() {
         let count = message::count(survey.unreadable.count(), "process");
         problems.push(format!("what {count} may hold cannot be read: run this as root, outside a container"));
@@ -142,7 +148,12 @@ pub fn status(root: &Root) -> Result<Status> {
             rows.push(row);
         }
     }
-    let held = survey.with(Verdict::Keep(Because::Held)).map(held_alias).collect();
+    let held_directories = survey
+        .directories
+        .iter()
+        .filter(|kept| survey.directory_verdict(kept) == DirectoryVerdict::Keep(Because::Held));
+    let held = survey.with(Verdict::Keep(Because::Held)).map(held_alias).chain(held_directories.map(held_directory));
+    let held = held.collect();
     Ok(Status { format: 1, mounts: rows, held, session: session_status(&session), problems })
 }
 
@@ -168,11 +179,15 @@ fn mount_status(mounted: &Mounted, wanted: Flags, survey: &Survey) -> MountStatu
             Verdict::Keep(Because::Unchanged) => (&mut aliases.unchanged, 0),
             Verdict::Keep(Because::Held) => (&mut aliases.held, alias.bytes),
             Verdict::Keep(Because::Unknown) => (&mut aliases.unknown, alias.bytes),
+            Verdict::Keep(Because::Guards) => (&mut aliases.guards, 0),
+            // A guard that is left over keeps nothing alive.
+            Verdict::Drop if alias.original == Original::StillThere => (&mut aliases.droppable, 0),
             Verdict::Drop => (&mut aliases.droppable, alias.bytes),
         };
         *count += 1;
         aliases.bytes += bytes;
     }
+    aliases.directories = survey.directories.iter().filter(|kept| kept.mount == *point).count();
     MountStatus { mount: escape(point.as_os_str()), state: mount_state::state(mounted.mount.flags, wanted), aliases }
 }
 
@@ -203,7 +218,7 @@ fn out_of_sight(session: &Session, mounted: &[Mounted]) -> Vec<String> {
 }
 
 fn foreign_entries(mounted: &Mounted) -> Result<Option<String>> {
-    let Some(store) = Store::open(mounted)? else { return Ok(None) };
+    let Some(store) = Store::open(&Site::of(mounted)?)? else { return Ok(None) };
     let names: Vec<String> = store.foreign_entries()?.iter().map(|name| escape(name)).collect();
     let dir = message::path(&mounted.mount.point.join(store::NAME));
     let all = message::few(&names, 3);
@@ -217,6 +232,16 @@ fn held_alias(alias: &Alias) -> HeldAlias {
         inode: alias.name.0,
         bytes: alias.bytes,
         holders: alias.holders.iter().map(holder_status).collect(),
+    }
+}
+
+fn held_directory(kept: &KeptDirectory) -> HeldAlias {
+    HeldAlias {
+        mount: escape(kept.mount.as_os_str()),
+        names: vec![escape(kept.path.as_os_str())],
+        inode: kept.name.0,
+        bytes: 0,
+        holders: kept.holders.iter().map(holder_status).collect(),
     }
 }
 
@@ -263,8 +288,15 @@ fn mount_line(mount: &MountStatus) -> String {
         MountState::Degraded => "DEGRADED",
         MountState::Writable => "WRITABLE",
     };
-    let AliasCounts { unchanged, held, droppable, unknown, bytes } = &mount.aliases;
-    let counts = [(held, "held"), (droppable, "droppable"), (unchanged, "unchanged"), (unknown, "unknown")];
+    let AliasCounts { unchanged, held, droppable, unknown, guards, directories, bytes } = &mount.aliases;
+    let counts = [
+        (held, "held"),
+        (droppable, "droppable"),
+        (unchanged, "unchanged"),
+        (unknown, "unknown"),
+        (guards, "for this run"),
+        (directories, "directories"),
+    ];
     let shown = counts.iter().filter(|(count, _)| **count > 0).map(|(count, what)| format!("{count} {what}"));
     let shown: Vec<String> = shown.collect();
     let aliases = if shown.is_empty() { "no aliases".to_owned() } else { format!("aliases: {}", shown.join(", ")) };

@@ -57,7 +57,8 @@ pub fn end(root: &Root) -> Result<Outcome> {
     close_if_unused(root, &locked, session)
 }
 
-/// Writes down who needs what writable, before anything is remounted. `None` where nothing is read-only.
+/// Writes down who needs what writable, before anything is remounted. `None` where nothing is read-only, or nothing will
+/// be written.
 fn open(root: &Root) -> Result<Option<(Locked<'_>, Session, Managed)>> {
     let settings = Settings::load(root)?;
     // Where there is nothing to do there is nothing to ask for either: not even root.
@@ -65,6 +66,9 @@ fn open(root: &Root) -> Result<Option<(Locked<'_>, Session, Managed)>> {
         return Ok(None);
     }
     let frontend = processes::frontend(CalledBy::ForkedCopy)?;
+    if processes::only_pretends(&frontend) {
+        return Ok(None);
+    }
     let locked = Locked::wait(root)?;
     ensure!(processes::is_alive(&frontend), "the package manager is gone");
     let mut session = locked.session()?;

@@ -2,42 +2,52 @@
 //!
 //! Changes nothing and needs no writable mount: `status` and `cleanup` see the same.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
 use crate::core::inode::{AliasName, Device, Inode};
-use crate::core::journal::Journal;
+use crate::core::journal::{Journal, Spot};
 use crate::core::paths::ListedPath;
-use crate::core::verdict::{self, Original, Use, Verdict};
+use crate::core::verdict::{self, DirectoryVerdict, Kind, Original, Run, Use, Verdict};
+use crate::plan::lists;
 use crate::sys::files::{Lookup, Root};
 use crate::sys::kernel::Stat;
-use crate::sys::mounts::Mounted;
+use crate::sys::marker::Marked;
+use crate::sys::mounts::{self, Mounted};
 use crate::sys::processes;
 use crate::sys::scan::{self, How, Question, Unreadable, What};
+use crate::sys::site::Site;
 use crate::sys::store::Store;
 
 /// What was found.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Survey {
-    /// Every alias in the stores of the mounts that were asked about.
+    /// Every alias of the mounts that were asked about.
     pub aliases: Vec<Alias>,
+    /// Every directory of them that is kept by a marker.
+    pub directories: Vec<KeptDirectory>,
     /// Processes that could not be read, if any had to be.
     pub unreadable: Unreadable,
+    run: Run,
 }
 
 /// An alias and all that is known of it.
 #[derive(Debug)]
 pub struct Alias {
-    /// The mount point whose store has it.
+    /// The mount point of the managed mount that it serves.
     pub mount: PathBuf,
-    /// Its name there.
+    /// Where it is.
+    pub spot: Spot,
+    /// The number of its inode, and its name.
     pub name: AliasName,
+    /// What it was made for; where the journal does not know it, it is taken for the kind that stays longer.
+    pub kind: Kind,
     /// Bytes on disk.
     pub bytes: u64,
-    /// The names it was made for; none where the journal does not know it.
+    /// The names it was made for; none where they are not known.
     pub names: Vec<PathBuf>,
     /// What became of them.
     pub original: Original,
@@ -47,7 +57,23 @@ pub struct Alias {
     device: Device,
 }
 
-/// A process that holds an alias's inode.
+/// A directory that a marker keeps.
+#[derive(Debug)]
+pub struct KeptDirectory {
+    /// The mount point of the managed mount that it is on.
+    pub mount: PathBuf,
+    /// Its name.
+    pub path: PathBuf,
+    /// Its number.
+    pub name: AliasName,
+    /// Whether a package has it; `None` where the lists could not be read.
+    pub listed: Option<bool>,
+    /// Who is in it, if no package has it any more.
+    pub holders: Vec<Holder>,
+    inode: Inode,
+}
+
+/// A process that holds an alias's inode, or is in a directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Holder {
     /// Process id.
@@ -60,18 +86,24 @@ pub struct Holder {
     pub uses: BTreeSet<How>,
 }
 
-/// Looks at the stores of these mounts.
+/// Looks at what was left on these mounts, by a run that is still on or over.
 ///
 /// # Errors
 /// Where a store or /proc cannot be read. One process that cannot be read is no error, see [`Survey::unreadable`].
-pub fn survey(root: &Root, mounts: &[&Mounted], journal: &Journal) -> Result<Survey> {
-    let mut survey = Survey::default();
+pub fn survey(root: &Root, mounts: &[&Mounted], journal: &Journal, run: Run) -> Result<Survey> {
+    let mut survey = Survey { aliases: Vec::new(), directories: Vec::new(), unreadable: Unreadable::default(), run };
+    let mut found = Vec::new();
     for mounted in mounts {
-        survey.aliases.extend(aliases(root, mounted, journal)?);
+        found.extend(in_stores(root, mounted, journal)?);
+        found.extend(beside(root, mounted, journal)?);
+        survey.directories.extend(directories(root, mounted, journal)?);
     }
-    // Only a replaced inode can be dropped, so only for those does it matter who holds them.
-    if survey.aliases.iter().any(|alias| alias.original == Original::Replaced) {
+    survey.aliases = with_originals(root, found);
+    survey.find_listed(root);
+    // Only what was replaced can be dropped, so only for that does it matter who holds it.
+    if survey.asks_for_holders() {
         survey.find_holders(root)?;
+        survey.count_files_for_their_directories(root)?;
     }
     Ok(survey)
 }
@@ -79,12 +111,12 @@ pub fn survey(root: &Root, mounts: &[&Mounted], journal: &Journal) -> Result<Sur
 impl Survey {
     /// May it go?
     pub fn verdict(&self, alias: &Alias) -> Verdict {
-        let used = match (alias.holders.is_empty(), self.unreadable.is_empty()) {
-            (false, _) => Use::Held,
-            (true, true) => Use::Free,
-            (true, false) => Use::Unknown,
-        };
-        verdict::verdict(alias.original, used)
+        verdict::verdict(alias.kind, alias.original, self.used(&alias.holders), self.run)
+    }
+
+    /// May it go, and its marker?
+    pub fn directory_verdict(&self, directory: &KeptDirectory) -> DirectoryVerdict {
+        verdict::directory(directory.listed, self.used(&directory.holders), self.run)
     }
 
     /// The aliases for which [`Survey::verdict`] gives this answer.
@@ -92,78 +124,252 @@ impl Survey {
         self.aliases.iter().filter(move |alias| self.verdict(alias) == verdict)
     }
 
+    /// Whether a cleanup would find something to do on this mount.
+    pub fn has_something_to_drop(&self, mount: &Path) -> bool {
+        let stays = |directory: &KeptDirectory| matches!(self.directory_verdict(directory), DirectoryVerdict::Keep(_));
+        self.with(Verdict::Drop).any(|alias| alias.mount == mount)
+            || self.directories.iter().any(|directory| directory.mount == mount && !stays(directory))
+    }
+
+    fn used(&self, holders: &[Holder]) -> Use {
+        match (holders.is_empty(), self.unreadable.is_empty()) {
+            (false, _) => Use::Held,
+            (true, true) => Use::Free,
+            (true, false) => Use::Unknown,
+        }
+    }
+
+    fn asks_for_holders(&self) -> bool {
+        self.aliases.iter().any(|alias| alias.original == Original::Replaced)
+            || self.directories.iter().any(|directory| directory.listed == Some(false))
+    }
+
+    fn find_listed(&mut self, root: &Root) {
+        let names: Vec<_> = self
+            .directories
+            .iter()
+            .filter_map(|directory| Some((directory.path.file_name()?, directory.inode)))
+            .collect();
+        let listed = lists::listed_directories(root, &names, &HashSet::new()).ok();
+        for directory in &mut self.directories {
+            directory.listed = listed.as_ref().map(|listed| listed.contains(&directory.inode));
+        }
+    }
+
     fn find_holders(&mut self, root: &Root) -> Result<()> {
-        let replaced = || self.aliases.iter().enumerate().filter(|(_, alias)| alias.original == Original::Replaced);
+        let replaced = self.aliases.iter().enumerate().filter(|(_, alias)| alias.original == Original::Replaced);
         // One inode may have several aliases (a directory that is managed at two mount points), and on btrfs several
         // inodes have one number.
-        let mut by_inode: HashMap<Inode, Vec<usize>> = HashMap::new();
-        let mut by_mapping: HashMap<(Device, u64), Vec<usize>> = HashMap::new();
-        for (at, alias) in replaced() {
-            by_inode.entry(alias.inode).or_default().push(at);
-            by_mapping.entry((alias.device, alias.inode.ino)).or_default().push(at);
+        let mut by_inode: HashMap<Inode, Vec<Kept>> = HashMap::new();
+        let mut by_mapping: HashMap<(Device, u64), Vec<Kept>> = HashMap::new();
+        for (at, alias) in replaced {
+            by_inode.entry(alias.inode).or_default().push(Kept::Alias(at));
+            by_mapping.entry((alias.device, alias.inode.ino)).or_default().push(Kept::Alias(at));
+        }
+        for (at, directory) in self.directories.iter().enumerate() {
+            by_inode.entry(directory.inode).or_default().push(Kept::Directory(at));
         }
         let question = Question {
             mapping: &|mapping| by_mapping.contains_key(&(mapping.device, mapping.ino)),
             inode: &|stat| by_inode.contains_key(&stat.inode),
         };
-        let mut uses: BTreeMap<(usize, i32), BTreeSet<How>> = BTreeMap::new();
+        let mut uses: BTreeMap<(Kept, i32), BTreeSet<How>> = BTreeMap::new();
         let unreadable = scan::scan(root, &question, |seen| {
-            let aliases = match seen.what {
+            let kept = match seen.what {
                 What::Stat(stat) => by_inode.get(&stat.inode),
                 What::Mapping(device, ino) => by_mapping.get(&(device, ino)),
             };
-            for alias in aliases.into_iter().flatten() {
-                uses.entry((*alias, seen.pid)).or_default().insert(seen.how);
+            for kept in kept.into_iter().flatten() {
+                uses.entry((*kept, seen.pid)).or_default().insert(seen.how);
             }
         })?;
         let mut known = HashMap::new();
-        for ((at, pid), uses) in uses {
+        for ((kept, pid), uses) in uses {
             let (command, unit) =
                 known.entry(pid).or_insert_with(|| (processes::command(root, pid), processes::unit(root, pid))).clone();
-            if let Some(alias) = self.aliases.get_mut(at) {
-                alias.holders.push(Holder { pid, command, unit, uses });
+            let holders = match kept {
+                Kept::Alias(at) => self.aliases.get_mut(at).map(|alias| &mut alias.holders),
+                Kept::Directory(at) => self.directories.get_mut(at).map(|directory| &mut directory.holders),
+            };
+            if let Some(holders) = holders {
+                holders.push(Holder { pid, command, unit, uses });
             }
         }
         self.unreadable = unreadable;
         Ok(())
     }
+
+    /// The kernel keeps a removed directory as long as a file that was opened through it, and nothing in /proc shows that.
+    fn count_files_for_their_directories(&mut self, root: &Root) -> Result<()> {
+        if self.directories.is_empty() {
+            return Ok(());
+        }
+        let mut lookup = Lookup::new(root);
+        for alias in self.aliases.iter().filter(|alias| !alias.holders.is_empty()) {
+            for name in &alias.names {
+                let Some(path) = ListedPath::parse(name.as_os_str().as_bytes()) else { continue };
+                let Some(dir) = lookup.directory(&path.dir)? else { continue };
+                let inode = dir.stat()?.inode;
+                for directory in self.directories.iter_mut().filter(|directory| directory.inode == inode) {
+                    let new = alias.holders.iter().filter(|holder| !directory.holders.contains(holder));
+                    let new: Vec<Holder> = new.cloned().collect();
+                    directory.holders.extend(new);
+                }
+            }
+        }
+        Ok(())
+    }
 }
 
-fn aliases(root: &Root, mounted: &Mounted, journal: &Journal) -> Result<Vec<Alias>> {
-    let Some(store) = Store::open(mounted)? else { return Ok(Vec::new()) };
-    let mut names = names_by_alias(&mounted.mount.point, journal);
-    let mut found: Vec<(Vec<PathBuf>, AliasName, Stat)> = store
-        .aliases()?
-        .into_iter()
-        .map(|(alias, stat)| (names.remove(&alias).unwrap_or_default(), alias, stat))
-        .collect();
-    // By name, so that each directory is opened once.
-    found.sort_by(|(a, ..), (b, ..)| a.cmp(b));
-    let mut lookup = Lookup::new(root);
-    let alias = |(names, name, stat): (Vec<PathBuf>, AliasName, Stat)| {
-        // With one link left there is no name that could lead anywhere.
-        let leads = if stat.links == 1 { None } else { a_name_leads_to(&mut lookup, &names, stat.inode) };
-        Alias {
-            mount: mounted.mount.point.clone(),
+/// One of the things that are kept, by its number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Kept {
+    Alias(usize),
+    Directory(usize),
+}
+
+/// An alias as it is on disk.
+struct Found {
+    mount: PathBuf,
+    device: Device,
+    spot: Spot,
+    name: AliasName,
+    stat: Stat,
+    /// The directory entry that it is: two paths may lead to one.
+    link: (Inode, AliasName),
+    told: Told,
+}
+
+/// What the journal tells of an alias.
+#[derive(Clone, Debug, Default)]
+struct Told {
+    names: Vec<PathBuf>,
+    /// Nobody ever said that it was more.
+    guard: bool,
+}
+
+fn told(journal: &Journal, mount: &Path) -> HashMap<(Spot, AliasName), Told> {
+    let mut told: HashMap<(Spot, AliasName), Told> = HashMap::new();
+    for record in journal.records.iter().filter(|record| record.mount == mount) {
+        let new = || Told { names: Vec::new(), guard: true };
+        let known = told.entry((record.spot.clone(), record.alias)).or_insert_with(new);
+        known.guard &= record.kind == Kind::Guard;
+        known.names.extend(record.names.iter().filter(|name| !known.names.contains(name)).cloned().collect::<Vec<_>>());
+    }
+    told
+}
+
+/// In the store of the mount, and in those below it that the journal knows.
+fn in_stores(root: &Root, mounted: &Mounted, journal: &Journal) -> Result<Vec<Found>> {
+    let point = &mounted.mount.point;
+    let mut told = told(journal, point);
+    let mut sites: Vec<Site> = vec![Site::of(mounted)?];
+    sites.extend(sites_below(root, mounted, told.keys().map(|(spot, _)| spot))?);
+    let mut found = Vec::new();
+    for site in sites {
+        let Some(store) = Store::open(&site)? else { continue };
+        let (store_inode, spot) = (store.inode()?, Spot::Store(site.path().to_owned()));
+        found.extend(store.aliases()?.into_iter().map(|(name, stat)| Found {
+            mount: point.clone(),
+            device: mounted.mount.device,
+            spot: spot.clone(),
             name,
+            stat,
+            link: (store_inode, name),
+            told: told.remove(&(spot.clone(), name)).unwrap_or_default(),
+        }));
+    }
+    Ok(found)
+}
+
+/// The other sites that the journal knows, if they are on the same file system still.
+pub(crate) fn sites_below<'a>(
+    root: &Root,
+    mounted: &Mounted,
+    spots: impl Iterator<Item = &'a Spot>,
+) -> Result<Vec<Site>> {
+    let point = &mounted.mount.point;
+    let paths: BTreeSet<&PathBuf> = spots
+        .filter_map(|spot| match spot {
+            Spot::Store(path) => Some(path).filter(|path| *path != point),
+            Spot::Beside(_) | Spot::Inside(_) => None,
+        })
+        .collect();
+    if paths.is_empty() {
+        return Ok(Vec::new());
+    }
+    let table = mounts::table(root)?;
+    let same_file_system =
+        |site: &Site| table.iter().any(|mount| mount.id == site.mount_id() && mount.device == mounted.mount.device);
+    let mut sites = Vec::new();
+    for path in paths {
+        sites.extend(Site::open(root, path)?.filter(same_file_system));
+    }
+    Ok(sites)
+}
+
+fn beside(root: &Root, mounted: &Mounted, journal: &Journal) -> Result<Vec<Found>> {
+    let mut found = Vec::new();
+    for ((spot, name), told) in told(journal, &mounted.mount.point) {
+        let Spot::Beside(file) = &spot else { continue };
+        let Some(path) = ListedPath::parse(file.as_os_str().as_bytes()) else { continue };
+        let Some(dir) = root.open_dir(&path.dir)? else { continue };
+        let at = dir.stat()?;
+        if let Some(stat) = dir.entry(&name.entry_beside(&path.name))?.filter(|stat| is_alias(stat, &at, name)) {
+            let (mount, device) = (mounted.mount.point.clone(), mounted.mount.device);
+            found.push(Found { mount, device, link: (at.inode, name), spot, name, stat, told });
+        }
+    }
+    Ok(found)
+}
+
+fn is_alias(stat: &Stat, dir: &Stat, name: AliasName) -> bool {
+    !stat.is_directory() && stat.inode.ino == name.0 && stat.mount_id == dir.mount_id
+}
+
+fn directories(root: &Root, mounted: &Mounted, journal: &Journal) -> Result<Vec<KeptDirectory>> {
+    let mut found = Vec::new();
+    for ((spot, name), _) in told(journal, &mounted.mount.point) {
+        let Spot::Inside(path) = spot else { continue };
+        let Some(marked) = Marked::open(root, &path, |inode| inode.ino == name.0)? else { continue };
+        if marked.is_marked()? {
+            let (mount, inode) = (mounted.mount.point.clone(), marked.inode()?);
+            found.push(KeptDirectory { mount, path, name, listed: None, holders: Vec::new(), inode });
+        }
+    }
+    Ok(found)
+}
+
+/// Sees what became of their names, of all of them together: two aliases of one inode are no name of it.
+fn with_originals(root: &Root, mut found: Vec<Found>) -> Vec<Alias> {
+    let mut links: HashMap<Inode, HashSet<(Inode, AliasName)>> = HashMap::new();
+    for alias in &found {
+        links.entry(alias.stat.inode).or_default().insert(alias.link);
+    }
+    // By name, so that each directory is opened once.
+    found.sort_by(|a, b| a.told.names.cmp(&b.told.names));
+    let mut lookup = Lookup::new(root);
+    let alias = |found: Found| {
+        let Found { mount, device, spot, name, stat, told: Told { names, guard }, .. } = found;
+        let kind = if guard { Kind::Guard } else { Kind::Planned };
+        let ours = links.get(&stat.inode).map_or(1, HashSet::len) as u64;
+        // Where all links are aliases there is no name that could lead anywhere.
+        let leads = if stat.links <= ours { None } else { a_name_leads_to(&mut lookup, &names, stat.inode) };
+        let original = verdict::original(kind, stat.links, ours, leads);
+        Alias {
+            mount,
+            spot,
+            name,
+            kind,
             bytes: stat.bytes,
             names,
-            original: verdict::original(stat.links, leads),
+            original,
             holders: Vec::new(),
             inode: stat.inode,
-            device: mounted.mount.device,
+            device,
         }
     };
-    Ok(found.into_iter().map(alias).collect())
-}
-
-fn names_by_alias(mount: &Path, journal: &Journal) -> HashMap<AliasName, Vec<PathBuf>> {
-    let mut names: HashMap<AliasName, Vec<PathBuf>> = HashMap::new();
-    for record in journal.records.iter().filter(|record| record.mount == mount) {
-        let known = names.entry(record.alias).or_default();
-        known.extend(record.names.iter().filter(|name| !known.contains(name)).cloned().collect::<Vec<_>>());
-    }
-    names
+    found.into_iter().map(alias).collect()
 }
 
 /// `None` where it cannot be known: no names, or one that cannot be followed.

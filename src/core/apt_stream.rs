@@ -30,6 +30,8 @@ pub struct Step {
     pub package: Name,
     /// What is installed now.
     pub installed: Option<Version>,
+    /// What will be installed in the end; of a package that is removed for a moment too.
+    pub coming: Option<Version>,
     /// What will be done.
     pub action: Action,
 }
@@ -182,7 +184,7 @@ fn strip_prefix_ignore_case<'a>(line: &'a [u8], prefix: &[u8]) -> Option<&'a [u8
 }
 
 /// apt's own idea of true (StringToBool in apt-pkg/contrib/strutl.cc).
-fn is_true(value: &[u8]) -> bool {
+pub(super) fn is_true(value: &[u8]) -> bool {
     match std::str::from_utf8(value).map(str::to_ascii_lowercase).as_deref() {
         Ok("yes" | "true" | "with" | "on" | "enable") => true,
         Ok(number) => number.parse::<i64>().is_ok_and(|n| n != 0),
@@ -199,9 +201,9 @@ fn step(line: &[u8]) -> Result<Step, &'static str> {
     if ![&b"<"[..], b"=", b">"].contains(&field()?) {
         return Err("has no direction (<, = or >) as its fifth field");
     }
-    let _new = version(field()?, field()?, field()?)?;
+    let coming = version(field()?, field()?, field()?)?;
     let action = action(field()?)?;
-    Ok(Step { package, installed, action })
+    Ok(Step { package, installed, coming, action })
 }
 
 fn version(number: &[u8], arch: &[u8], multi_arch: &[u8]) -> Result<Option<Version>, &'static str> {

@@ -1,7 +1,9 @@
-//! dpkg's own records of which files a package has: `/var/lib/dpkg/info/PACKAGE[:ARCH].list`.
+//! dpkg's own records of which files a package has: `/var/lib/dpkg/info/PACKAGE[:ARCH].list`, `/var/lib/dpkg/diversions`.
 #![forbid(unsafe_code)]
 
-use super::apt_stream::{Action, Name, Step, Stream};
+use std::collections::HashMap;
+
+use super::apt_stream::{Action, Name, Step, Stream, Version};
 use super::paths::ListedPath;
 
 /// The installed packages that lose or replace files, each once.
@@ -36,23 +38,86 @@ pub fn listed_paths(list: &[u8]) -> impl Iterator<Item = ListedPath> {
     list.split(|b| *b == b'\n').filter_map(ListedPath::parse)
 }
 
+/// Whether a list is that of a package for another architecture than this one: `PACKAGE:OTHER.list`.
+pub fn is_list_of_another_arch(file: &[u8], package: &Name, arch: &Name) -> bool {
+    let other = file.strip_prefix(format!("{package}:").as_bytes()).and_then(|rest| rest.strip_suffix(b".list"));
+    other.is_some_and(|other| other != arch.as_str().as_bytes())
+}
+
+/// Which files stand in another place than the one that their package gives them (dpkg-divert(1)).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Diversions(HashMap<ListedPath, Diversion>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Diversion {
+    to: ListedPath,
+    /// The package whose own file keeps the name; none for a diversion by the administrator.
+    by: Option<Vec<u8>>,
+}
+
+impl Diversions {
+    /// Reads `/var/lib/dpkg/diversions`: three lines each, the name, where it is diverted to, and by which package or
+    /// `:` (dpkg lib/dpkg/db-fsys-divert.c). What is none is left out.
+    pub fn parse(text: &[u8]) -> Diversions {
+        let lines: Vec<&[u8]> = text.split(|b| *b == b'\n').collect();
+        let diversion = |lines: &[&[u8]]| match lines {
+            [from, to, by] if !by.is_empty() => {
+                let by = (*by != b":").then(|| by.to_vec());
+                Some((ListedPath::parse(from)?, Diversion { to: ListedPath::parse(to)?, by }))
+            }
+            _ => None,
+        };
+        Diversions(lines.chunks(3).filter_map(diversion).collect())
+    }
+
+    /// Where dpkg puts and finds a file of this package (dpkg src/main/help.c, namenodetouse).
+    pub fn place(&self, path: ListedPath, package: &Name) -> ListedPath {
+        match self.0.get(&path) {
+            Some(diversion) if diversion.by.as_deref() != Some(package.as_str().as_bytes()) => diversion.to.clone(),
+            Some(_) | None => path,
+        }
+    }
+}
+
+/// The installed versions of a package, one for each architecture, from the text of `/var/lib/dpkg/status`.
+pub fn installed(status: &[u8], package: &Name) -> Vec<Version> {
+    let version = |paragraph: &[&[u8]]| {
+        let is_it = field(paragraph, "Package")? == package.as_str().as_bytes() && is_on_disk(paragraph)?;
+        let arch = Name::parse(field(paragraph, "Architecture")?).filter(|_| is_it)?;
+        let number = String::from_utf8_lossy(field(paragraph, "Version")?).into_owned();
+        Some(Version { number, arch, co_installable: field(paragraph, "Multi-Arch") == Some(b"same") })
+    };
+    let lines: Vec<&[u8]> = status.split(|b| *b == b'\n').collect();
+    lines.split(|line| line.is_empty()).filter_map(version).collect()
+}
+
 /// Whether dpkg counts a package as having files on disk, from the text of `/var/lib/dpkg/status`.
 ///
 /// A package that was removed but not purged, or whose first unpacking failed, may well have no list. `None` where the
 /// package is not there at all.
 pub fn has_files(status: &[u8], package: &Name, arch: &Name) -> Option<bool> {
-    let field = |paragraph: &[&[u8]], key: &str| -> Option<Vec<u8>> {
-        let value = |line: &&[u8]| line.strip_prefix(key.as_bytes()).map(|value| value.trim_ascii().to_vec());
-        paragraph.iter().find_map(value)
-    };
     let lines: Vec<&[u8]> = status.split(|b| *b == b'\n').collect();
     let ours = lines.split(|line| line.is_empty()).find(|paragraph| {
-        field(paragraph, "Package:").as_deref() == Some(package.as_str().as_bytes())
-            && field(paragraph, "Architecture:").as_deref() == Some(arch.as_str().as_bytes())
+        field(paragraph, "Package") == Some(package.as_str().as_bytes())
+            && field(paragraph, "Architecture") == Some(arch.as_str().as_bytes())
     })?;
-    let state = field(ours, "Status:")?;
+    is_on_disk(ours)
+}
+
+fn is_on_disk(paragraph: &[&[u8]]) -> Option<bool> {
+    let state = field(paragraph, "Status")?;
     let no_files = [&b"not-installed"[..], b"config-files", b"half-installed"];
     Some(!no_files.iter().any(|word| state.ends_with(word)))
+}
+
+/// The first line of a field of a paragraph, without the space around it; upper and lower case are the same in its
+/// name (deb-control(5)).
+pub(super) fn field<'a>(paragraph: &[&'a [u8]], name: &str) -> Option<&'a [u8]> {
+    paragraph.iter().find_map(|line| {
+        let (key, value) = line.split_at_checked(name.len())?;
+        let value = value.strip_prefix(b":")?;
+        key.eq_ignore_ascii_case(name.as_bytes()).then(|| value.trim_ascii())
+    })
 }
 
 #[cfg(test)]
@@ -93,6 +158,44 @@ mod tests {
         assert_eq!(has_files(status, &name("tool"), &name("i386")), Some(false));
         assert_eq!(has_files(status, &name("half"), &name("amd64")), Some(false));
         assert_eq!(has_files(status, &name("none"), &name("amd64")), None);
+    }
+
+    #[test]
+    fn the_versions_that_are_installed() {
+        let status =
+            b"Package: tool\nStatus: install ok installed\nArchitecture: amd64\nMulti-Arch: same\nVersion: 1\n\n\
+                       Package: tool\nStatus: deinstall ok config-files\nArchitecture: i386\nVersion: 1\n\n\
+                       Package: other\nStatus: install ok installed\nArchitecture: all\nVersion: 3\n";
+        let versions = installed(status, &Name::parse(b"tool").unwrap());
+        assert_eq!(versions.len(), 1);
+        assert_eq!((versions[0].arch.as_str(), versions[0].co_installable), ("amd64", true));
+        assert!(!installed(status, &Name::parse(b"other").unwrap())[0].co_installable);
+    }
+
+    #[test]
+    fn a_diverted_file_is_where_the_diversion_says_except_for_who_diverted_it() {
+        let diversions = Diversions::parse(
+            b"/usr/bin/vi\n/usr/bin/vi.real\nvim\n/usr/bin/ls\n/usr/bin/ls.distrib\n:\nrelative\n/x\n:\n/cut\n/short\n",
+        );
+        let place = |path: &str, package: &str| {
+            let path = ListedPath::parse(path.as_bytes()).unwrap();
+            diversions.place(path, &Name::parse(package.as_bytes()).unwrap()).full().display().to_string()
+        };
+        assert_eq!(place("/usr/bin/vi", "nvi"), "/usr/bin/vi.real");
+        assert_eq!(place("/usr/bin/vi", "vim"), "/usr/bin/vi");
+        assert_eq!(place("/usr/bin/ls", "coreutils"), "/usr/bin/ls.distrib");
+        assert_eq!(place("/usr/bin/cp", "coreutils"), "/usr/bin/cp");
+        assert_eq!(diversions.0.len(), 2);
+    }
+
+    #[test]
+    fn lists_of_other_architectures_are_told_from_this_ones() {
+        let name = |text: &str| Name::parse(text.as_bytes()).unwrap();
+        let is_other = |file: &str| is_list_of_another_arch(file.as_bytes(), &name("libx"), &name("i386"));
+        assert!(is_other("libx:amd64.list"));
+        for not in ["libx:i386.list", "libx.list", "libxy:amd64.list", "libx:amd64.md5sums"] {
+            assert!(!is_other(not), "{not}");
+        }
     }
 
     #[test]

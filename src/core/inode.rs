@@ -1,7 +1,8 @@
 //! The identity of a file: which inode of which file system.
 #![forbid(unsafe_code)]
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use serde::{Deserialize, Serialize};
 
@@ -30,6 +31,9 @@ pub struct Device {
 #[serde(transparent)]
 pub struct AliasName(pub u64);
 
+/// The longest name of a directory entry (NAME_MAX).
+const LONGEST_NAME: usize = 255;
+
 impl AliasName {
     /// Reads a directory entry of a store; `None` where rokeep would not have given that name.
     pub fn parse(entry: &[u8]) -> Option<AliasName> {
@@ -37,15 +41,36 @@ impl AliasName {
         (name.entry().as_encoded_bytes() == entry).then_some(name)
     }
 
-    /// The directory entry.
+    /// The directory entry in a store.
     pub fn entry(self) -> OsString {
         self.0.to_string().into()
+    }
+
+    /// The directory entry beside a file of that name, which is cut where the whole would be too long.
+    pub fn entry_beside(self, name: &OsStr) -> OsString {
+        let tail = format!(".rokeep.{}", self.0);
+        let room = LONGEST_NAME - 1 - tail.len();
+        let name = name.as_bytes().get(..room).unwrap_or(name.as_bytes());
+        OsString::from_vec([b".", name, tail.as_bytes()].concat())
+    }
+
+    /// The directory entry of the marker in the directory that this is the number of.
+    pub fn entry_inside(self) -> OsString {
+        format!(".rokeep.{}", self.0).into()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_beside_another_is_never_too_long() {
+        assert_eq!(AliasName(12).entry_beside(OsStr::new("tool")), ".tool.rokeep.12");
+        let longest = AliasName(u64::MAX).entry_beside(OsStr::new(&"n".repeat(255)));
+        assert_eq!(longest.len(), 255);
+        assert!(longest.as_bytes().ends_with(b"n.rokeep.18446744073709551615"));
+    }
 
     #[test]
     fn only_our_own_spelling_of_a_number_is_an_alias() {

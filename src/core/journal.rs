@@ -1,8 +1,8 @@
 //! The journal: which aliases exist or are about to, and which names they were made for.
 //!
-//! One JSON object a line. The first names the format; each other one is an alias, written before it is linked. A line
-//! that was torn by a crash can only be the last, and its alias was not linked yet: it is left out. Nothing is ever
-//! taken back by a record; the journal is written anew without it.
+//! One JSON object a line. The first names the format; each other one is an alias, or the marker of a directory, written
+//! before it is made. A line that was torn by a crash can only be the last, and what it tells of was not made yet: it is
+//! left out. Nothing is ever taken back by a record; the journal is written anew without it.
 #![forbid(unsafe_code)]
 
 use std::fmt;
@@ -12,9 +12,11 @@ use serde::{Deserialize, Serialize};
 
 use super::inode::AliasName;
 use super::text::{path_as_text, paths_as_text};
+use super::verdict::Kind;
 
-/// The version that this program writes and reads.
-pub const FORMAT: u32 = 1;
+/// The version that this program writes. It reads format 1 too, which knows planned aliases in the mount's own store
+/// and nothing else.
+pub const FORMAT: u32 = 2;
 
 /// The first line.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,19 +24,101 @@ struct Header {
     rokeep_journal: u32,
 }
 
-/// An alias.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// An alias, or the marker of a directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
-    /// The mount point whose store has it.
-    #[serde(with = "path_as_text")]
+    /// The mount point of the managed mount that it serves.
     pub mount: PathBuf,
-    /// The inode's number, which is the alias's name.
-    #[serde(rename = "inode")]
+    /// Where it stands.
+    pub spot: Spot,
+    /// The number of the inode that it keeps, which is part of its name.
     pub alias: AliasName,
-    /// The names that led to it when it was made.
-    #[serde(with = "paths_as_text")]
+    /// The names that led to it when it was made; none where it could be reached by no name.
     pub names: Vec<PathBuf>,
+    /// What it was made for.
+    pub kind: Kind,
+}
+
+/// Where an alias, or a marker, stands.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Spot {
+    /// `DIRECTORY/.rokeep/INODE`. The directory is the root of the mount, or of another mount or a btrfs subvolume below
+    /// it: link(2) reaches no further.
+    Store(PathBuf),
+    /// `.NAME.rokeep.INODE` beside this file, where link(2) does not even reach the store.
+    Beside(PathBuf),
+    /// `.rokeep.INODE` in this directory: a directory cannot be linked, but one that is not empty cannot be removed.
+    Inside(PathBuf),
+}
+
+impl Record {
+    /// An alias in the mount's own store, of a file that dpkg was to replace.
+    pub fn planned(mount: PathBuf, alias: AliasName, names: Vec<PathBuf>) -> Record {
+        Record { spot: Spot::Store(mount.clone()), mount, alias, names, kind: Kind::Planned }
+    }
+}
+
+/// A record as it is written. What is not said is as [`Record::planned`] has it.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Line {
+    #[serde(with = "path_as_text")]
+    mount: PathBuf,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    store: Option<EscapedPath>,
+    inode: AliasName,
+    #[serde(with = "paths_as_text")]
+    names: Vec<PathBuf>,
+    #[serde(default, skip_serializing_if = "is_not")]
+    guard: bool,
+    /// Beside the first of its names.
+    #[serde(default, skip_serializing_if = "is_not")]
+    beside: bool,
+    /// A marker in the directory that the first of its names is.
+    #[serde(default, skip_serializing_if = "is_not")]
+    directory: bool,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(transparent)]
+struct EscapedPath(#[serde(with = "path_as_text")] PathBuf);
+
+fn is_not(flag: &bool) -> bool {
+    !flag
+}
+
+impl From<&Record> for Line {
+    fn from(record: &Record) -> Line {
+        let Record { mount, spot, alias, names, kind } = record;
+        let (store, beside, directory) = match spot {
+            Spot::Store(at) if at == mount => (None, false, false),
+            Spot::Store(at) => (Some(EscapedPath(at.clone())), false, false),
+            Spot::Beside(_) => (None, true, false),
+            Spot::Inside(_) => (None, false, true),
+        };
+        let guard = *kind == Kind::Guard;
+        Line { mount: mount.clone(), store, inode: *alias, names: names.clone(), guard, beside, directory }
+    }
+}
+
+impl Line {
+    /// `None` where the fields contradict each other.
+    fn record(self) -> Option<Record> {
+        let Line { mount, store, inode: alias, names, guard, beside, directory } = self;
+        let spot = match (store, beside, directory) {
+            (None, false, false) => Spot::Store(mount.clone()),
+            (Some(EscapedPath(at)), false, false) => Spot::Store(at),
+            (None, true, false) => Spot::Beside(names.first()?.clone()),
+            (None, false, true) => Spot::Inside(names.first()?.clone()),
+            (Some(_), _, _) | (None, true, true) => return None,
+        };
+        let kind = if guard { Kind::Guard } else { Kind::Planned };
+        Some(Record { mount, spot, alias, names, kind })
+    }
+
+    fn is_of_format_1(&self) -> bool {
+        self.store.is_none() && !(self.guard || self.beside || self.directory)
+    }
 }
 
 /// Why a journal cannot be used. It is left as it is.
@@ -72,6 +156,8 @@ pub struct Journal {
     pub records: Vec<Record>,
     /// How many bytes of the text are whole lines; after them comes a torn tail, or nothing.
     pub whole_bytes: usize,
+    /// Whether it is of an older format: to add to it, it has to be written anew.
+    pub is_old: bool,
 }
 
 /// Reads a journal. No text at all is a journal of no records.
@@ -84,11 +170,17 @@ pub fn parse(text: &[u8]) -> Result<Journal, JournalError> {
     let mut lines = whole.split_inclusive(|b| *b == b'\n').zip(1..);
     let Some((first, _)) = lines.next() else { return Ok(Journal::default()) };
     let header: Header = serde_json::from_slice(first).map_err(|_| JournalError::Damaged(1))?;
-    if header.rokeep_journal != FORMAT {
-        return Err(JournalError::Format(header.rokeep_journal));
-    }
-    let record = |(line, number)| serde_json::from_slice(line).map_err(|_| JournalError::Damaged(number));
-    Ok(Journal { records: lines.map(record).collect::<Result<_, _>>()?, whole_bytes })
+    let is_old = match header.rokeep_journal {
+        FORMAT => false,
+        1 => true,
+        other => return Err(JournalError::Format(other)),
+    };
+    let record = |(line, number)| {
+        let line: Option<Line> = serde_json::from_slice(line).ok();
+        let known = line.filter(|line| !is_old || line.is_of_format_1());
+        known.and_then(Line::record).ok_or(JournalError::Damaged(number))
+    };
+    Ok(Journal { records: lines.map(record).collect::<Result<_, _>>()?, whole_bytes, is_old })
 }
 
 /// The first line.
@@ -98,7 +190,7 @@ pub fn header() -> Vec<u8> {
 
 /// A record's line.
 pub fn encode(record: &Record) -> Vec<u8> {
-    line(record)
+    line(&Line::from(record))
 }
 
 fn line(value: &impl Serialize) -> Vec<u8> {
@@ -116,8 +208,7 @@ mod tests {
     use std::os::unix::ffi::OsStrExt;
 
     fn record(ino: u64, name: &[u8]) -> Record {
-        let name = PathBuf::from(OsStr::from_bytes(name));
-        Record { mount: "/usr".into(), alias: AliasName(ino), names: vec![name] }
+        Record::planned("/usr".into(), AliasName(ino), vec![PathBuf::from(OsStr::from_bytes(name))])
     }
 
     fn text(records: &[Record]) -> Vec<u8> {
@@ -126,16 +217,39 @@ mod tests {
 
     /// The written form itself, so that a change of it is seen here first.
     #[test]
-    fn format_1_is_this() {
-        let written = String::from_utf8(text(&[record(12, b"/usr/bin/a%b\n\xff")])).unwrap();
-        let expected = "{\"rokeep_journal\":1}\n\
-                        {\"mount\":\"/usr\",\"inode\":12,\"names\":[\"/usr/bin/a%25b%0A%FF\"]}\n";
-        assert_eq!(written, expected);
+    fn format_2_is_this() {
+        let name = PathBuf::from("/usr/lib/x");
+        let with =
+            |spot, kind| Record { mount: "/usr".into(), spot, alias: AliasName(7), names: vec![name.clone()], kind };
+        let records = [
+            record(12, b"/usr/bin/a%b\n\xff"),
+            with(Spot::Store("/usr".into()), Kind::Guard),
+            with(Spot::Store("/usr/lib".into()), Kind::Planned),
+            with(Spot::Beside(name.clone()), Kind::Planned),
+            with(Spot::Inside(name.clone()), Kind::Guard),
+        ];
+        let expected = "{\"rokeep_journal\":2}\n\
+                        {\"mount\":\"/usr\",\"inode\":12,\"names\":[\"/usr/bin/a%25b%0A%FF\"]}\n\
+                        {\"mount\":\"/usr\",\"inode\":7,\"names\":[\"/usr/lib/x\"],\"guard\":true}\n\
+                        {\"mount\":\"/usr\",\"store\":\"/usr/lib\",\"inode\":7,\"names\":[\"/usr/lib/x\"]}\n\
+                        {\"mount\":\"/usr\",\"inode\":7,\"names\":[\"/usr/lib/x\"],\"beside\":true}\n\
+                        {\"mount\":\"/usr\",\"inode\":7,\"names\":[\"/usr/lib/x\"],\"guard\":true,\"directory\":true}\n";
+        assert_eq!(String::from_utf8(text(&records)).unwrap(), expected);
+        assert_eq!(parse(expected.as_bytes()).unwrap().records, records);
+    }
+
+    #[test]
+    fn format_1_is_read_and_has_nothing_of_format_2() {
+        let line = "{\"mount\":\"/usr\",\"inode\":12,\"names\":[\"/usr/bin/a\"]}\n";
+        let read = parse(format!("{{\"rokeep_journal\":1}}\n{line}").as_bytes()).unwrap();
+        assert_eq!((read.records, read.is_old), (vec![record(12, b"/usr/bin/a")], true));
+        let newer = line.replace('}', ",\"guard\":true}");
+        assert_eq!(parse(format!("{{\"rokeep_journal\":1}}\n{newer}").as_bytes()), Err(JournalError::Damaged(2)));
     }
 
     #[test]
     fn another_format_is_not_touched() {
-        assert_eq!(parse(b"{\"rokeep_journal\":2}\nanything\n"), Err(JournalError::Format(2)));
+        assert_eq!(parse(b"{\"rokeep_journal\":3}\nanything\n"), Err(JournalError::Format(3)));
         assert_eq!(parse(b"hello\n"), Err(JournalError::Damaged(1)));
         assert_eq!(parse(b"{\"rokeep_journal\":1}\nhello\n"), Err(JournalError::Damaged(2)));
         assert_eq!(parse(b""), Ok(Journal::default()));

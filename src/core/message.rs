@@ -59,10 +59,14 @@ pub fn bytes(count: u64) -> String {
     format!("{count} bytes")
 }
 
-/// `1 file`, `2 files`, `3 processes`.
+/// `1 file`, `2 files`, `3 processes`, `4 directories`.
 pub fn count(number: usize, noun: &str) -> String {
-    let plural = if noun.ends_with('s') { "es" } else { "s" };
-    format!("{number} {noun}{}", if number == 1 { "" } else { plural })
+    let (stem, ending) = match noun.strip_suffix('y') {
+        Some(stem) => (stem, "ies"),
+        None if noun.ends_with('s') => (noun, "es"),
+        None => (noun, "s"),
+    };
+    if number == 1 { format!("1 {noun}") } else { format!("{number} {stem}{ending}") }
 }
 
 /// `a, b and 3 more`.
@@ -86,6 +90,8 @@ mod tests {
         assert_eq!(count(1, "file"), "1 file");
         assert_eq!(count(0, "file"), "0 files");
         assert_eq!(count(2, "process"), "2 processes");
+        assert_eq!(count(1, "directory"), "1 directory");
+        assert_eq!(count(3, "directory"), "3 directories");
     }
 
     #[test]

@@ -4,6 +4,7 @@
 pub mod apt_stream;
 pub mod cgroup;
 pub mod dpkg_db;
+pub mod frontend;
 pub mod inode;
 pub mod journal;
 pub mod message;

@@ -5,7 +5,7 @@
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::inode::Device;
 use super::mount_state::{Access, Flags};
@@ -17,6 +17,8 @@ pub struct Mount {
     pub id: u64,
     /// The superblock's device number; not `st_dev` on btrfs and overlayfs.
     pub device: Device,
+    /// Which directory of the file system is its root.
+    pub root: PathBuf,
     /// Where it is mounted.
     pub point: PathBuf,
     /// `ext4`, `btrfs`, …
@@ -27,12 +29,29 @@ pub struct Mount {
     pub flags: Flags,
     /// The kernel refuses writes because of errors on the file system.
     pub failed: bool,
+    /// What it is put together from, where it is an overlayfs.
+    pub overlay: Option<Overlay>,
+}
+
+/// The options of an overlayfs that matter (Documentation/filesystems/overlayfs.rst).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Overlay {
+    /// The directory that takes the writes, as it was called when it was mounted.
+    pub upper: Option<PathBuf>,
+    /// Whether it copies a file's metadata alone where that is enough.
+    pub metacopy: bool,
 }
 
 impl Mount {
     /// Whether files on it can have a second name at all. FAT knows neither hard links nor who owns a file.
     pub fn knows_hard_links(&self) -> bool {
         !matches!(self.fs_type.as_str(), "vfat" | "msdos" | "exfat")
+    }
+
+    /// Where a path below the mount point is in the file system, relative to its topmost directory.
+    pub fn path_inside(&self, path: &Path) -> Option<PathBuf> {
+        let below = path.strip_prefix(&self.point).ok()?;
+        Some(self.root.strip_prefix("/").ok()?.join(below))
     }
 }
 
@@ -46,7 +65,7 @@ fn mount(line: &[u8]) -> Option<Mount> {
     let id = number(fields.next()?)?;
     let _parent = fields.next()?;
     let device = device(fields.next()?)?;
-    let _root = fields.next()?;
+    let root = unescape(fields.next()?);
     let point = unescape(fields.next()?);
     let mount_access = access(fields.next()?)?;
     // Optional fields, as many as there are, up to a lone hyphen.
@@ -57,7 +76,14 @@ fn mount(line: &[u8]) -> Option<Mount> {
     let failed = has_failed(superblock_options);
     let superblock_access = if failed { Access::ReadOnly } else { access(superblock_options)? };
     let flags = Flags { mount: mount_access, superblock: superblock_access };
-    Some(Mount { id, device, point, fs_type, source, flags, failed })
+    let overlay = (fs_type == "overlay").then(|| overlay(superblock_options));
+    Some(Mount { id, device, root, point, fs_type, source, flags, failed, overlay })
+}
+
+fn overlay(options: &[u8]) -> Overlay {
+    let mut options = options.split(|b| *b == b',');
+    let upper = options.clone().find_map(|option| option.strip_prefix(b"upperdir=")).map(unescape);
+    Overlay { upper, metacopy: options.any(|option| option == b"metacopy=on") }
 }
 
 fn number<T: std::str::FromStr>(field: &[u8]) -> Option<T> {
@@ -146,6 +172,21 @@ mod tests {
         let mounts = parse(b"1 1 8:1 / /usr rw - ext4 /dev/x rw,errors=remount-ro,emergency_ro\n");
         assert_eq!(mounts[0].flags, Flags { mount: Access::Writable, superblock: Access::ReadOnly });
         assert!(mounts[0].failed);
+    }
+
+    #[test]
+    fn where_an_overlay_writes() {
+        let mounts = parse(
+            b"1 1 0:40 / /usr ro - overlay usr rw,lowerdir=/l,upperdir=/up\\040per\\054x,workdir=/w,metacopy=on\n\
+              2 1 0:41 / /opt ro - overlay opt ro,lowerdir=/l:/m\n\
+              3 1 0:40 /share /srv/x ro - overlay usr rw,upperdir=/u\n",
+        );
+        let overlay = |upper: Option<&str>, metacopy| Some(Overlay { upper: upper.map(PathBuf::from), metacopy });
+        assert_eq!(mounts[0].overlay, overlay(Some("/up per,x"), true));
+        assert_eq!(mounts[1].overlay, overlay(None, false));
+        assert_eq!(mounts[2].path_inside(Path::new("/srv/x/doc/a")), Some("share/doc/a".into()));
+        assert_eq!(mounts[0].path_inside(Path::new("/usr")), Some(PathBuf::new()));
+        assert_eq!(mounts[0].path_inside(Path::new("/opt/a")), None);
     }
 
     #[test]

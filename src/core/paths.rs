@@ -9,7 +9,7 @@ use std::path::PathBuf;
 ///
 /// Only the directory part is resolved through symlinks, by the kernel; the last name is taken as it is, as dpkg does
 /// when it replaces or removes it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ListedPath {
     /// The directory, absolute.
     pub dir: PathBuf,

@@ -1,23 +1,45 @@
-//! Which inodes get an alias: one each, with every name that was found to lead to it.
+//! Which inodes get an alias: one each, with every name that was found to lead to it, and every reason.
 #![forbid(unsafe_code)]
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::PathBuf;
+use std::path::Path;
+use std::sync::Arc;
+
+use serde::Serialize;
 
 use super::inode::Inode;
 use super::paths::ListedPath;
+use super::verdict::Kind;
 
-/// A regular file on a managed mount, as gathered.
+/// Why an inode is in danger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+pub enum Reason {
+    /// An installed package has the file, and dpkg will replace or remove what that package has.
+    #[serde(rename = "installed")]
+    Installed,
+    /// A new archive brings a file of that name, whoever has it now.
+    #[serde(rename = "brought")]
+    Brought,
+    /// A process uses it now: a maintainer script or a trigger may replace it though no list names it.
+    #[serde(rename = "in use")]
+    InUse,
+}
+
+/// A file on a managed file system, as gathered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FoundFile {
-    /// The name that dpkg's list gives it.
-    pub path: ListedPath,
-    /// The mount point of the managed mount that holds it.
-    pub mount: PathBuf,
-    /// Which inode the name leads to.
+    /// A name that leads to it; none where it could only be reached through the process that uses it.
+    pub path: Option<ListedPath>,
+    /// The directory whose store its alias belongs into.
+    pub site: Arc<Path>,
+    /// Which inode it is.
     pub inode: Inode,
     /// Bytes on disk that the alias keeps alive once the inode is replaced.
     pub bytes: u64,
+    /// Why it is in danger.
+    pub reason: Reason,
+    /// Of which package, where a package is the reason.
+    pub package: Option<Arc<str>>,
 }
 
 /// One alias to be made.
@@ -25,59 +47,143 @@ pub struct FoundFile {
 pub struct PlannedAlias {
     /// The inode.
     pub inode: Inode,
-    /// Every name known to lead to it; the alias is linked from the first.
+    /// Every name known to lead to it.
     pub names: Vec<ListedPath>,
+    /// Every reason, each with its package; none twice.
+    pub reasons: Vec<(Reason, Option<Arc<str>>)>,
     /// Bytes on disk.
     pub bytes: u64,
 }
 
-/// What is to be done on each mount, by mount point; aliases in the order of their first names.
-pub type Plan = BTreeMap<PathBuf, Vec<PlannedAlias>>;
+impl PlannedAlias {
+    /// Whether a process uses it now.
+    pub fn is_in_use(&self) -> bool {
+        self.reasons.iter().any(|(reason, _)| *reason == Reason::InUse)
+    }
+
+    /// What it is made for: if no package is a reason, for this run only.
+    pub fn kind(&self) -> Kind {
+        let only_in_use = self.reasons.iter().all(|(reason, _)| *reason == Reason::InUse);
+        if only_in_use { Kind::Guard } else { Kind::Planned }
+    }
+}
+
+/// What is to be done in each store, by the directory that has it. What is in use comes first, as it matters most; then
+/// in the order of first names.
+pub type Plan = BTreeMap<Arc<Path>, Vec<PlannedAlias>>;
 
 /// One alias an inode.
 pub fn plan(files: impl IntoIterator<Item = FoundFile>) -> Plan {
-    let mut aliases: HashMap<(PathBuf, Inode), PlannedAlias> = HashMap::new();
+    let mut plan = Plan::new();
+    let mut known: HashMap<(Arc<Path>, Inode), usize> = HashMap::new();
     for file in files {
-        let alias = aliases.entry((file.mount, file.inode)).or_insert_with(|| PlannedAlias {
-            inode: file.inode,
-            names: Vec::new(),
-            bytes: file.bytes,
-        });
-        if !alias.names.contains(&file.path) {
-            alias.names.push(file.path);
+        let aliases = plan.entry(file.site.clone()).or_default();
+        let at = *known.entry((file.site, file.inode)).or_insert(aliases.len());
+        if at == aliases.len() {
+            let (inode, bytes) = (file.inode, file.bytes);
+            aliases.push(PlannedAlias { inode, names: Vec::new(), reasons: Vec::new(), bytes });
+        }
+        let Some(alias) = aliases.get_mut(at) else { continue };
+        if let Some(path) = file.path.filter(|path| !alias.names.contains(path)) {
+            alias.names.push(path);
+        }
+        let reason = (file.reason, file.package);
+        if !alias.reasons.contains(&reason) {
+            alias.reasons.push(reason);
         }
     }
-    let mut plan = Plan::new();
-    for ((mount, _), alias) in aliases {
-        plan.entry(mount).or_default().push(alias);
-    }
     for aliases in plan.values_mut() {
-        aliases.sort_by(|a, b| a.names.cmp(&b.names));
+        aliases.sort_by(|a, b| b.is_in_use().cmp(&a.is_in_use()).then_with(|| a.names.cmp(&b.names)));
     }
     plan
+}
+
+/// That a file system is too full to keep every old file beside the new ones until the run is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shortage {
+    /// Bytes that are free.
+    pub free: u64,
+    /// Bytes that the new files will take, as far as can be told.
+    pub needed: u64,
+    /// How many files get no alias, because nobody uses them now.
+    pub left_out: usize,
+}
+
+/// Leaves out what nobody uses where the new files would not fit beside the old ones: those give back their space while
+/// dpkg works, package by package.
+pub fn leave_out_what_does_not_fit(aliases: &mut Vec<PlannedAlias>, free: u64, needed: u64) -> Option<Shortage> {
+    if needed <= free {
+        return None;
+    }
+    let all = aliases.len();
+    aliases.retain(PlannedAlias::is_in_use);
+    let left_out = all - aliases.len();
+    (left_out > 0).then_some(Shortage { free, needed, left_out })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::path::PathBuf;
+
+    fn file(path: &str, ino: u64) -> FoundFile {
+        FoundFile {
+            path: ListedPath::parse(path.as_bytes()),
+            site: Path::new("/usr").into(),
+            inode: Inode { dev: 1, ino },
+            bytes: 4096,
+            reason: Reason::Installed,
+            package: Some("perl".into()),
+        }
+    }
+
+    fn in_use(path: &str, ino: u64) -> FoundFile {
+        FoundFile { reason: Reason::InUse, package: None, ..file(path, ino) }
+    }
+
+    fn numbers(aliases: &[PlannedAlias]) -> Vec<u64> {
+        aliases.iter().map(|alias| alias.inode.ino).collect()
+    }
 
     #[test]
     fn an_inode_with_two_names_gets_one_alias() {
-        let file = |path: &str, ino| FoundFile {
-            path: ListedPath::parse(path.as_bytes()).unwrap(),
-            mount: "/usr".into(),
-            inode: Inode { dev: 1, ino },
-            bytes: 4096,
-        };
         let plan = plan([
             file("/usr/bin/perl", 7),
             file("/usr/bin/awk", 3),
             file("/usr/bin/perl5.36.0", 7),
             file("/usr/bin/perl", 7),
         ]);
-        let aliases = &plan[&PathBuf::from("/usr")];
-        assert_eq!(aliases.iter().map(|alias| alias.inode.ino).collect::<Vec<_>>(), [3, 7], "in the order of names");
+        let aliases = &plan[Path::new("/usr")];
+        assert_eq!(numbers(aliases), [3, 7], "in the order of names");
         let names: Vec<_> = aliases[1].names.iter().map(ListedPath::full).collect();
         assert_eq!(names, [PathBuf::from("/usr/bin/perl"), "/usr/bin/perl5.36.0".into()]);
+        assert_eq!(aliases[1].reasons.len(), 1);
+    }
+
+    #[test]
+    fn what_is_in_use_comes_first_and_is_a_guard_if_no_package_is_a_reason() {
+        let plan = plan([file("/usr/bin/awk", 3), file("/usr/bin/perl", 7), in_use("", 9), in_use("/usr/bin/perl", 7)]);
+        let aliases = &plan[Path::new("/usr")];
+        assert_eq!(numbers(aliases), [9, 7, 3]);
+        assert_eq!(
+            aliases.iter().map(PlannedAlias::kind).collect::<Vec<_>>(),
+            [Kind::Guard, Kind::Planned, Kind::Planned]
+        );
+    }
+
+    #[test]
+    fn where_the_new_files_do_not_fit_beside_the_old_ones_only_what_is_in_use_is_kept() {
+        let mut aliases =
+            plan([file("/usr/bin/awk", 3), in_use("/usr/bin/perl", 7)]).remove(Path::new("/usr")).unwrap();
+        assert_eq!(leave_out_what_does_not_fit(&mut aliases, 10, 10), None);
+        assert_eq!(numbers(&aliases), [7, 3]);
+        let short = leave_out_what_does_not_fit(&mut aliases, 9, 10);
+        assert_eq!(short, Some(Shortage { free: 9, needed: 10, left_out: 1 }));
+        assert_eq!(numbers(&aliases), [7]);
+        assert_eq!(
+            leave_out_what_does_not_fit(&mut aliases, 9, 10),
+            None,
+            "nothing is left out, so there is nothing to say"
+        );
     }
 }

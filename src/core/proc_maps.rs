@@ -6,6 +6,9 @@
 
 use super::inode::Device;
 
+/// What stands behind a name that is gone, here and behind the links under `fd` and `map_files`.
+pub const DELETED: &[u8] = b" (deleted)";
+
 /// A mapped file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mapping<'a> {
@@ -15,7 +18,9 @@ pub struct Mapping<'a> {
     pub ino: u64,
     /// `START-END`: the mapping's name under `/proc/PID/map_files`.
     pub range: &'a str,
-    /// Whether the name it was opened by is gone. True of an aliased inode too.
+    /// The name it was opened by, as the process's mount namespace has it.
+    pub name: &'a [u8],
+    /// Whether that name is gone. True of an aliased inode too.
     pub name_is_gone: bool,
 }
 
@@ -25,12 +30,21 @@ pub fn parse(maps: &[u8]) -> impl Iterator<Item = Mapping<'_>> {
 }
 
 fn mapping(line: &[u8]) -> Option<Mapping<'_>> {
-    let mut fields = line.split(|b| *b == b' ').filter(|field| !field.is_empty());
-    let range = std::str::from_utf8(fields.next()?).ok()?;
-    let (_perms, _offset) = (fields.next()?, fields.next()?);
-    let device = device(fields.next()?)?;
-    let ino = std::str::from_utf8(fields.next()?).ok()?.parse().ok()?;
-    (ino != 0).then(|| Mapping { device, ino, range, name_is_gone: line.ends_with(b" (deleted)") })
+    let mut rest = line;
+    let mut field = || {
+        let (field, after) = rest.split_at(rest.iter().position(|b| *b == b' ').unwrap_or(rest.len()));
+        rest = after.trim_ascii_start();
+        (!field.is_empty()).then_some(field)
+    };
+    let range = std::str::from_utf8(field()?).ok()?;
+    let (_perms, _offset) = (field()?, field()?);
+    let device = device(field()?)?;
+    let ino = std::str::from_utf8(field()?).ok()?.parse().ok()?;
+    let (name, name_is_gone) = match rest.strip_suffix(DELETED) {
+        Some(name) => (name, true),
+        None => (rest, false),
+    };
+    (ino != 0).then_some(Mapping { device, ino, range, name, name_is_gone })
 }
 
 fn device(field: &[u8]) -> Option<Device> {
@@ -52,6 +66,8 @@ mod tests {
         assert_eq!(seen.len(), 2);
         assert_eq!(seen[0].device, Device { major: 0xfe, minor: 0x1b });
         assert_eq!((seen[0].ino, seen[0].range, seen[0].name_is_gone), (4711, "55e0-55e1", false));
+        assert_eq!(seen[0].name, b"/usr/bin/a b");
         assert_eq!((seen[1].device.minor, seen[1].ino, seen[1].name_is_gone), (0x27, 257, true));
+        assert_eq!(seen[1].name, b"/usr/lib/x.so");
     }
 }

@@ -1,8 +1,27 @@
 //! May this alias go? The one rule that everything else serves.
 //!
 //! An alias is dropped only when its inode has been replaced – no original name leads to it any more – and no process
-//! holds it. What is not known counts against dropping.
+//! holds it. What is not known counts against dropping. Only a guard goes sooner: it was made because its inode was in
+//! use, not because dpkg was to replace it, and where a name still leads to the inode after the run it protected nothing.
 #![forbid(unsafe_code)]
+
+/// What an alias was made for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A file that dpkg was to replace or remove.
+    Planned,
+    /// An inode that was in use when the run began, and only for that run.
+    Guard,
+}
+
+/// Whether the package run that an alias may be needed for is still going on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Run {
+    /// dpkg may still replace anything.
+    On,
+    /// No package manager is at work.
+    Over,
+}
 
 /// What became of the names the alias was made for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +60,8 @@ pub enum Verdict {
 pub enum Because {
     /// dpkg has not replaced the inode (yet): it protects what may still be freed.
     Unchanged,
+    /// A guard, and the run is still on.
+    Guards,
     /// Dropping it would delete an inode in use, and that is what keeps a file system from going read-only.
     Held,
     /// Not everything could be found out.
@@ -48,9 +69,13 @@ pub enum Because {
 }
 
 /// Decides on one alias.
-pub fn verdict(original: Original, used: Use) -> Verdict {
+pub fn verdict(kind: Kind, original: Original, used: Use, run: Run) -> Verdict {
     match (original, used) {
-        (Original::StillThere, Use::Held | Use::Free | Use::Unknown) => Verdict::Keep(Because::Unchanged),
+        (Original::StillThere, Use::Held | Use::Free | Use::Unknown) => match (kind, run) {
+            (Kind::Planned, Run::On | Run::Over) => Verdict::Keep(Because::Unchanged),
+            (Kind::Guard, Run::On) => Verdict::Keep(Because::Guards),
+            (Kind::Guard, Run::Over) => Verdict::Drop,
+        },
         (Original::Unknown, Use::Held | Use::Free | Use::Unknown) => Verdict::Keep(Because::Unknown),
         (Original::Replaced, Use::Held) => Verdict::Keep(Because::Held),
         (Original::Replaced, Use::Unknown) => Verdict::Keep(Because::Unknown),
@@ -60,13 +85,40 @@ pub fn verdict(original: Original, used: Use) -> Verdict {
 
 /// What became of the original names, from what was seen of them.
 ///
-/// `links` is the inode's link count, the alias included: at one, no other name can lead to it, whatever it was.
-/// `a_name_leads_here` is `None` where the names are not known or could not be followed.
-pub fn original(links: u64, a_name_leads_here: Option<bool>) -> Original {
-    match (a_name_leads_here, links) {
-        (Some(true), _) => Original::StillThere,
-        (Some(false), _) | (None, 1) => Original::Replaced,
-        (None, _) => Original::Unknown,
+/// `links` is the inode's link count and `ours` how many of those links are aliases: where there are no others, no other
+/// name can lead to it, whatever it was. `a_name_leads_here` is `None` where the names are not known or could not be
+/// followed; a guard may have none, and then any other link will do.
+pub fn original(kind: Kind, links: u64, ours: u64, a_name_leads_here: Option<bool>) -> Original {
+    match (a_name_leads_here, kind) {
+        (Some(true), Kind::Planned | Kind::Guard) => Original::StillThere,
+        (Some(false), Kind::Planned | Kind::Guard) => Original::Replaced,
+        (None, Kind::Planned | Kind::Guard) if links == ours => Original::Replaced,
+        (None, Kind::Guard) if links > ours => Original::StillThere,
+        (None, Kind::Planned | Kind::Guard) => Original::Unknown,
+    }
+}
+
+/// What is to be done with a directory that a marker keeps, and with the marker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum DirectoryVerdict {
+    /// Both stay.
+    Keep(Because),
+    /// Some package still has the directory: it was not removed, and the marker goes alone.
+    Unmark,
+    /// dpkg wanted it gone, and nobody is in it any more.
+    Remove,
+}
+
+/// Decides on one directory. `listed` is whether a package has it; `None` where that could not be found out.
+pub fn directory(listed: Option<bool>, used: Use, run: Run) -> DirectoryVerdict {
+    match (run, listed, used) {
+        (Run::On, Some(_) | None, Use::Held | Use::Free | Use::Unknown) => DirectoryVerdict::Keep(Because::Guards),
+        (Run::Over, Some(true), Use::Held | Use::Free | Use::Unknown) => DirectoryVerdict::Unmark,
+        (Run::Over, None, Use::Held | Use::Free | Use::Unknown) => DirectoryVerdict::Keep(Because::Unknown),
+        (Run::Over, Some(false), Use::Held) => DirectoryVerdict::Keep(Because::Held),
+        (Run::Over, Some(false), Use::Unknown) => DirectoryVerdict::Keep(Because::Unknown),
+        (Run::Over, Some(false), Use::Free) => DirectoryVerdict::Remove,
     }
 }
 
@@ -76,22 +128,56 @@ mod tests {
 
     const ORIGINALS: [Original; 3] = [Original::StillThere, Original::Replaced, Original::Unknown];
     const USES: [Use; 3] = [Use::Held, Use::Free, Use::Unknown];
+    const RUNS: [Run; 2] = [Run::On, Run::Over];
 
     #[test]
     fn only_replaced_and_free_goes() {
         for original in ORIGINALS {
             for used in USES {
-                let goes = verdict(original, used) == Verdict::Drop;
-                assert_eq!(goes, original == Original::Replaced && used == Use::Free, "{original:?} {used:?}");
+                for run in RUNS {
+                    let goes = verdict(Kind::Planned, original, used, run) == Verdict::Drop;
+                    let should = original == Original::Replaced && used == Use::Free;
+                    assert_eq!(goes, should, "{original:?} {used:?} {run:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_guard_that_protected_nothing_goes_with_its_run_and_no_other() {
+        for original in ORIGINALS {
+            for used in USES {
+                let on = verdict(Kind::Guard, original, used, Run::On) == Verdict::Drop;
+                let over = verdict(Kind::Guard, original, used, Run::Over) == Verdict::Drop;
+                let replaced_and_free = original == Original::Replaced && used == Use::Free;
+                assert_eq!(on, replaced_and_free, "{original:?} {used:?}");
+                assert_eq!(over, replaced_and_free || original == Original::StillThere, "{original:?} {used:?}");
             }
         }
     }
 
     #[test]
     fn the_last_link_is_proof_and_an_unknown_name_is_not() {
-        assert_eq!(original(1, None), Original::Replaced);
-        assert_eq!(original(2, None), Original::Unknown);
-        assert_eq!(original(2, Some(true)), Original::StillThere);
-        assert_eq!(original(2, Some(false)), Original::Replaced);
+        assert_eq!(original(Kind::Planned, 1, 1, None), Original::Replaced);
+        assert_eq!(original(Kind::Planned, 2, 1, None), Original::Unknown);
+        assert_eq!(original(Kind::Planned, 2, 1, Some(true)), Original::StillThere);
+        assert_eq!(original(Kind::Planned, 2, 1, Some(false)), Original::Replaced);
+    }
+
+    #[test]
+    fn a_guard_without_a_name_is_content_with_any_link_that_is_not_ours() {
+        assert_eq!(original(Kind::Guard, 2, 1, None), Original::StillThere);
+        assert_eq!(original(Kind::Guard, 2, 2, None), Original::Replaced, "two aliases of one inode are no name of it");
+    }
+
+    #[test]
+    fn a_directory_goes_when_no_package_has_it_and_nobody_is_in_it() {
+        for listed in [Some(true), Some(false), None] {
+            for used in USES {
+                let goes = directory(listed, used, Run::Over) == DirectoryVerdict::Remove;
+                assert_eq!(goes, listed == Some(false) && used == Use::Free, "{listed:?} {used:?}");
+                assert_eq!(directory(listed, used, Run::On), DirectoryVerdict::Keep(Because::Guards));
+            }
+        }
     }
 }

@@ -1,10 +1,14 @@
 //! The edge: where the kernel is asked and told. It gathers and performs; it decides nothing.
 
 pub mod files;
+pub mod handle;
 pub mod kernel;
+pub mod link;
 pub mod log;
+pub mod marker;
 pub mod mounts;
 pub mod processes;
 pub mod scan;
+pub mod site;
 pub mod state;
 pub mod store;

@@ -53,6 +53,13 @@ pub fn frontend(called_by: CalledBy) -> Result<Frontend> {
     describe(copied.as_ref().unwrap_or(&caller))
 }
 
+/// Whether its command line says that a package manager only pretends, see [`crate::core::frontend::only_pretends`].
+pub fn only_pretends(frontend: &Frontend) -> bool {
+    let line = fs::read(format!("/proc/{}/cmdline", frontend.pid)).unwrap_or_default();
+    let arguments: Vec<&[u8]> = line.split(|b| *b == 0).collect();
+    crate::core::frontend::only_pretends(&arguments)
+}
+
 /// This process, where a person is the frontend.
 ///
 /// # Errors

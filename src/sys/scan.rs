@@ -9,6 +9,7 @@ use std::fmt;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use nix::dir::Dir;
@@ -70,6 +71,8 @@ pub struct Seen {
     pub what: What,
     /// The link under `/proc/PID` that leads to it; what it reads is the name it was opened by.
     pub link: String,
+    /// That name, where there is no such link to read.
+    pub name: Option<PathBuf>,
 }
 
 /// The inode that is used, as exactly as it could be told.
@@ -267,7 +270,13 @@ impl<F: FnMut(Seen)> OneProcess<'_, F> {
             Ok(stat) if (self.question.inode)(&stat) => self.say(How::Mapped, What::Stat(stat), link),
             Ok(_) => {}
             // Unmapped since, or not for us to follow, or of a thread, which has no such links: the numbers have to do.
-            Err(_) => self.say(How::Mapped, What::Mapping(mapping.device, mapping.ino), format!("{prefix}{link}")),
+            Err(_) => (self.report)(Seen {
+                pid: self.pid,
+                how: How::Mapped,
+                what: What::Mapping(mapping.device, mapping.ino),
+                link: format!("{prefix}{link}"),
+                name: Some(PathBuf::from(OsStr::from_bytes(mapping.name))),
+            }),
         }
     }
 
@@ -283,7 +292,7 @@ impl<F: FnMut(Seen)> OneProcess<'_, F> {
     }
 
     fn say(&mut self, how: How, what: What, link: String) {
-        (self.report)(Seen { pid: self.pid, how, what, link });
+        (self.report)(Seen { pid: self.pid, how, what, link, name: None });
     }
 }
 

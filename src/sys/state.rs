@@ -107,32 +107,41 @@ impl<'a> Locked<'a> {
         fs::rename(&new, &path).with_context(failed)
     }
 
-    /// Writes records of aliases that are about to be made, after those that were read. When this returns they survive a
-    /// power cut.
+    /// Adds records of what is about to be made to the journal as it was read. When this returns they survive a power
+    /// cut.
     ///
     /// # Errors
-    /// Where they cannot all be written, and why. No alias may be made then.
-    pub fn append(&self, known: &Journal, records: &[Record]) -> Result<()> {
+    /// Where they cannot all be written, and why. Nothing may be made then.
+    pub fn append(&self, journal: &mut Journal, records: Vec<Record>) -> Result<()> {
         if records.is_empty() {
+            return Ok(());
+        }
+        if journal.is_old {
+            let all = [journal.records.as_slice(), &records].concat();
+            self.rewrite(&all)?;
+            *journal = self.journal()?;
             return Ok(());
         }
         let dir = self.root.path(STATE_DIR);
         let path = self.root.path(JOURNAL);
         make_private_dir(&dir)?;
         let mut text = Vec::new();
-        if known.whole_bytes == 0 {
+        if journal.whole_bytes == 0 {
             text.extend(journal::header());
         }
         text.extend(records.iter().flat_map(journal::encode));
         let appended = (|| {
             let mut file = OpenOptions::new().create(true).append(true).mode(0o600).open(&path)?;
             // A torn tail of an earlier crash would make the first new line unreadable.
-            file.set_len(known.whole_bytes as u64)?;
+            file.set_len(journal.whole_bytes as u64)?;
             file.write_all(&text)?;
             file.sync_all()?;
             sync_dir(&dir)
         })();
-        appended.with_context(|| format!("cannot write the journal {}", path.display()))
+        appended.with_context(|| format!("cannot write the journal {}", path.display()))?;
+        journal.whole_bytes += text.len();
+        journal.records.extend(records);
+        Ok(())
     }
 
     /// Replaces the journal with just these records. No records leave no journal.

@@ -1,4 +1,4 @@
-//! A store: `.rokeep` at the root of a managed mount, 0700, root's, with one entry an alias.
+//! A store: `.rokeep` in the directory of a [`Site`], 0700, root's, with one entry an alias.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -9,34 +9,23 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail, ensure};
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, openat};
+use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::{Mode, fchmod, mkdirat};
-use nix::unistd::{UnlinkatFlags, linkat, unlinkat};
+use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use super::files::Directory;
 use super::kernel::Stat;
+use super::link::{Linked, Source, link, unlink};
 use super::mounts::Mounted;
+use super::site::Site;
 use crate::core::inode::{AliasName, Inode};
 use crate::core::message;
 
-/// The store's name in the mount's root directory.
+/// The store's name in its site.
 pub const NAME: &str = ".rokeep";
 
 /// The name of the file whose creation proves that the mount is writable. No alias can have it.
 const PROOF: &str = "proof";
-
-/// What became of an attempt to link.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Linked {
-    /// The alias was made, and it is the inode that was asked for.
-    Made,
-    /// It was there already.
-    AlreadyThere,
-    /// The name does not lead to that inode any more; no alias was left.
-    NameChanged,
-    /// This file, or this file system, cannot have one more link.
-    Refused(Errno),
-}
 
 /// An open store.
 #[derive(Debug)]
@@ -47,14 +36,14 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens the store of a mount; `None` where there is none.
+    /// Opens the store of a site; `None` where there is none.
     ///
     /// # Errors
     /// Where what stands there is not ours: not a directory, not root's, open to others, or another mount.
-    pub fn open(mounted: &Mounted) -> Result<Option<Store>> {
-        let path = mounted.mount.point.join(NAME);
+    pub fn open(site: &Site) -> Result<Option<Store>> {
+        let path = site.path().join(NAME);
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let dir = match openat(mounted, NAME, flags, Mode::empty()) {
+        let dir = match openat(site, NAME, flags, Mode::empty()) {
             Ok(fd) => Directory::from(fd),
             Err(Errno::ENOENT) => return Ok(None),
             Err(Errno::ENOTDIR | Errno::ELOOP) => {
@@ -64,7 +53,7 @@ impl Store {
         };
         let stat = dir.stat()?;
         ensure!(
-            stat.uid == 0 && stat.mode & 0o077 == 0 && stat.mount_id == mounted.mount.id,
+            stat.uid == 0 && stat.mode & 0o077 == 0 && stat.mount_id == site.mount_id() && stat.inode.dev == site.dev(),
             "{} is not a store of rokeep (a directory of root's, closed to others, not a mount): move it away",
             message::path(&path)
         );
@@ -75,19 +64,19 @@ impl Store {
     ///
     /// # Errors
     /// As [`Store::open`], and those of mkdirat(2).
-    pub fn open_or_make(mounted: &Mounted) -> Result<Store> {
-        if let Some(store) = Store::open(mounted)? {
+    pub fn open_or_make(site: &Site) -> Result<Store> {
+        if let Some(store) = Store::open(site)? {
             return Ok(store);
         }
-        let path = mounted.mount.point.join(NAME);
+        let path = site.path().join(NAME);
         let failed = || format!("cannot make {}", message::path(&path));
-        match mkdirat(mounted, NAME, Mode::S_IRWXU) {
+        match mkdirat(site, NAME, Mode::S_IRWXU) {
             // A set-group-id parent, a default ACL: whatever the directory inherited, it is ours alone.
-            Ok(()) => close_to_others(mounted).with_context(failed)?,
+            Ok(()) => close_to_others(site).with_context(failed)?,
             Err(Errno::EEXIST) => {}
             Err(error) => return Err(error).with_context(failed),
         }
-        Store::open(mounted)?.with_context(|| format!("{} is gone again", message::path(&path)))
+        Store::open(site)?.with_context(|| format!("{} is gone again", message::path(&path)))
     }
 
     /// Proves by a real write, as far as the device, that the mount takes writes.
@@ -98,41 +87,33 @@ impl Store {
         prove_writable(&self.dir, PROOF).with_context(|| format!("cannot write to {}", message::path(&self.path)))
     }
 
-    /// Gives an inode its alias: a hard link from `name` in `dir`, believed only after it was looked at.
+    /// Gives an inode its alias.
     ///
     /// # Errors
-    /// Those of linkat(2) that concern the file system as a whole, as "no space left"; and an alias name that is
-    /// taken by another inode.
-    pub fn link(&self, dir: &Directory, name: &OsStr, inode: Inode) -> Result<Linked> {
+    /// Those of [`link()`], and an alias name that is taken by another inode.
+    pub fn link(&self, source: Source, inode: Inode) -> Result<Linked> {
         let alias = AliasName(inode.ino).entry();
-        let made = match linkat(dir, name, &self.dir, alias.as_os_str(), AtFlags::empty()) {
-            Ok(()) => Linked::Made,
-            Err(Errno::EEXIST) => Linked::AlreadyThere,
-            Err(Errno::ENOENT | Errno::ENOTDIR) => return Ok(Linked::NameChanged),
-            Err(refused @ (Errno::EPERM | Errno::EMLINK | Errno::EXDEV | Errno::EOPNOTSUPP)) => {
-                return Ok(Linked::Refused(refused));
-            }
-            Err(other) => {
-                return Err(other).with_context(|| format!("cannot link into {}", message::path(&self.path)));
-            }
-        };
-        match (self.dir.entry(&alias)?, made) {
-            (Some(stat), _) if stat.inode == inode => Ok(made),
-            // A btrfs subvolume inside the mount numbers its inodes anew, and cannot be linked from.
-            (Some(stat), Linked::AlreadyThere) if stat.inode.dev != inode.dev => Ok(Linked::Refused(Errno::EXDEV)),
-            (_, Linked::Made) => {
-                self.remove(&alias)?;
-                Ok(Linked::NameChanged)
-            }
-            _ => bail!(
+        let linked = link(source, inode, &self.dir, &alias)
+            .with_context(|| format!("cannot link into {}", message::path(&self.path)))?;
+        if let Linked::Taken(_) = linked {
+            bail!(
                 "{} is not the alias of inode {}: it is not rokeep's; move it away",
                 message::path(&self.path.join(&alias)),
                 inode.ino
-            ),
+            );
         }
+        Ok(linked)
     }
 
-    /// The aliases, in no order. Entries that are none of ours are left out: other names, other numbers, no files.
+    /// Which directory it is: two paths may lead to one store.
+    ///
+    /// # Errors
+    /// Those of statx(2).
+    pub fn inode(&self) -> nix::Result<Inode> {
+        Ok(self.dir.stat()?.inode)
+    }
+
+    /// The aliases, in no order. Entries that are none of ours are left out: other names, other numbers, directories.
     ///
     /// # Errors
     /// Where the store cannot be read.
@@ -166,13 +147,13 @@ impl Store {
         Ok(foreign)
     }
 
-    /// One alias as it is now; `None` where that name does not lead to the regular file of that number.
+    /// One alias as it is now; `None` where that name does not lead to the inode of that number.
     ///
     /// # Errors
     /// Those of statx(2).
     pub fn alias(&self, alias: AliasName) -> nix::Result<Option<Stat>> {
         let stat = self.dir.entry(&alias.entry())?;
-        Ok(stat.filter(|stat| stat.is_file() && stat.inode.ino == alias.0))
+        Ok(stat.filter(|stat| !stat.is_directory() && stat.inode.ino == alias.0))
     }
 
     /// Takes an alias away; that it is gone already is no failure.
@@ -180,22 +161,18 @@ impl Store {
     /// # Errors
     /// Those of unlinkat(2).
     pub fn drop_alias(&self, alias: AliasName) -> nix::Result<()> {
-        self.remove(&alias.entry())
+        unlink(&self.dir, &alias.entry())
     }
 
     /// Removes the store itself, if nothing is in it.
     ///
     /// # Errors
     /// Those of unlinkat(2), other than that it is not empty.
-    pub fn remove_if_empty(self, mounted: &Mounted) -> nix::Result<()> {
-        match unlinkat(mounted, NAME, UnlinkatFlags::RemoveDir) {
+    pub fn remove_if_empty(self, site: &Site) -> nix::Result<()> {
+        match unlinkat(site, NAME, UnlinkatFlags::RemoveDir) {
             Ok(()) | Err(Errno::ENOENT | Errno::ENOTEMPTY | Errno::EEXIST) => Ok(()),
             Err(other) => Err(other),
         }
-    }
-
-    fn remove(&self, entry: &OsStr) -> nix::Result<()> {
-        remove(&self.dir, entry)
     }
 
     /// By descriptor, so that it is this directory and no other.
@@ -207,7 +184,16 @@ impl Store {
     }
 }
 
-/// The same for a file system that knows no hard links and no modes, and so has no store.
+/// Whether something failed only because the file system has no space or no inodes left.
+pub fn is_out_of_space(error: &anyhow::Error) -> bool {
+    let full = |errno: Errno| matches!(errno, Errno::ENOSPC | Errno::EDQUOT);
+    error.chain().any(|cause| {
+        let io = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::raw_os_error).map(Errno::from_raw);
+        cause.downcast_ref::<Errno>().copied().or(io).is_some_and(full)
+    })
+}
+
+/// As [`Store::prove_writable`], for a file system that knows no hard links and no modes, and so has no store.
 ///
 /// # Errors
 /// As [`Store::prove_writable`].
@@ -216,23 +202,16 @@ pub fn prove_writable_without_store(mounted: &Mounted) -> Result<()> {
         .with_context(|| format!("cannot write to {}", message::path(&mounted.mount.point)))
 }
 
-fn close_to_others(mounted: &Mounted) -> nix::Result<()> {
+fn close_to_others(site: &Site) -> nix::Result<()> {
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    fchmod(openat(mounted, NAME, flags, Mode::empty())?, Mode::S_IRWXU)
+    fchmod(openat(site, NAME, flags, Mode::empty())?, Mode::S_IRWXU)
 }
 
 fn prove_writable(dir: impl AsFd + Copy, name: &str) -> Result<()> {
-    remove(dir, OsStr::new(name))?;
+    unlink(dir, OsStr::new(name))?;
     let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let mut file = File::from(openat(dir, name, flags, Mode::S_IRUSR)?);
     let written = file.write_all(b"yes\n").and_then(|()| file.sync_data());
-    remove(dir, OsStr::new(name))?;
+    unlink(dir, OsStr::new(name))?;
     Ok(written?)
-}
-
-fn remove(dir: impl AsFd, entry: &OsStr) -> nix::Result<()> {
-    match unlinkat(dir, entry, UnlinkatFlags::NoRemoveDir) {
-        Ok(()) | Err(Errno::ENOENT) => Ok(()),
-        Err(other) => Err(other),
-    }
 }

@@ -2,8 +2,10 @@
 
 use std::fmt::Write;
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
-use rokeep::core::journal;
+use rokeep::core::journal::{self, Spot};
+use rokeep::core::verdict::Kind;
 
 use crate::{Case, shown};
 
@@ -15,8 +17,15 @@ pub fn decide(case: &Case) -> String {
     };
     let mut answer = String::new();
     for record in &read.records {
-        let mount = shown(record.mount.as_os_str().as_bytes());
-        let _ = writeln!(answer, "{mount}: alias {}", record.alias.0);
+        let path = |path: &Path| shown(path.as_os_str().as_bytes());
+        let (mount, kind) = (path(&record.mount), if record.kind == Kind::Guard { "guard" } else { "alias" });
+        let spot = match &record.spot {
+            Spot::Store(at) if *at == record.mount => String::new(),
+            Spot::Store(at) => format!(" in the store of {}", path(at)),
+            Spot::Beside(file) => format!(" beside {}", path(file)),
+            Spot::Inside(directory) => format!(" as a marker in {}", path(directory)),
+        };
+        let _ = writeln!(answer, "{mount}: {kind} {}{spot}", record.alias.0);
         for name in &record.names {
             let _ = writeln!(answer, "    {}", shown(name.as_os_str().as_bytes()));
         }
@@ -26,7 +35,11 @@ pub fn decide(case: &Case) -> String {
     if !whole.is_empty() {
         let again: Vec<u8> =
             std::iter::once(journal::header()).chain(read.records.iter().map(journal::encode)).flatten().collect();
-        let same = if again == whole { "the same bytes" } else { "OTHER BYTES" };
+        let same = match again == whole {
+            true => "the same bytes",
+            false if read.is_old => "in format 2",
+            false => "OTHER BYTES",
+        };
         let _ = writeln!(answer, "written again: {same}");
     }
     answer

@@ -14,7 +14,7 @@ use rokeep::core::apt_stream::{self, Step, Version};
 use rokeep::core::dpkg_db;
 use rokeep::core::inode::Inode;
 use rokeep::core::paths::ListedPath;
-use rokeep::core::plan::{self, FoundFile};
+use rokeep::core::plan::{self, FoundFile, Reason};
 
 use crate::{Case, shown};
 
@@ -37,7 +37,8 @@ pub fn decide(case: &Case) -> String {
     paths.dedup();
     let files = paths.into_iter().filter_map(|path| {
         let (mount, inode, bytes) = found.get(&path.full())?.clone();
-        Some(FoundFile { path, mount, inode, bytes })
+        let (reason, package) = (Reason::Installed, None);
+        Some(FoundFile { path: Some(path), site: mount.into(), inode, bytes, reason, package })
     });
     for (mount, aliases) in plan::plan(files) {
         for alias in aliases {

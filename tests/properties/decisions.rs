@@ -1,17 +1,16 @@
 //! What follows from what was seen.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 use proptest::sample::select;
 use rokeep::core::inode::Inode;
 use rokeep::core::mount_state::{self, Access, Flags, MountState, Step, steps};
-use rokeep::core::paths::ListedPath;
-use rokeep::core::plan::{FoundFile, plan};
+use rokeep::core::plan::{FoundFile, Reason, leave_out_what_does_not_fit, plan};
 use rokeep::core::session::Session;
-use rokeep::core::verdict::{self, Original, Use, Verdict};
+use rokeep::core::verdict::{self, Kind, Original, Run, Use, Verdict};
 
 use crate::{config, given};
 
@@ -19,20 +18,48 @@ proptest! {
     #![proptest_config(config())]
 
     #[test]
-    fn every_found_file_is_a_name_of_the_one_alias_of_its_inode(files in found_files()) {
+    fn every_found_file_is_a_name_and_a_reason_of_the_one_alias_of_its_inode(files in found_files()) {
         let plan = plan(files.clone());
-        let aliases = || plan.iter().flat_map(|(mount, aliases)| aliases.iter().map(move |alias| (mount, alias)));
+        let aliases = || plan.iter().flat_map(|(site, aliases)| aliases.iter().map(move |alias| (site, alias)));
         let mut planned = BTreeSet::new();
-        for (mount, alias) in aliases() {
+        for (site, alias) in aliases() {
             for name in &alias.names {
-                prop_assert!(planned.insert((mount.clone(), alias.inode, name.clone())), "{name:?} twice");
+                prop_assert!(planned.insert((site.clone(), alias.inode, name.clone())), "{name:?} twice");
             }
         }
-        let found: BTreeSet<_> = files.into_iter().map(|file| (file.mount, file.inode, file.path)).collect();
+        let names = |file: FoundFile| Some((file.site, file.inode, file.path?));
+        let found: BTreeSet<_> = files.iter().cloned().filter_map(names).collect();
         prop_assert_eq!(planned, found);
-        let inodes: HashSet<_> = aliases().map(|(mount, alias)| (mount, alias.inode)).collect();
+        let inodes: HashSet<_> = aliases().map(|(site, alias)| (site, alias.inode)).collect();
         prop_assert_eq!(inodes.len(), aliases().count(), "one alias an inode");
-        prop_assert!(aliases().all(|(_, alias)| !alias.names.is_empty()), "an alias is linked from a name");
+        for file in files {
+            let alias = aliases().find(|(site, alias)| **site == file.site && alias.inode == file.inode);
+            prop_assert!(alias.is_some_and(|(_, alias)| alias.reasons.contains(&(file.reason, file.package))));
+        }
+    }
+
+    /// A guard is what no package is a reason for; and what is in use is linked before the rest.
+    #[test]
+    fn a_guard_is_only_in_use_and_what_is_in_use_comes_first(files in found_files()) {
+        for aliases in plan(files).values() {
+            prop_assert!(aliases.is_sorted_by_key(|alias| !alias.is_in_use()));
+            for alias in aliases {
+                let by_a_package = alias.reasons.iter().any(|(reason, _)| *reason != Reason::InUse);
+                prop_assert_eq!(alias.kind() == Kind::Guard, !by_a_package);
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_in_use_is_never_left_out_for_want_of_space(files in found_files(), free in 0..9_u64, needed in 0..9_u64) {
+        for mut aliases in plan(files).into_values() {
+            let before = aliases.clone();
+            let shortage = leave_out_what_does_not_fit(&mut aliases, free, needed);
+            let left_out: Vec<_> = before.iter().filter(|alias| !aliases.contains(alias)).collect();
+            prop_assert!(left_out.iter().all(|alias| !alias.is_in_use()));
+            prop_assert_eq!(shortage.map_or(0, |shortage| shortage.left_out), left_out.len());
+            prop_assert!(needed > free || left_out.is_empty());
+        }
     }
 
     #[test]
@@ -47,19 +74,35 @@ proptest! {
     }
 
     #[test]
-    fn only_what_is_replaced_and_free_is_dropped(original in given::original(), used in given::used()) {
-        let drops = verdict::verdict(original, used) == Verdict::Drop;
-        prop_assert_eq!(drops, original == Original::Replaced && used == Use::Free);
+    fn only_what_is_replaced_and_free_is_dropped_and_a_guard_that_protected_nothing(
+        kind in given::kind(),
+        original in given::original(),
+        used in given::used(),
+        run in given::run(),
+    ) {
+        let drops = verdict::verdict(kind, original, used, run) == Verdict::Drop;
+        let replaced_and_free = original == Original::Replaced && used == Use::Free;
+        let needless_guard = kind == Kind::Guard && original == Original::StillThere && run == Run::Over;
+        prop_assert_eq!(drops, replaced_and_free || needless_guard);
     }
 
     /// Whatever becomes known later of something unknown, what was dropped would have been dropped still.
     #[test]
-    fn what_is_not_known_never_leads_to_a_drop(links in 0..4_u64, used in given::used()) {
-        if links != 1 {
-            prop_assert_ne!(verdict::verdict(verdict::original(links, None), used), Verdict::Drop);
+    fn what_is_not_known_never_leads_to_a_drop(links in 0..4_u64, ours in 0..3_u64, used in given::used(), run in given::run()) {
+        let verdict = |leads, used| verdict::verdict(Kind::Planned, verdict::original(Kind::Planned, links, ours, leads), used, run);
+        if links > ours {
+            prop_assert_ne!(verdict(None, used), Verdict::Drop);
         }
-        prop_assert_ne!(verdict::verdict(verdict::original(links, Some(true)), used), Verdict::Drop);
-        prop_assert_ne!(verdict::verdict(verdict::original(links, Some(false)), Use::Unknown), Verdict::Drop);
+        prop_assert_ne!(verdict(Some(true), used), Verdict::Drop);
+        prop_assert_ne!(verdict(Some(false), Use::Unknown), Verdict::Drop);
+    }
+
+    /// The last link of an inode in use is never dropped, whatever it was made for.
+    #[test]
+    fn what_is_held_by_nothing_but_aliases_stays(kind in given::kind(), ours in 1..4_u64, run in given::run()) {
+        let original = verdict::original(kind, ours, ours, None);
+        prop_assert_ne!(verdict::verdict(kind, original, Use::Held, run), Verdict::Drop);
+        prop_assert_ne!(verdict::verdict(kind, original, Use::Unknown, run), Verdict::Drop);
     }
 
     #[test]
@@ -148,18 +191,22 @@ proptest! {
     }
 }
 
-/// Paths on two mounts, each leading to one inode of the one or two devices below it; some are listed twice.
+/// Paths on two mounts, each leading to one inode of the one or two devices below it; some are listed twice, some inodes
+/// have no name.
 fn found_files() -> impl Strategy<Value = Vec<FoundFile>> {
-    let file = (select(vec!["/usr", "/boot"]), 1..3_u64, 1..5_u64);
-    let files = btree_map(given::listed_path(), file, 0..20);
+    let reason = prop_oneof![
+        (Just(Reason::InUse), Just(None)),
+        (select(vec![Reason::Installed, Reason::Brought]), select(vec![Some("tool"), Some("other")])),
+    ];
+    let file =
+        (select(vec!["/usr", "/boot"]), 1..3_u64, 1..5_u64, reason).prop_map(|(site, dev, ino, (reason, package))| {
+            let (site, inode) = (Path::new(site).into(), Inode { dev, ino });
+            FoundFile { path: None, site, inode, bytes: ino * 4096, reason, package: package.map(Into::into) }
+        });
+    let files = btree_map(given::listed_path(), (any::<bool>(), file), 0..20);
     (files, any::<bool>()).prop_map(|(files, twice)| {
-        let found = |(path, (mount, dev, ino)): (ListedPath, (&str, u64, u64))| FoundFile {
-            path,
-            mount: mount.into(),
-            inode: Inode { dev, ino },
-            bytes: ino * 4096,
-        };
-        let files: Vec<_> = files.into_iter().map(found).collect();
+        let named = |(path, (named, file))| FoundFile { path: Some(path).filter(|_| named), ..file };
+        let files: Vec<_> = files.into_iter().map(named).collect();
         if twice { [&files[..], &files[..]].concat() } else { files }
     })
 }

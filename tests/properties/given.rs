@@ -8,11 +8,11 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use rokeep::core::inode::AliasName;
-use rokeep::core::journal::{self, Record};
+use rokeep::core::journal::{self, Record, Spot};
 use rokeep::core::mount_state::{Access, Flags};
 use rokeep::core::paths::ListedPath;
 use rokeep::core::session::Frontend;
-use rokeep::core::verdict::{Original, Use};
+use rokeep::core::verdict::{Kind, Original, Run, Use};
 
 /// Any bytes, or a recording of which something is cut out and something else put there.
 pub fn damaged(recording: &'static [u8]) -> impl Strategy<Value = Vec<u8>> {
@@ -71,11 +71,24 @@ pub fn frontend() -> impl Strategy<Value = Frontend> {
 }
 
 pub fn record() -> impl Strategy<Value = Record> {
-    (path(), any::<u64>(), vec(path(), 0..4)).prop_map(|(mount, ino, names)| Record {
-        mount,
-        alias: AliasName(ino),
-        names,
+    let names = vec(path(), 1..4);
+    (path(), any::<u64>(), names, 0..4, path(), kind()).prop_map(|(mount, ino, names, spot, other, kind)| {
+        let spot = match (spot, names.first()) {
+            (0, Some(name)) => Spot::Beside(name.clone()),
+            (1, Some(name)) => Spot::Inside(name.clone()),
+            (2, _) => Spot::Store(other),
+            _ => Spot::Store(mount.clone()),
+        };
+        Record { mount, spot, alias: AliasName(ino), names, kind }
     })
+}
+
+pub fn kind() -> impl Strategy<Value = Kind> {
+    prop_oneof![Just(Kind::Planned), Just(Kind::Guard)]
+}
+
+pub fn run() -> impl Strategy<Value = Run> {
+    prop_oneof![Just(Run::On), Just(Run::Over)]
 }
 
 /// The journal of these records, as it is written.

@@ -42,6 +42,10 @@ pub struct AliasCounts {
     pub droppable: usize,
     /// Nobody can tell.
     pub unknown: usize,
+    /// In use when the run began, and still where they were; while the run is on.
+    pub guards: usize,
+    /// Directories that are kept by a marker.
+    pub directories: usize,
     /// Bytes that are on the disk for them alone.
     pub bytes: u64,
 }

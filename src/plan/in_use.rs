@@ -1,0 +1,179 @@
+//! What is in use now: every inode of the managed file systems that some process maps, runs or has open.
+//!
+//! Most of it is replaced by nobody. But a maintainer script or a trigger may rebuild a cache, remove the archive of
+//! locales, rename a database: no list says so, and a process may use the old one under a name that is gone, in a chroot
+//! or in another mount namespace. So each is remembered by its handle, which leads to it from anywhere.
+
+use std::collections::{HashMap, HashSet};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::Result;
+use nix::errno::Errno;
+
+use super::places::Places;
+use crate::core::inode::Inode;
+use crate::core::paths::ListedPath;
+use crate::core::plan::{FoundFile, Reason};
+use crate::core::proc_maps::DELETED;
+use crate::sys::files::{Lookup, Root};
+use crate::sys::handle::FileHandle;
+use crate::sys::kernel::Stat;
+use crate::sys::scan::{self, Question, Seen, What};
+
+/// What was found.
+#[derive(Debug, Default)]
+pub struct InUse {
+    files: HashMap<Inode, UsedFile>,
+    /// Those that somebody is in or has open, and those of the files: the kernel keeps the directory that a file was
+    /// opened through as long as the file.
+    directories: HashSet<Inode>,
+}
+
+#[derive(Debug)]
+struct UsedFile {
+    site: Arc<Path>,
+    bytes: u64,
+    /// A name that leads to it from here.
+    name: Option<ListedPath>,
+    handle: Option<FileHandle>,
+}
+
+/// As a process showed it.
+struct Shown {
+    bytes: u64,
+    /// The name it was opened by, in whatever namespace.
+    name: Option<PathBuf>,
+    handle: Option<FileHandle>,
+}
+
+/// Asks every process.
+///
+/// # Errors
+/// Where /proc or a directory cannot be read. A process that cannot be is none.
+pub fn in_use(root: &Root, places: &mut Places) -> Result<InUse> {
+    let mut shown: HashMap<Inode, Shown> = HashMap::new();
+    let mut mapped: HashMap<PathBuf, u64> = HashMap::new();
+    let mut directories = HashSet::new();
+    let question =
+        Question { mapping: &|mapping| places.may_have_device(mapping.device), inode: &|stat| places.may_have(stat) };
+    scan::scan(root, &question, |seen| match seen.what {
+        What::Stat(stat) if stat.is_directory() => {
+            directories.insert(stat.inode);
+        }
+        // Deleted already: nothing can give it a name again.
+        What::Stat(stat) if stat.links == 0 || shown.contains_key(&stat.inode) => {}
+        What::Stat(stat) => {
+            if let Some(file) = show(root, &seen, &stat) {
+                shown.insert(stat.inode, file);
+            }
+        }
+        What::Mapping(_, ino) => {
+            mapped.extend(seen.name.map(|name| (name, ino)));
+        }
+    })?;
+    let mut in_use = InUse { files: HashMap::new(), directories };
+    let mut lookup = Lookup::new(root);
+    for (inode, file) in shown {
+        in_use.add(&mut lookup, places, inode, file)?;
+    }
+    for (name, ino) in mapped {
+        in_use.add_by_name(&mut lookup, places, &name, ino)?;
+    }
+    Ok(in_use)
+}
+
+/// At once, while the process has it. `None` where it has gone: another one may still have it.
+fn show(root: &Root, seen: &Seen, stat: &Stat) -> Option<Shown> {
+    let link = root.path(&format!("/proc/{}/{}", seen.pid, seen.link));
+    let handle = match FileHandle::of_link(&link) {
+        Ok(handle) => Some(handle),
+        Err(Errno::ENOENT | Errno::ESRCH) => return None,
+        Err(_) => None,
+    };
+    Some(Shown { bytes: stat.bytes, name: std::fs::read_link(link).ok(), handle })
+}
+
+impl InUse {
+    /// The files, as reasons for a plan, with their names: from then on they are known by their handles alone.
+    pub fn take_found(&mut self) -> Vec<FoundFile> {
+        let found = |(inode, file): (&Inode, &mut UsedFile)| FoundFile {
+            path: file.name.take(),
+            site: file.site.clone(),
+            inode: *inode,
+            bytes: file.bytes,
+            reason: Reason::InUse,
+            package: None,
+        };
+        self.files.iter_mut().map(found).collect()
+    }
+
+    /// Whether somebody is in this directory, has it open, or uses a file in it.
+    pub fn has_directory(&self, inode: Inode) -> bool {
+        self.directories.contains(&inode)
+    }
+
+    /// What leads to an inode without a name.
+    pub fn handle(&self, inode: Inode) -> Option<&FileHandle> {
+        self.files.get(&inode)?.handle.as_ref()
+    }
+
+    fn add(&mut self, lookup: &mut Lookup, places: &mut Places, inode: Inode, file: Shown) -> Result<()> {
+        let Shown { bytes, name, handle } = file;
+        let path = name.and_then(|name| path_of(&name));
+        let named = path.map(|path| find(lookup, places, path, |stat| stat.inode == inode)).transpose()?.flatten();
+        let used = match named {
+            Some(Named { site, path, dir, .. }) => {
+                self.directories.insert(dir);
+                Some(UsedFile { site, bytes, name: Some(path), handle })
+            }
+            None => {
+                let site = places.of_dev(inode.dev).filter(|site| places.takes_handles(site));
+                site.map(|site| UsedFile { site: site.clone(), bytes, name: None, handle })
+            }
+        };
+        self.files.extend(used.map(|used| (inode, used)));
+        Ok(())
+    }
+
+    /// For what is known by its number only: the name has to be the one.
+    fn add_by_name(&mut self, lookup: &mut Lookup, places: &mut Places, name: &Path, ino: u64) -> Result<()> {
+        let Some(path) = path_of(name) else { return Ok(()) };
+        if let Some(Named { site, path, dir, stat }) = find(lookup, places, path, |stat| stat.inode.ino == ino)? {
+            self.directories.insert(dir);
+            let used = UsedFile { site, bytes: stat.bytes, name: Some(path), handle: None };
+            self.files.entry(stat.inode).or_insert(used);
+        }
+        Ok(())
+    }
+}
+
+struct Named {
+    site: Arc<Path>,
+    path: ListedPath,
+    dir: Inode,
+    stat: Stat,
+}
+
+/// Where a name leads from here, if it leads to the right inode and that can be linked.
+fn find(
+    lookup: &mut Lookup,
+    places: &mut Places,
+    path: ListedPath,
+    is_it: impl Fn(&Stat) -> bool,
+) -> Result<Option<Named>> {
+    let Some(dir) = lookup.directory(&path.dir)? else { return Ok(None) };
+    let Some(place) = places.of(dir)? else { return Ok(None) };
+    let Some(stat) = dir.entry(&path.name)?.filter(|stat| stat.mount_id == place.mount_id && is_it(stat)) else {
+        return Ok(None);
+    };
+    let (linkable, dir) = (places.can_link(&place, dir, &path.name)?, dir.stat()?.inode);
+    Ok(linkable.then_some(Named { site: place.site, path, dir, stat }))
+}
+
+/// What a link in /proc reads as a path, without what the kernel says behind one that is gone.
+fn path_of(name: &Path) -> Option<ListedPath> {
+    let name = name.as_os_str().as_bytes();
+    ListedPath::parse(name.strip_suffix(DELETED).unwrap_or(name))
+}

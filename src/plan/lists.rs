@@ -1,0 +1,172 @@
+//! What dpkg's lists say: the files of the packages that lose or replace them, and who else has a directory.
+
+use std::collections::{HashMap, HashSet};
+use std::ffi::{OsStr, OsString};
+use std::io::ErrorKind;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail};
+
+use super::InUseDirectory;
+use crate::core::apt_stream::{Name, Step, Stream, Version};
+use crate::core::dpkg_db::{self, Diversions};
+use crate::core::inode::Inode;
+use crate::core::paths::ListedPath;
+use crate::core::plan::Reason;
+use crate::sys::files::{Lookup, Root};
+
+/// dpkg's database.
+pub const DPKG: &str = "/var/lib/dpkg";
+
+/// A name that dpkg is going to replace or remove.
+#[derive(Debug)]
+pub struct Candidate {
+    /// The name.
+    pub path: ListedPath,
+    /// Whether the installed package has it or the new archive.
+    pub reason: Reason,
+    /// The package.
+    pub package: Arc<str>,
+}
+
+/// What the lists of the run's packages say.
+#[derive(Debug)]
+pub struct Lists {
+    /// Every path in them, directories included, where diversions put it.
+    pub candidates: Vec<Candidate>,
+    /// Where other files of the run's packages are put.
+    pub diversions: Diversions,
+    /// The lists that were read, by file name.
+    read: HashSet<OsString>,
+}
+
+/// Reads the list of each package that is upgraded, downgraded, reinstalled or removed.
+///
+/// # Errors
+/// Where one cannot be read, or is missing although dpkg counts the package as installed.
+pub fn listed(root: &Root, stream: &Stream) -> Result<Lists> {
+    let diversions = Diversions::parse(&read(root, "diversions")?.unwrap_or_default());
+    let mut lists = Lists { candidates: Vec::new(), diversions, read: HashSet::new() };
+    for step in dpkg_db::packages_that_lose_files(stream) {
+        if let Some(installed) = &step.installed {
+            lists.add(root, step, installed)?;
+        }
+    }
+    Ok(lists)
+}
+
+impl Lists {
+    fn add(&mut self, root: &Root, step: &Step, installed: &Version) -> Result<()> {
+        let names = dpkg_db::list_files(&step.package, &installed.arch, installed.co_installable);
+        for name in &names {
+            let Some(list) = read(root, format!("info/{name}"))? else { continue };
+            self.read.insert(name.into());
+            let package: Arc<str> = step.package.as_str().into();
+            let candidate = |path| Candidate {
+                path: self.diversions.place(path, &step.package),
+                reason: Reason::Installed,
+                package: package.clone(),
+            };
+            self.candidates.extend(dpkg_db::listed_paths(&list).map(candidate));
+            return Ok(());
+        }
+        let status = read(root, "status")?.with_context(|| format!("there is no {DPKG}/status"))?;
+        if dpkg_db::has_files(&status, &step.package, &installed.arch) == Some(false) {
+            return Ok(());
+        }
+        let [list, _] = names;
+        let package = &step.package;
+        bail!(
+            "dpkg has lost the list of {package}'s files ({DPKG}/info/{list}), so they cannot be protected; \
+             \"touch {DPKG}/info/{list}\" says that it has none, then \"apt install --reinstall {package}\" writes a new one"
+        )
+    }
+}
+
+/// The files that a package has for other architectures: of those that are the same for all, dpkg keeps one copy, and
+/// does not replace it when another architecture comes along (dpkg src/main/archives.c, tarobject).
+///
+/// # Errors
+/// Where a list cannot be read.
+pub fn shared_with_other_architectures(root: &Root, package: &Name, arch: &Name) -> Result<HashSet<ListedPath>> {
+    let mut shared = HashSet::new();
+    for name in all_lists(root)? {
+        if dpkg_db::is_list_of_another_arch(name.as_encoded_bytes(), package, arch) {
+            let list = read(root, Path::new("info").join(name))?.unwrap_or_default();
+            shared.extend(dpkg_db::listed_paths(&list));
+        }
+    }
+    Ok(shared)
+}
+
+/// Those of the directories that no package has which is not of this run: dpkg leaves the others alone.
+///
+/// # Errors
+/// Where a list cannot be read.
+pub fn of_no_other_package(
+    root: &Root,
+    lists: &Lists,
+    directories: Vec<InUseDirectory>,
+) -> Result<Vec<InUseDirectory>> {
+    let looked_for: Vec<(&OsStr, Inode)> =
+        directories.iter().map(|directory| (directory.path.name.as_os_str(), directory.inode)).collect();
+    let listed = listed_directories(root, &looked_for, &lists.read)?;
+    let mut seen = HashSet::new();
+    let ours = |directory: &InUseDirectory| !listed.contains(&directory.inode) && seen.insert(directory.inode);
+    Ok(directories.into_iter().filter(ours).collect())
+}
+
+/// Which of these directories, given by their last names, any list has but the ones that are passed over.
+///
+/// # Errors
+/// Where a list cannot be read.
+pub fn listed_directories(
+    root: &Root,
+    directories: &[(&OsStr, Inode)],
+    passed_over: &HashSet<OsString>,
+) -> Result<HashSet<Inode>> {
+    let mut found = HashSet::new();
+    if directories.is_empty() {
+        return Ok(found);
+    }
+    let mut by_name: HashMap<&OsStr, Vec<Inode>> = HashMap::new();
+    for (name, inode) in directories {
+        by_name.entry(name).or_default().push(*inode);
+    }
+    let mut lookup = Lookup::new(root);
+    for list in all_lists(root)?.into_iter().filter(|name| !passed_over.contains(name)) {
+        let text = read(root, Path::new("info").join(list))?.unwrap_or_default();
+        for path in dpkg_db::listed_paths(&text) {
+            let Some(inodes) = by_name.get(path.name.as_os_str()) else { continue };
+            let Some(dir) = lookup.directory(&path.dir)? else { continue };
+            let here = dir.entry(&path.name)?.map(|stat| stat.inode);
+            found.extend(here.filter(|inode| inodes.contains(inode)));
+        }
+    }
+    Ok(found)
+}
+
+/// The names of all lists.
+fn all_lists(root: &Root) -> Result<Vec<OsString>> {
+    let info = root.path(&format!("{DPKG}/info"));
+    let failed = || format!("cannot read {}", info.display());
+    let mut lists = Vec::new();
+    for entry in std::fs::read_dir(&info).with_context(failed)? {
+        let name = entry.with_context(failed)?.file_name();
+        if name.as_encoded_bytes().ends_with(b".list") {
+            lists.push(name);
+        }
+    }
+    Ok(lists)
+}
+
+/// A file of dpkg's database; `None` where there is none.
+fn read(root: &Root, name: impl AsRef<Path>) -> Result<Option<Vec<u8>>> {
+    let path = root.path(DPKG).join(name);
+    match std::fs::read(&path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
+    }
+}

@@ -1,0 +1,81 @@
+//! Making one more hard link, believed only after it was looked at.
+
+use std::ffi::OsStr;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use nix::errno::Errno;
+use nix::fcntl::AtFlags;
+use nix::unistd::{UnlinkatFlags, linkat, unlinkat};
+
+use super::files::Directory;
+use crate::core::inode::Inode;
+
+/// From where an inode is linked.
+#[derive(Clone, Copy, Debug)]
+pub enum Source<'a> {
+    /// An entry of a directory; a symbolic link stands for itself.
+    Entry(&'a Directory, &'a OsStr),
+    /// An open descriptor of the inode itself.
+    Open(BorrowedFd<'a>),
+}
+
+/// What became of an attempt to link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Linked {
+    /// The link was made, and it is the inode that was asked for.
+    Made,
+    /// It was there already.
+    AlreadyThere,
+    /// The source does not lead to that inode any more; no link was left.
+    NameChanged,
+    /// The name is taken by another inode, which was left alone.
+    Taken(Inode),
+    /// This file, or this file system, cannot have one more link.
+    Refused(Errno),
+}
+
+/// Gives an inode the name `entry` in `dir`.
+///
+/// # Errors
+/// Those of linkat(2) that say nothing about this file or the space left, and those of statx(2).
+pub fn link(source: Source, inode: Inode, dir: &Directory, entry: &OsStr) -> nix::Result<Linked> {
+    let linked = match source {
+        Source::Entry(from, name) => linkat(from, name, dir, entry, AtFlags::empty()),
+        Source::Open(descriptor) => linkat(descriptor, "", dir, entry, AtFlags::AT_EMPTY_PATH),
+    };
+    let made = match linked {
+        Ok(()) => Linked::Made,
+        Err(Errno::EEXIST) => Linked::AlreadyThere,
+        Err(Errno::ENOENT | Errno::ENOTDIR) => return Ok(Linked::NameChanged),
+        Err(
+            refused @ (Errno::EPERM
+            | Errno::EMLINK
+            | Errno::EXDEV
+            | Errno::EOPNOTSUPP
+            | Errno::EROFS
+            | Errno::ENOSPC
+            | Errno::EDQUOT),
+        ) => return Ok(Linked::Refused(refused)),
+        Err(other) => return Err(other),
+    };
+    match (dir.entry(entry)?, made) {
+        (Some(stat), _) if stat.inode == inode => Ok(made),
+        (Some(stat), Linked::AlreadyThere) => Ok(Linked::Taken(stat.inode)),
+        (Some(_), _) => {
+            unlink(dir, entry)?;
+            Ok(Linked::NameChanged)
+        }
+        (None, _) => Ok(Linked::NameChanged),
+    }
+}
+
+/// Removes an entry that is no directory; that it is gone already is no failure.
+///
+/// # Errors
+/// Those of unlinkat(2).
+pub fn unlink(dir: impl AsFd, entry: &OsStr) -> nix::Result<()> {
+    match unlinkat(dir, entry, UnlinkatFlags::NoRemoveDir) {
+        Ok(()) | Err(Errno::ENOENT) => Ok(()),
+        Err(other) => Err(other),
+    }
+}
