@@ -3,6 +3,7 @@
 
 pub mod apt_stream;
 pub mod cgroup;
+pub mod deb;
 pub mod dpkg_db;
 pub mod frontend;
 pub mod inode;

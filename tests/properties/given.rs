@@ -1,8 +1,8 @@
 //! What the laws are tried on.
 
 use std::ffi::OsString;
-use std::os::unix::ffi::OsStringExt;
-use std::path::PathBuf;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -47,6 +47,22 @@ pub fn path() -> impl Strategy<Value = PathBuf> {
 
 pub fn listed_path() -> impl Strategy<Value = ListedPath> {
     path().prop_map(|path| ListedPath::parse(path.as_os_str().as_encoded_bytes()).expect("an absolute path"))
+}
+
+/// A line of md5sum(1): the path below the root, escaped where it has to be.
+pub fn md5sum(path: &Path) -> Vec<u8> {
+    let path = &path.as_os_str().as_bytes()[1..];
+    let escaped: Vec<u8> = path
+        .iter()
+        .flat_map(|byte| match byte {
+            b'\\' => b"\\\\".to_vec(),
+            b'\n' => b"\\n".to_vec(),
+            b'\r' => b"\\r".to_vec(),
+            other => vec![*other],
+        })
+        .collect();
+    let mark: &[u8] = if escaped == path { b"" } else { b"\\" };
+    [mark, b"d41d8cd98f00b204e9800998ecf8427e  ", &escaped, b"\n"].concat()
 }
 
 pub fn access() -> impl Strategy<Value = Access> {

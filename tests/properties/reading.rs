@@ -10,7 +10,7 @@ use proptest::sample::{Index, select};
 use rokeep::core::apt_stream::{self, Name, Stream};
 use rokeep::core::inode::AliasName;
 use rokeep::core::paths::ListedPath;
-use rokeep::core::{dpkg_db, journal, mountinfo, proc_maps, session::Session};
+use rokeep::core::{deb, dpkg_db, journal, mountinfo, proc_maps, session::Session};
 
 use crate::{config, given};
 
@@ -19,6 +19,12 @@ const STATUS: &[u8] = include_bytes!("../decisions/plan/13-lost-list/status");
 const LIST: &[u8] = include_bytes!("../decisions/plan/09-names-are-bytes/info/names.list");
 const MOUNTINFO: &[u8] = include_bytes!("../decisions/mountinfo/07-names-are-bytes/mountinfo");
 const MAPS: &[u8] = include_bytes!("../decisions/maps/01-replaced-removed-and-aliased/maps");
+const MD5SUMS: &[u8] = b"\
+d41d8cd98f00b204e9800998ecf8427e  usr/bin/tool
+0cc175b9c0f1b6a831c399e269772661  ./usr/share/doc/tool/a name
+\\900150983cd24fb0d6963f7d28e17f72  usr/share/back\\\\slash\\n
+";
+const CONFFILES: &[u8] = b"/etc/tool.conf\nremove-on-upgrade /etc/old.conf\n/etc/a name \n";
 const JOURNAL: &[u8] = include_bytes!("../decisions/journal/01-format-1/journal");
 
 proptest! {
@@ -80,6 +86,55 @@ proptest! {
         let list: Vec<u8> = paths.iter().flat_map(|path| [path.as_os_str().as_bytes(), b"\n"].concat()).collect();
         let read: Vec<_> = dpkg_db::listed_paths(&list).map(|path| path.full()).collect();
         prop_assert_eq!(read.iter().collect::<Vec<_>>(), paths);
+    }
+
+    #[test]
+    fn what_a_package_archive_names_stays_below_the_root(
+        md5sums in given::damaged(MD5SUMS),
+        conffiles in given::damaged(CONFFILES),
+        member in vec(select(&b"./a\0\\"[..]), 0..12),
+    ) {
+        let named = deb::md5sums(&md5sums).into_iter().flatten();
+        for path in named.chain(deb::conffiles(&conffiles)).chain(deb::member_path(&member)) {
+            let full = path.full();
+            prop_assert!(path.dir.is_absolute());
+            prop_assert!(is_one_name(path.name.as_bytes()), "{path:?}");
+            prop_assert!(full.components().all(|part| matches!(part, Component::RootDir | Component::Normal(_))));
+        }
+    }
+
+    #[test]
+    fn every_path_that_md5sum_writes_is_read(paths in vec(given::path(), 1..8)) {
+        let text: Vec<u8> = paths.iter().flat_map(|path| given::md5sum(path)).collect();
+        let read = deb::md5sums(&text).expect("every line is one");
+        prop_assert_eq!(read.iter().map(ListedPath::full).collect::<Vec<_>>(), paths);
+    }
+
+    /// A line that is not one makes all of them unbelievable; a cut between two lines cannot be told from the end.
+    #[test]
+    fn cut_checksums_are_refused_or_a_path_is_cut(cut in any::<Index>()) {
+        let cut = cut.index(MD5SUMS.len());
+        let lines = MD5SUMS[..cut].split(|b| *b == b'\n').filter(|line| !line.is_empty()).count();
+        if let Some(read) = deb::md5sums(&MD5SUMS[..cut]) {
+            prop_assert!(read.len() == lines || read.len() + 1 == lines);
+        }
+    }
+
+    #[test]
+    fn the_header_of_a_member_is_read_or_refused(header in vec(select(&b"0123456789 /+-`\nx\xff"[..]), deb::HEADER)) {
+        let mut header: [u8; deb::HEADER] = header.try_into().expect("just so long");
+        header[58..].copy_from_slice(b"`\n");
+        if let Ok(read) = deb::Header::parse(&header) {
+            let size = read.size.to_string();
+            let written = String::from_utf8_lossy(&header[48..58]).trim_end().trim_start_matches('0').to_owned();
+            prop_assert_eq!(size.trim_start_matches('0'), written);
+        }
+    }
+
+    #[test]
+    fn any_start_of_a_zstd_frame_is_read(rest in vec(any::<u8>(), 0..16)) {
+        let window = deb::zstd_window(&[&b"\x28\xb5\x2f\xfd"[..], &rest].concat());
+        prop_assert!(window.is_some() || rest.len() < 13);
     }
 
     #[test]
