@@ -75,7 +75,13 @@ pub fn plan<'a>(root: &'a Root, stream: &Stream, mounts: &'a [Mounted]) -> Resul
     let mut aliases = plan::plan(files);
     let shortages = leave_out_what_does_not_fit(root, stream, &archives, &mut places, &mut aliases)?;
     let directories = lists::of_no_other_package(root, &lists, directories)?;
-    Ok(Planned { aliases, places, in_use, directories, shortages, notes: archives.notes })
+    let mut notes = archives.notes;
+    if !in_use.unreadable.is_empty() {
+        let count = message::count(in_use.unreadable.count(), "process");
+        notes
+            .push(format!("what {count} may use could not be read; if a file of theirs is replaced, nothing keeps it"));
+    }
+    Ok(Planned { aliases, places, in_use, directories, shortages, notes })
 }
 
 /// Plans for what is in use now and nothing else.

@@ -20,7 +20,7 @@ use crate::core::proc_maps::DELETED;
 use crate::sys::files::{Lookup, Root};
 use crate::sys::handle::FileHandle;
 use crate::sys::kernel::Stat;
-use crate::sys::scan::{self, Question, Seen, What};
+use crate::sys::scan::{self, Question, Seen, Unreadable, What};
 
 /// What was found.
 #[derive(Debug, Default)]
@@ -29,6 +29,8 @@ pub struct InUse {
     /// Those that somebody is in or has open, and those of the files: the kernel keeps the directory that a file was
     /// opened through as long as the file.
     directories: HashSet<Inode>,
+    /// Processes that could not be read: whatever they use is not known.
+    pub unreadable: Unreadable,
 }
 
 #[derive(Debug)]
@@ -51,14 +53,14 @@ struct Shown {
 /// Asks every process.
 ///
 /// # Errors
-/// Where /proc or a directory cannot be read. A process that cannot be is none.
+/// Where /proc or a directory cannot be read. A process that cannot be is no error, see [`InUse::unreadable`].
 pub fn in_use(root: &Root, places: &mut Places) -> Result<InUse> {
     let mut shown: HashMap<Inode, Shown> = HashMap::new();
     let mut mapped: HashMap<PathBuf, u64> = HashMap::new();
     let mut directories = HashSet::new();
     let question =
         Question { mapping: &|mapping| places.may_have_device(mapping.device), inode: &|stat| places.may_have(stat) };
-    scan::scan(root, &question, |seen| match seen.what {
+    let unreadable = scan::scan(root, &question, |seen| match seen.what {
         What::Stat(stat) if stat.is_directory() => {
             directories.insert(stat.inode);
         }
@@ -73,7 +75,7 @@ pub fn in_use(root: &Root, places: &mut Places) -> Result<InUse> {
             mapped.extend(seen.name.map(|name| (name, ino)));
         }
     })?;
-    let mut in_use = InUse { files: HashMap::new(), directories };
+    let mut in_use = InUse { files: HashMap::new(), directories, unreadable };
     let mut lookup = Lookup::new(root);
     for (inode, file) in shown {
         in_use.add(&mut lookup, places, inode, file)?;

@@ -84,6 +84,15 @@ impl Lists {
     }
 }
 
+/// The versions of a package that are installed, one for each architecture.
+///
+/// # Errors
+/// Where dpkg's status cannot be read.
+pub fn installed(root: &Root, package: &Name) -> Result<Vec<Version>> {
+    let status = read(root, "status")?.with_context(|| format!("there is no {DPKG}/status"))?;
+    Ok(dpkg_db::installed(&status, package))
+}
+
 /// The files that a package has for other architectures: of those that are the same for all, dpkg keeps one copy, and
 /// does not replace it when another architecture comes along (dpkg src/main/archives.c, tarobject).
 ///
