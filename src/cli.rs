@@ -1,17 +1,19 @@
 //! Arguments to command to exit code.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Read, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand, ValueEnum};
 
+use rokeep::core::apt_stream;
 use rokeep::core::message::Outcome;
 use rokeep::settings::Settings;
 use rokeep::sys::files::Root;
 use rokeep::sys::kernel;
 use rokeep::sys::log::{Priority, log};
-use rokeep::{protect, recover, report, session, watch};
+use rokeep::{preview, protect, recover, report, session, watch};
 
 /// Keeps read-only file systems read-only across apt and dpkg, without a reboot.
 ///
@@ -37,6 +39,17 @@ enum Command {
     /// Drop the aliases that nobody needs any more, and put back what could not be put back before
     Cleanup {
         /// Show the status afterwards as one JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show what would get an alias, why, and how many bytes it would keep alive; changes nothing
+    ///
+    /// Without arguments it reads what apt tells a Pre-Install-Pkgs hook, in protocol version 3, from standard input.
+    Plan {
+        /// Packages that would be removed or replaced, and archives that would be installed
+        #[arg(value_name = "PACKAGE|FILE.deb")]
+        things: Vec<PathBuf>,
+        /// For programs: one JSON object
         #[arg(long)]
         json: bool,
     },
@@ -91,6 +104,7 @@ fn perform(root: &Root, command: &Command) -> Result<ExitCode> {
             let status = show_status(root, true)?;
             Ok(if attention_needed { attention(true) } else { status })
         }
+        Command::Plan { things, json } => show_plan(root, things, *json),
         Command::Recover => tell(root, recover::recover(root)?),
         Command::Watch { pid, detach } => {
             if *detach {
@@ -148,6 +162,25 @@ fn show_status(root: &Root, json: bool) -> Result<ExitCode> {
     // A reader that stopped reading has seen enough.
     let _ = io::stdout().write_all(text.as_bytes());
     Ok(attention(!status.problems.is_empty()))
+}
+
+fn show_plan(root: &Root, things: &[PathBuf], json: bool) -> Result<ExitCode> {
+    let stream = match things {
+        [] if io::stdin().is_terminal() => {
+            say("plan needs packages, archives, or apt's announcement on standard input; see \"rokeep plan --help\"");
+            return Ok(ExitCode::from(2));
+        }
+        [] => {
+            let mut announcement = Vec::new();
+            io::stdin().read_to_end(&mut announcement).context("cannot read standard input")?;
+            apt_stream::parse(&announcement)?
+        }
+        things => preview::announce(root, things)?,
+    };
+    let preview = preview::preview(root, &stream)?;
+    let text = if json { serde_json::to_string_pretty(&preview)? + "\n" } else { preview::as_text(&preview) };
+    let _ = io::stdout().write_all(text.as_bytes());
+    Ok(ExitCode::SUCCESS)
 }
 
 fn tell(root: &Root, outcome: Outcome) -> Result<ExitCode> {

@@ -13,7 +13,10 @@
 //! | Pre-Install-Pkgs | [`plan`], [`protect`] | which inodes will dpkg free; journal them; one alias for each |
 //! | Post-Invoke | [`session::end`] | [`survey`] the aliases, [`cleanup`], [`remount`] each mount to what was found |
 //! | nothing: it died | [`watch`], [`recover`] | end the session in its place |
-//! | a person | [`report`] | what is read-only, what is held, by whom, and what frees it |
+//!
+//! dpkg, which apt starts several times in one run, calls [`protect::refresh`] before each: what came into use since. A
+//! person asks [`report`] what is read-only, what is held, by whom, and what frees it; and [`preview`] what a run would
+//! protect.
 //!
 //! Where the kernel refuses to go back, [`blockers`] says who is in the way. [`settings`] are optional.
 //!
@@ -37,6 +40,7 @@ pub mod settings;
 pub mod session;
 
 pub mod plan;
+pub mod preview;
 pub mod protect;
 
 pub mod blockers;

@@ -15,6 +15,7 @@ mod going_back;
 mod journal;
 mod names;
 mod overlay;
+mod plan;
 mod space;
 mod stores;
 mod what_is_in_use_stays;

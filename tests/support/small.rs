@@ -333,8 +333,15 @@ impl Small {
 
     /// A person calls rokeep.
     pub fn rokeep<const N: usize>(&self, words: [&str; N]) -> Run {
+        self.rokeep_given(&words, b"")
+    }
+
+    /// A person calls rokeep, with something to read.
+    pub fn rokeep_given(&self, words: &[&str], input: &[u8]) -> Run {
         let mut command = self.sandbox.command("/tool/rokeep");
-        self.leaving_alone_what_is_not_its_own(|| self.logged(&words.join(" "), self.output(command.args(words), b"")))
+        self.leaving_alone_what_is_not_its_own(|| {
+            self.logged(&words.join(" "), self.output(command.args(words), input))
+        })
     }
 
     /// What `rokeep status --json` says. It says it in the documented form, changes nothing, and ends with 1 where

@@ -1,0 +1,223 @@
+//! `plan`: what would get an alias, for which reason, from which package, and how many bytes it would keep alive. Changes
+//! nothing.
+
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use serde::Serialize;
+
+use crate::core::apt_stream::{Action, Name, Step, Stream, Version};
+use crate::core::inode::AliasName;
+use crate::core::message;
+use crate::core::paths::ListedPath;
+use crate::core::plan::{PlannedAlias, Reason};
+use crate::core::text::escape;
+use crate::core::verdict::Kind;
+use crate::managed;
+use crate::plan::{self, Planned, lists};
+use crate::settings::Settings;
+use crate::sys::files::Root;
+use crate::sys::mounts::Mounted;
+use crate::sys::{deb, state};
+
+/// Everything there is to say, in the form of `plan --json`.
+#[derive(Debug, Serialize)]
+pub struct Preview {
+    /// The version of this form.
+    pub format: u32,
+    /// Each store that aliases would go into.
+    pub stores: Vec<StorePreview>,
+    /// Directories in use that would get a marker, so that they are not removed.
+    pub directories: Vec<String>,
+    /// What a person should know.
+    pub notes: Vec<String>,
+}
+
+/// One store.
+#[derive(Debug, Serialize)]
+pub struct StorePreview {
+    /// The mount point of the managed mount.
+    pub mount: String,
+    /// The directory whose `.rokeep` it is: the mount point, or the root of another mount or subvolume below it.
+    pub store: String,
+    /// Bytes on disk that they would keep alive until the run is over, if every one of them was replaced.
+    pub bytes: u64,
+    /// How many files nobody uses would be left out, because the new ones would not fit beside them.
+    pub left_out: usize,
+    /// The aliases, those in use first.
+    pub aliases: Vec<AliasPreview>,
+}
+
+/// One alias.
+#[derive(Debug, Serialize)]
+pub struct AliasPreview {
+    /// The inode's number, which would be the alias's name.
+    pub inode: AliasName,
+    /// The names that lead to it; none if only the process that uses it can say where it is.
+    pub names: Vec<String>,
+    /// Bytes on disk.
+    pub bytes: u64,
+    /// Made for this run only, as no package is a reason.
+    pub guard: bool,
+    /// Every reason.
+    pub reasons: Vec<ReasonPreview>,
+}
+
+/// One reason.
+#[derive(Debug, Serialize)]
+pub struct ReasonPreview {
+    /// Which.
+    pub reason: Reason,
+    /// The package, unless it is that somebody uses the file.
+    pub package: Option<String>,
+}
+
+/// What apt's announcement would lead to now.
+///
+/// # Errors
+/// As [`plan::plan`]; where settings, session or mounts cannot be read.
+pub fn preview(root: &Root, stream: &Stream) -> Result<Preview> {
+    let session = state::session(root)?;
+    let mut managed = managed::named(root, &Settings::load(root)?)?;
+    let is_ours = |mounted: &Mounted| mounted.mount.flags.refuse_writes() || session.found(&mounted.id()).is_some();
+    managed.mounts.retain(is_ours);
+    let mut notes = managed.notes;
+    if managed.mounts.is_empty() {
+        notes.push("no managed mount is read-only: nothing would get an alias".to_owned());
+    }
+    let planned = plan::plan(root, stream, &managed.mounts)?;
+    notes.extend(planned.notes.iter().cloned());
+    let directories = planned.directories.iter().map(|directory| shown(&directory.path.full())).collect();
+    Ok(Preview { format: 1, stores: stores(&planned), directories, notes })
+}
+
+/// The announcement that apt would make of these archives, and of removing these packages, or replacing them by others.
+///
+/// # Errors
+/// Where an archive cannot be read, or a package is not installed.
+pub fn announce(root: &Root, things: &[PathBuf]) -> Result<Stream> {
+    let mut stream = Stream { dry_run: false, other_remount: None, steps: Vec::new() };
+    for thing in things {
+        let bytes = thing.as_os_str().as_encoded_bytes();
+        match bytes.contains(&b'/') || bytes.ends_with(b".deb") {
+            true => stream.steps.extend(of_archive(root, thing)?),
+            false => stream.steps.extend(of_package(root, bytes)?),
+        }
+    }
+    Ok(stream)
+}
+
+fn of_archive(root: &Root, archive: &Path) -> Result<Vec<Step>> {
+    let archive = std::path::absolute(archive).with_context(|| format!("cannot find {}", message::path(archive)))?;
+    let deb = deb::read(&archive)?;
+    let coming = Version { number: deb.version, arch: deb.arch, co_installable: deb.co_installable };
+    // Other architectures of it stay beside it if both are made for that, and are replaced by it otherwise.
+    let replaced = |old: &Version| old.arch == coming.arch || !(old.co_installable && coming.co_installable);
+    let installed = lists::installed(root, &deb.package)?.into_iter().filter(replaced);
+    let step = |installed| Step {
+        package: deb.package.clone(),
+        installed,
+        coming: Some(coming.clone()),
+        action: Action::Unpack(archive.clone()),
+    };
+    let mut steps: Vec<Step> = installed.map(Some).map(step).collect();
+    if steps.is_empty() {
+        steps.push(step(None));
+    }
+    Ok(steps)
+}
+
+fn of_package(root: &Root, name: &[u8]) -> Result<Vec<Step>> {
+    let mut parts = name.split(|b| *b == b':');
+    let package = parts.next().and_then(Name::parse);
+    let arch = parts.next().map(Name::parse);
+    let (Some(package), None, true) = (package, parts.next(), arch != Some(None)) else {
+        bail!("{} is neither a package nor an archive", message::text(&String::from_utf8_lossy(name)));
+    };
+    let wanted = |version: &Version| arch.as_ref().is_none_or(|arch| arch.as_ref() == Some(&version.arch));
+    let installed: Vec<Version> = lists::installed(root, &package)?.into_iter().filter(wanted).collect();
+    if installed.is_empty() {
+        bail!("{} is not installed; give its archive instead", String::from_utf8_lossy(name));
+    }
+    let step = |installed| {
+        let (package, coming, action) = (package.clone(), None, Action::Remove);
+        Step { package, installed: Some(installed), coming, action }
+    };
+    Ok(installed.into_iter().map(step).collect())
+}
+
+fn stores(planned: &Planned) -> Vec<StorePreview> {
+    let store = |(site, aliases): (&std::sync::Arc<Path>, &Vec<PlannedAlias>)| {
+        let shortage = planned.shortages.iter().find(|(short, _)| short == site);
+        StorePreview {
+            mount: shown(&planned.places.mount(site)),
+            store: shown(site),
+            bytes: aliases.iter().map(|alias| alias.bytes).sum(),
+            left_out: shortage.map_or(0, |(_, shortage)| shortage.left_out),
+            aliases: aliases.iter().map(alias).collect(),
+        }
+    };
+    planned.aliases.iter().map(store).collect()
+}
+
+fn alias(alias: &PlannedAlias) -> AliasPreview {
+    let reason = |(reason, package): &(Reason, Option<std::sync::Arc<str>>)| ReasonPreview {
+        reason: *reason,
+        package: package.as_deref().map(str::to_owned),
+    };
+    AliasPreview {
+        inode: AliasName(alias.inode.ino),
+        names: alias.names.iter().map(ListedPath::full).map(|name| shown(&name)).collect(),
+        bytes: alias.bytes,
+        guard: alias.kind() == Kind::Guard,
+        reasons: alias.reasons.iter().map(reason).collect(),
+    }
+}
+
+fn shown(path: &Path) -> String {
+    escape(path.as_os_str())
+}
+
+/// The same for a person: one line an alias, the sums below them.
+pub fn as_text(preview: &Preview) -> String {
+    let mut text = String::new();
+    for alias in preview.stores.iter().flat_map(|store| &store.aliases) {
+        let name =
+            alias.names.first().cloned().unwrap_or_else(|| format!("inode {}, without a name here", alias.inode.0));
+        let others: String = alias.names.iter().skip(1).map(|name| format!(" = {name}")).collect();
+        let reasons: Vec<String> = alias.reasons.iter().map(reason_in_words).collect();
+        let _ = writeln!(text, "{:>10}  {name}{others}  ({})", message::bytes(alias.bytes), reasons.join(", "));
+    }
+    for directory in &preview.directories {
+        let _ = writeln!(text, "{:>10}  {directory}  (in use: not to be removed)", "directory");
+    }
+    for store in &preview.stores {
+        let guards = store.aliases.iter().filter(|alias| alias.guard).count();
+        let left_out = match store.left_out {
+            0 => String::new(),
+            more => format!("; {} in nobody's use left out for want of space", message::count(more, "file")),
+        };
+        let _ = writeln!(
+            text,
+            "{}: {}, {} of them only because they are in use, {} kept alive at most{left_out}",
+            store.store,
+            message::count(store.aliases.len(), "alias"),
+            guards,
+            message::bytes(store.bytes)
+        );
+    }
+    for note in &preview.notes {
+        let _ = writeln!(text, "note: {note}");
+    }
+    text
+}
+
+fn reason_in_words(reason: &ReasonPreview) -> String {
+    let package = reason.package.as_deref().unwrap_or_default();
+    match reason.reason {
+        Reason::Installed => format!("installed with {package}"),
+        Reason::Brought => format!("brought by {package}"),
+        Reason::InUse => "in use".to_owned(),
+    }
+}
