@@ -104,6 +104,8 @@ fn drop_aliases(root: &Root, mounted: &Mounted, journal: &Journal, aliases: &[(S
     for (spot, alias) in aliases {
         if let Spot::Beside(file) = spot {
             drop_beside(root, file, *alias)?;
+            // dpkg may have wanted that directory gone, and could not.
+            remove_unowned(root, file.parent().unwrap_or(file), &mounted.mount.point)?;
         }
     }
     let ours = journal.records.iter().filter(|record| record.mount == mounted.mount.point).map(|record| &record.spot);
@@ -145,21 +147,18 @@ fn let_go(root: &Root, kept: &KeptDirectory, verdict: DirectoryVerdict) -> Resul
     Ok(true)
 }
 
-/// rmdir(2) upwards from a directory that no package has, as dpkg would have done: as long as the one above is empty
-/// and no package has it either.
+/// rmdir(2) upwards, as dpkg would have done: as long as a directory is empty and no package has it.
 fn remove_unowned(root: &Root, directory: &Path, mount: &Path) -> Result<()> {
     let mut path: PathBuf = directory.to_owned();
     while path != mount {
-        let Some(listed) = ListedPath::parse(path.as_os_str().as_bytes()) else { return Ok(()) };
+        let (Some(name), Some(dir)) = (path.file_name(), root.open_dir(&path)?) else { return Ok(()) };
+        let inode = dir.stat()?.inode;
+        let is_listed = lists::listed_directories(root, &[(name, inode)], &HashSet::new())?.contains(&inode);
+        let Some(listed) = ListedPath::parse(path.as_os_str().as_bytes()).filter(|_| !is_listed) else { return Ok(()) };
         if !marker::remove_if_empty(root, &listed)? {
             return Ok(());
         }
         path = listed.dir;
-        let (Some(name), Some(dir)) = (path.file_name(), root.open_dir(&path)?) else { return Ok(()) };
-        let inode = dir.stat()?.inode;
-        if lists::listed_directories(root, &[(name, inode)], &HashSet::new())?.contains(&inode) {
-            return Ok(());
-        }
     }
     Ok(())
 }

@@ -44,9 +44,14 @@ pub fn protect(root: &Root, mut announcement: impl Read) -> Result<Outcome> {
         return without_a_session(root, apt_stream::parse(&stream).ok().as_ref());
     }
     let mut made = Made::default();
-    let protected = read
-        .context("cannot read apt's description of the package run")
-        .and_then(|_| link_all(root, &locked, &session, &stream, &mut made));
+    let stream =
+        read.context("cannot read apt's description of the package run").and_then(|_| Ok(apt_stream::parse(&stream)?));
+    let protected = match stream {
+        // dpkg will not run. The mounts need not wait for Post-Invoke.
+        Ok(stream) if stream.dry_run => return session::leave(root, &locked, session, CalledBy::Itself),
+        Ok(stream) => link_all(root, &locked, &session, &stream, &mut made),
+        Err(why) => Err(why),
+    };
     match protected {
         Ok(outcome) => Ok(outcome),
         Err(why) => {
@@ -91,13 +96,9 @@ fn opened_by_another(stream: &Stream) -> Option<String> {
     ))
 }
 
-fn link_all(root: &Root, locked: &Locked, session: &Session, stream: &[u8], made: &mut Made) -> Result<Outcome> {
-    let stream = apt_stream::parse(stream)?;
-    if stream.dry_run {
-        return Ok(Outcome::default());
-    }
+fn link_all(root: &Root, locked: &Locked, session: &Session, stream: &Stream, made: &mut Made) -> Result<Outcome> {
     let mounts = writable(root, session)?;
-    let planned = plan::plan(root, &stream, &mounts)?;
+    let planned = plan::plan(root, stream, &mounts)?;
     link_planned(root, locked, &planned, made)
 }
 

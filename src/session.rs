@@ -46,15 +46,17 @@ pub fn begin(root: &Root) -> Result<Outcome> {
 /// Where the session cannot be read or written. A mount that could not go back is a problem in the outcome.
 pub fn end(root: &Root) -> Result<Outcome> {
     let locked = Locked::wait(root)?;
-    let mut session = locked.session()?;
-    if session.is_over() {
-        return Ok(Outcome::default());
-    }
+    let session = locked.session()?;
+    if session.is_over() { Ok(Outcome::default()) } else { leave(root, &locked, session, CalledBy::ForkedCopy) }
+}
+
+/// As [`end`], of a session that was read already.
+pub(crate) fn leave(root: &Root, locked: &Locked, mut session: Session, called_by: CalledBy) -> Result<Outcome> {
     // One that is gone already has left.
-    if let Ok(frontend) = processes::frontend(CalledBy::ForkedCopy) {
+    if let Ok(frontend) = processes::frontend(called_by) {
         session.leave(&frontend);
     }
-    close_if_unused(root, &locked, session)
+    close_if_unused(root, locked, session)
 }
 
 /// Writes down who needs what writable, before anything is remounted. `None` where nothing is read-only, or nothing will

@@ -11,6 +11,7 @@ mod controls;
 mod apt_dies;
 mod bad_input;
 mod becoming_writable;
+mod dry_run;
 mod going_back;
 mod journal;
 mod names;

@@ -9,7 +9,7 @@
 //! | `holder` … | is |
 //! |---|---|
 //! | `init` | process 1 of a sandbox: makes the working directory the root, lets go of the old one, says `ready` |
-//! | `frontend [apart]` | apt: runs what it is told to run, one command after the other, for as long as it is let; in a mount namespace of its own |
+//! | `frontend [apart\|-o OPTION]` | apt: runs what it is told to run, one command after the other, for as long as it is let; in a mount namespace of its own; with an option on its command line |
 //! | `dpkg replace\|remove\|rmdir PATH` | dpkg, putting its standard input in the place of a file, removing one, or removing a directory unless something is in it |
 //! | `write PATH`, `program PATH` | the author of a file: of its standard input, of a copy of this program |
 //! | `timed LOG COMMAND …` | `time`: how long a hook took and how much memory it had |
@@ -81,7 +81,8 @@ fn main() -> Result<ExitCode> {
     let last = PathBuf::from(std::env::args_os().next_back().unwrap_or_default());
     match words.as_slice() {
         ["init"] => init()?,
-        ["frontend"] => frontend()?,
+        // With the options that apt itself would understand.
+        ["frontend"] | ["frontend", "-o", _] => frontend()?,
         ["frontend", "apart"] => {
             own_mounts()?;
             frontend()?

@@ -256,6 +256,12 @@ impl Small {
         self
     }
 
+    /// From now on apt is called with this option.
+    pub fn apt_has_option(self, option: &str) -> Small {
+        self.frontend.replace(Some(Frontend::start(&self.sandbox, &["frontend", "-o", option])));
+        self
+    }
+
     /// apt dies, without a word to anybody. The next hook is run by another apt.
     pub fn apt_dies(&self) {
         drop(self.frontend.take());
