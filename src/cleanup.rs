@@ -158,7 +158,7 @@ fn remove_unowned(root: &Root, directory: &Path, mount: &Path) -> Result<()> {
         if !marker::remove_if_empty(root, &listed)? {
             return Ok(());
         }
-        path = listed.dir;
+        path = listed.dir.to_path_buf();
     }
     Ok(())
 }

@@ -317,7 +317,7 @@ fn mark(root: &Root, directories: &[InUseDirectory], made: &mut Made) -> Option<
 #[derive(Default)]
 struct Made {
     in_stores: Vec<(Arc<Path>, AliasName)>,
-    beside: Vec<(PathBuf, OsString)>,
+    beside: Vec<(Arc<Path>, OsString)>,
     markers: Vec<Marked>,
 }
 

@@ -9,7 +9,7 @@ use std::fmt;
 use super::apt_stream::Name;
 use super::dpkg_db;
 use super::message;
-use super::paths::ListedPath;
+use super::paths::{ListedPath, PathReader};
 
 /// A new package, as far as it matters for the files that it replaces.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -259,20 +259,24 @@ impl ControlFiles {
 ///
 /// md5sum puts `\` before a line whose path it escaped. debhelper takes that away again, so other lines are as they are.
 pub fn md5sums(text: &[u8]) -> Option<Vec<ListedPath>> {
+    let mut reader = PathReader::default();
     let lines = text.split(|b| *b == b'\n').filter(|line| !line.is_empty());
-    let paths: Vec<_> = lines.map(checksummed).collect::<Option<_>>()?;
+    let paths: Vec<_> = lines.map(|line| checksummed(line, &mut reader)).collect::<Option<_>>()?;
     if paths.is_empty() { None } else { Some(paths.into_iter().flatten().collect()) }
 }
 
 /// The path of a line, if it is a line, and if it is a path.
-fn checksummed(line: &[u8]) -> Option<Option<ListedPath>> {
+fn checksummed(line: &[u8], reader: &mut PathReader) -> Option<Option<ListedPath>> {
     let escaped = line.strip_prefix(b"\\");
     let (digest, path) = escaped.unwrap_or(line).split_at_checked(32)?;
     let path = path.strip_prefix(b"  ").or_else(|| path.strip_prefix(b" *"))?;
     if !digest.iter().all(u8::is_ascii_hexdigit) {
         return None;
     }
-    if escaped.is_some() { Some(member_path(&unescape(path)?)) } else { Some(member_path(path)) }
+    Some(match escaped {
+        Some(_) => reader.below_root(below_root(&unescape(path)?)),
+        None => reader.below_root(below_root(path)),
+    })
 }
 
 /// What md5sum (coreutils) escapes.
@@ -303,7 +307,7 @@ pub fn conffiles(text: &[u8]) -> impl Iterator<Item = ListedPath> {
 ///
 /// `None` for the root itself, and for what could lead elsewhere.
 pub fn member_path(name: &[u8]) -> Option<ListedPath> {
-    ListedPath::parse(&[b"/", below_root(name)].concat())
+    PathReader::default().below_root(below_root(name))
 }
 
 /// Without any `/` and `./` in front (path_skip_slash_dotslash in dpkg's lib/dpkg/path.c).

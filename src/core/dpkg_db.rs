@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use super::apt_stream::{Action, Name, Step, Stream, Version};
-use super::paths::ListedPath;
+use super::paths::{ListedPath, PathReader};
 
 /// The installed packages that lose or replace files, each once.
 pub fn packages_that_lose_files(stream: &Stream) -> Vec<&Step> {
@@ -35,7 +35,8 @@ pub fn list_files(package: &Name, arch: &Name, co_installable: bool) -> [String;
 ///
 /// Lines that no package can have written (relative, `..`, NUL) are left out.
 pub fn listed_paths(list: &[u8]) -> impl Iterator<Item = ListedPath> {
-    list.split(|b| *b == b'\n').filter_map(ListedPath::parse)
+    let mut reader = PathReader::default();
+    list.split(|b| *b == b'\n').filter_map(move |line| reader.absolute(line))
 }
 
 /// Whether a list is that of a package for another architecture than this one: `PACKAGE:OTHER.list`.
