@@ -12,7 +12,6 @@ use crate::core::inode::AliasName;
 use crate::core::message;
 use crate::core::paths::ListedPath;
 use crate::core::plan::{PlannedAlias, Reason};
-use crate::core::text::escape;
 use crate::core::verdict::Kind;
 use crate::managed;
 use crate::plan::{self, Planned, lists};
@@ -88,7 +87,7 @@ pub fn preview(root: &Root, stream: &Stream) -> Result<Preview> {
     }
     let planned = plan::plan(root, stream, &managed.mounts)?;
     notes.extend(planned.notes.iter().cloned());
-    let directories = planned.directories.iter().map(|directory| shown(&directory.path.full())).collect();
+    let directories = planned.directories.iter().map(|directory| message::path(&directory.path.full())).collect();
     Ok(Preview { format: 1, stores: stores(&planned), directories, notes })
 }
 
@@ -151,8 +150,8 @@ fn stores(planned: &Planned) -> Vec<StorePreview> {
     let store = |(site, aliases): (&std::sync::Arc<Path>, &Vec<PlannedAlias>)| {
         let shortage = planned.shortages.iter().find(|(short, _)| short == site);
         StorePreview {
-            mount: shown(&planned.places.mount(site)),
-            store: shown(site),
+            mount: message::path(&planned.places.mount(site)),
+            store: message::path(site),
             bytes: aliases.iter().map(|alias| alias.bytes).sum(),
             left_out: shortage.map_or(0, |(_, shortage)| shortage.left_out),
             aliases: aliases.iter().map(alias).collect(),
@@ -168,15 +167,11 @@ fn alias(alias: &PlannedAlias) -> AliasPreview {
     };
     AliasPreview {
         inode: AliasName(alias.inode.ino),
-        names: alias.names.iter().map(ListedPath::full).map(|name| shown(&name)).collect(),
+        names: alias.names.iter().map(ListedPath::full).map(|name| message::path(&name)).collect(),
         bytes: alias.bytes,
         guard: alias.kind() == Kind::Guard,
         reasons: alias.reasons.iter().map(reason).collect(),
     }
-}
-
-fn shown(path: &Path) -> String {
-    escape(path.as_os_str())
 }
 
 /// The same for a person: one line an alias, the sums below them.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsString;
 use std::io::Read;
 use std::os::fd::AsFd;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
@@ -117,9 +117,9 @@ fn writable(root: &Root, session: &Session) -> Result<Vec<Mounted>> {
 /// Intent first, then the deed: what is in the journal and not there is forgotten, what is there and not in the journal
 /// would be nobody's.
 fn link_planned(root: &Root, locked: &Locked, planned: &Planned, made: &mut Made) -> Result<Outcome> {
-    let mut journal = locked.journal()?;
-    let new = not_known_yet(&journal, planned_records(planned));
-    locked.append(&mut journal, new)?;
+    let (journal, mut appender) = locked.journal_to_extend()?;
+    let known = Known::of(&journal);
+    appender.append(records(planned).filter(|record| known.lacks(record)))?;
     let mut outcome = Outcome { notes: planned.notes.clone(), problems: Vec::new() };
     for (site, aliases) in &planned.aliases {
         let Some(at) = planned.places.site(site) else { continue };
@@ -127,9 +127,8 @@ fn link_planned(root: &Root, locked: &Locked, planned: &Planned, made: &mut Made
             Linking { root, lookup: Lookup::new(root), planned, site: at, made, without: Without::default() };
         let out_of_reach = linking.link_into_store(aliases)?;
         let mount = planned.places.mount(site);
-        let records = out_of_reach.iter().filter_map(|alias| record_beside(&mount, alias)).collect();
-        let new = not_known_yet(&journal, records);
-        locked.append(&mut journal, new)?;
+        let records = out_of_reach.iter().filter_map(|alias| record_beside(&mount, alias));
+        appender.append(records.filter(|record| known.lacks(record)))?;
         linking.link_beside(&out_of_reach)?;
         outcome.notes.extend(linking.without.describe(at));
     }
@@ -138,26 +137,26 @@ fn link_planned(root: &Root, locked: &Locked, planned: &Planned, made: &mut Made
     Ok(outcome)
 }
 
-fn planned_records(planned: &Planned) -> Vec<Record> {
-    let mut records = Vec::new();
-    for (site, aliases) in &planned.aliases {
+/// One after the other: all of them at once would take more memory than the plan.
+fn records(planned: &Planned) -> impl Iterator<Item = Record> {
+    let aliases = planned.aliases.iter().flat_map(|(site, aliases)| {
         let mount = planned.places.mount(site);
-        records.extend(aliases.iter().map(|alias| Record {
+        aliases.iter().map(move |alias| Record {
             mount: mount.clone(),
             spot: Spot::Store(site.to_path_buf()),
             alias: AliasName(alias.inode.ino),
             names: alias.names.iter().map(ListedPath::full).collect(),
             kind: alias.kind(),
-        }));
-    }
-    records.extend(planned.directories.iter().map(|directory| Record {
+        })
+    });
+    let markers = planned.directories.iter().map(|directory| Record {
         mount: directory.mount.clone(),
         spot: Spot::Inside(directory.path.full()),
         alias: AliasName(directory.inode.ino),
         names: vec![directory.path.full()],
         kind: Kind::Guard,
-    }));
-    records
+    });
+    aliases.chain(markers)
 }
 
 fn record_beside(mount: &Path, alias: &PlannedAlias) -> Option<Record> {
@@ -166,19 +165,27 @@ fn record_beside(mount: &Path, alias: &PlannedAlias) -> Option<Record> {
     Some(Record { mount: mount.to_owned(), spot, alias: AliasName(alias.inode.ino), names, kind: alias.kind() })
 }
 
-/// The records that the journal does not have yet. That an alias was once a guard does not make it one for ever; that
-/// what it was made for is in use as well says nothing new.
-fn not_known_yet(journal: &Journal, records: Vec<Record>) -> Vec<Record> {
-    let mut known: HashMap<(&Spot, AliasName), Vec<&Record>> = HashMap::new();
-    for record in &journal.records {
-        known.entry((&record.spot, record.alias)).or_default().push(record);
+/// What the journal has already.
+struct Known<'a>(HashMap<(&'a Spot, AliasName), Vec<&'a Record>>);
+
+impl<'a> Known<'a> {
+    fn of(journal: &'a Journal) -> Known<'a> {
+        let mut known = Known(HashMap::new());
+        for record in &journal.records {
+            known.0.entry((&record.spot, record.alias)).or_default().push(record);
+        }
+        known
     }
-    let is_new = |record: &Record| match known.get(&(&record.spot, record.alias)) {
-        None => true,
-        Some(_) if record.kind == Kind::Guard => false,
-        Some(known) => !known.iter().any(|known| known.kind == Kind::Planned && known.names == record.names),
-    };
-    records.into_iter().filter(is_new).collect()
+
+    /// That an alias was once a guard does not make it one for ever; that what it was made for is in use as well says
+    /// nothing new.
+    fn lacks(&self, record: &Record) -> bool {
+        match self.0.get(&(&record.spot, record.alias)) {
+            None => true,
+            Some(_) if record.kind == Kind::Guard => false,
+            Some(known) => !known.iter().any(|known| known.kind == Kind::Planned && known.names == record.names),
+        }
+    }
 }
 
 /// The aliases of one site in the making.

@@ -188,7 +188,7 @@ fn mount_status(mounted: &Mounted, wanted: Flags, survey: &Survey) -> MountStatu
         aliases.bytes += bytes;
     }
     aliases.directories = survey.directories.iter().filter(|kept| kept.mount == *point).count();
-    MountStatus { mount: escape(point.as_os_str()), state: mount_state::state(mounted.mount.flags, wanted), aliases }
+    MountStatus { mount: message::path(point), state: mount_state::state(mounted.mount.flags, wanted), aliases }
 }
 
 fn problem(mounted: &Mounted, wanted: Flags, state: MountState, session: &Session) -> Option<String> {
@@ -219,7 +219,7 @@ fn out_of_sight(session: &Session, mounted: &[Mounted]) -> Vec<String> {
 
 fn foreign_entries(mounted: &Mounted) -> Result<Option<String>> {
     let Some(store) = Store::open(&Site::of(mounted)?)? else { return Ok(None) };
-    let names: Vec<String> = store.foreign_entries()?.iter().map(|name| escape(name)).collect();
+    let names: Vec<String> = store.foreign_entries()?.iter().map(|name| escape(name).into_owned()).collect();
     let dir = message::path(&mounted.mount.point.join(store::NAME));
     let all = message::few(&names, 3);
     Ok((!names.is_empty()).then(|| format!("{dir} has entries that are not rokeep's: {all}")))
@@ -227,8 +227,8 @@ fn foreign_entries(mounted: &Mounted) -> Result<Option<String>> {
 
 fn held_alias(alias: &Alias) -> HeldAlias {
     HeldAlias {
-        mount: escape(alias.mount.as_os_str()),
-        names: alias.names.iter().map(|name| escape(name.as_os_str())).collect(),
+        mount: message::path(&alias.mount),
+        names: alias.names.iter().map(|name| message::path(name)).collect(),
         inode: alias.name.0,
         bytes: alias.bytes,
         holders: alias.holders.iter().map(holder_status).collect(),
@@ -237,8 +237,8 @@ fn held_alias(alias: &Alias) -> HeldAlias {
 
 fn held_directory(kept: &KeptDirectory) -> HeldAlias {
     HeldAlias {
-        mount: escape(kept.mount.as_os_str()),
-        names: vec![escape(kept.path.as_os_str())],
+        mount: message::path(&kept.mount),
+        names: vec![message::path(&kept.path)],
         inode: kept.name.0,
         bytes: 0,
         holders: kept.holders.iter().map(holder_status).collect(),

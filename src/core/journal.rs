@@ -5,8 +5,9 @@
 //! left out. Nothing is ever taken back by a record; the journal is written anew without it.
 #![forbid(unsafe_code)]
 
+use std::borrow::Cow;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -61,14 +62,14 @@ impl Record {
 /// A record as it is written. What is not said is as [`Record::planned`] has it.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Line {
+struct Line<'a> {
     #[serde(with = "path_as_text")]
-    mount: PathBuf,
+    mount: Cow<'a, Path>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    store: Option<EscapedPath>,
+    store: Option<EscapedPath<'a>>,
     inode: AliasName,
     #[serde(with = "paths_as_text")]
-    names: Vec<PathBuf>,
+    names: Cow<'a, [PathBuf]>,
     #[serde(default, skip_serializing_if = "is_not")]
     guard: bool,
     /// Beside the first of its names.
@@ -81,33 +82,34 @@ struct Line {
 
 #[derive(Serialize, Deserialize)]
 #[serde(transparent)]
-struct EscapedPath(#[serde(with = "path_as_text")] PathBuf);
+struct EscapedPath<'a>(#[serde(with = "path_as_text")] Cow<'a, Path>);
 
 fn is_not(flag: &bool) -> bool {
     !flag
 }
 
-impl From<&Record> for Line {
-    fn from(record: &Record) -> Line {
+impl<'a> From<&'a Record> for Line<'a> {
+    fn from(record: &'a Record) -> Line<'a> {
         let Record { mount, spot, alias, names, kind } = record;
         let (store, beside, directory) = match spot {
             Spot::Store(at) if at == mount => (None, false, false),
-            Spot::Store(at) => (Some(EscapedPath(at.clone())), false, false),
+            Spot::Store(at) => (Some(EscapedPath(at.into())), false, false),
             Spot::Beside(_) => (None, true, false),
             Spot::Inside(_) => (None, false, true),
         };
         let guard = *kind == Kind::Guard;
-        Line { mount: mount.clone(), store, inode: *alias, names: names.clone(), guard, beside, directory }
+        Line { mount: mount.into(), store, inode: *alias, names: names.into(), guard, beside, directory }
     }
 }
 
-impl Line {
+impl Line<'_> {
     /// `None` where the fields contradict each other.
     fn record(self) -> Option<Record> {
         let Line { mount, store, inode: alias, names, guard, beside, directory } = self;
+        let (mount, names) = (mount.into_owned(), names.into_owned());
         let spot = match (store, beside, directory) {
             (None, false, false) => Spot::Store(mount.clone()),
-            (Some(EscapedPath(at)), false, false) => Spot::Store(at),
+            (Some(EscapedPath(at)), false, false) => Spot::Store(at.into_owned()),
             (None, true, false) => Spot::Beside(names.first()?.clone()),
             (None, false, true) => Spot::Inside(names.first()?.clone()),
             (Some(_), _, _) | (None, true, true) => return None,

@@ -17,12 +17,12 @@ pub struct Outcome {
 
 /// A path as it may be shown: nothing in it can move a terminal's cursor.
 pub fn path(path: &Path) -> String {
-    escape(path.as_os_str())
+    escape(path.as_os_str()).into_owned()
 }
 
 /// Any other text that came from outside, as a command name.
 pub fn text(text: &str) -> String {
-    escape(text.as_ref())
+    escape(text.as_ref()).into_owned()
 }
 
 /// A process: `sshd (812)`.

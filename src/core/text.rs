@@ -1,17 +1,29 @@
 //! Names of any bytes as text: for files that rokeep writes, and for people.
 #![forbid(unsafe_code)]
 
+use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 /// Any bytes as text: what is not printable UTF-8, and `%` itself, as `%XX`.
-pub fn escape(name: &OsStr) -> String {
+pub fn escape(name: &OsStr) -> Cow<'_, str> {
+    match name.to_str() {
+        Some(text) if !text.contains(must_be_escaped) => Cow::Borrowed(text),
+        _ => Cow::Owned(escape_each(name)),
+    }
+}
+
+fn must_be_escaped(c: char) -> bool {
+    c == '%' || c.is_control()
+}
+
+fn escape_each(name: &OsStr) -> String {
     use std::fmt::Write;
     let mut text = String::with_capacity(name.len());
     for chunk in name.as_bytes().utf8_chunks() {
         for c in chunk.valid().chars() {
-            if c == '%' || c.is_control() {
+            if must_be_escaped(c) {
                 let mut utf8 = [0; 4];
                 for byte in c.encode_utf8(&mut utf8).bytes() {
                     let _ = write!(text, "%{byte:02X}");
@@ -64,9 +76,9 @@ pub mod path_as_text {
     ///
     /// # Errors
     /// Those of the deserializer, and a bad escape.
-    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Error> {
+    pub fn deserialize<'de, T: From<PathBuf>, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
         let text = String::deserialize(deserializer)?;
-        unescape(&text).map(PathBuf::from).ok_or_else(|| D::Error::custom("a bad % escape"))
+        unescape(&text).map(|path| PathBuf::from(path).into()).ok_or_else(|| D::Error::custom("a bad % escape"))
     }
 }
 
@@ -89,10 +101,15 @@ pub mod paths_as_text {
     ///
     /// # Errors
     /// Those of the deserializer, and a bad escape.
-    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<PathBuf>, D::Error> {
+    pub fn deserialize<'de, T: From<Vec<PathBuf>>, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
         let texts = Vec::<String>::deserialize(deserializer)?;
         let path = |text: &String| unescape(text).map(PathBuf::from);
-        texts.iter().map(path).collect::<Option<_>>().ok_or_else(|| D::Error::custom("a bad % escape"))
+        texts
+            .iter()
+            .map(path)
+            .collect::<Option<Vec<_>>>()
+            .map(T::from)
+            .ok_or_else(|| D::Error::custom("a bad % escape"))
     }
 }
 

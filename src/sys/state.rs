@@ -3,7 +3,7 @@
 //! [`Locked`] is the only way to write either. Reading needs no lock: both files are replaced or extended whole.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -107,41 +107,19 @@ impl<'a> Locked<'a> {
         fs::rename(&new, &path).with_context(failed)
     }
 
-    /// Adds records of what is about to be made to the journal as it was read. When this returns they survive a power
-    /// cut.
+    /// The journal, and how to add to it. One of an older format is written anew for that.
     ///
     /// # Errors
-    /// Where they cannot all be written, and why. Nothing may be made then.
-    pub fn append(&self, journal: &mut Journal, records: Vec<Record>) -> Result<()> {
-        if records.is_empty() {
-            return Ok(());
-        }
+    /// Those of [`journal()`], and where it cannot be written anew.
+    pub fn journal_to_extend(&self) -> Result<(Journal, Appender)> {
+        let mut journal = self.journal()?;
         if journal.is_old {
-            let all = [journal.records.as_slice(), &records].concat();
-            self.rewrite(&all)?;
-            *journal = self.journal()?;
-            return Ok(());
+            self.rewrite(&journal.records)?;
+            journal = self.journal()?;
         }
-        let dir = self.root.path(STATE_DIR);
-        let path = self.root.path(JOURNAL);
-        make_private_dir(&dir)?;
-        let mut text = Vec::new();
-        if journal.whole_bytes == 0 {
-            text.extend(journal::header());
-        }
-        text.extend(records.iter().flat_map(journal::encode));
-        let appended = (|| {
-            let mut file = OpenOptions::new().create(true).append(true).mode(0o600).open(&path)?;
-            // A torn tail of an earlier crash would make the first new line unreadable.
-            file.set_len(journal.whole_bytes as u64)?;
-            file.write_all(&text)?;
-            file.sync_all()?;
-            sync_dir(&dir)
-        })();
-        appended.with_context(|| format!("cannot write the journal {}", path.display()))?;
-        journal.whole_bytes += text.len();
-        journal.records.extend(records);
-        Ok(())
+        let appender =
+            Appender { dir: self.root.path(STATE_DIR), path: self.root.path(JOURNAL), end: journal.whole_bytes as u64 };
+        Ok((journal, appender))
     }
 
     /// Replaces the journal with just these records. No records leave no journal.
@@ -156,17 +134,55 @@ impl<'a> Locked<'a> {
             return remove(&path).with_context(failed);
         }
         make_private_dir(&dir)?;
-        let text: Vec<u8> =
-            std::iter::once(journal::header()).chain(records.iter().map(journal::encode)).flatten().collect();
         let new = path.with_extension("jsonl.new");
         let replaced = (|| {
-            let mut file = create(&new)?;
-            file.write_all(&text)?;
-            file.sync_all()?;
+            let mut text = BufWriter::new(create(&new)?);
+            text.write_all(&journal::header())?;
+            records.iter().try_for_each(|record| text.write_all(&journal::encode(record)))?;
+            text.into_inner()?.sync_all()?;
             fs::rename(&new, &path)?;
             sync_dir(&dir)
         })();
         replaced.with_context(failed)
+    }
+}
+
+/// Adds to the journal, while it is locked.
+#[derive(Debug)]
+pub struct Appender {
+    dir: PathBuf,
+    path: PathBuf,
+    /// Where its whole lines end, in bytes.
+    end: u64,
+}
+
+impl Appender {
+    /// Adds records of what is about to be made. When this returns they survive a power cut. No records leave no journal.
+    ///
+    /// # Errors
+    /// Where they cannot all be written, and why. Nothing may be made then.
+    pub fn append(&mut self, records: impl IntoIterator<Item = Record>) -> Result<()> {
+        let mut records = records.into_iter().peekable();
+        if records.peek().is_none() {
+            return Ok(());
+        }
+        make_private_dir(&self.dir)?;
+        let appended = (|| {
+            let file = OpenOptions::new().create(true).append(true).mode(0o600).open(&self.path)?;
+            // A torn tail of an earlier crash would make the first new line unreadable.
+            file.set_len(self.end)?;
+            let mut text = BufWriter::new(file);
+            if self.end == 0 {
+                text.write_all(&journal::header())?;
+            }
+            records.try_for_each(|record| text.write_all(&journal::encode(&record)))?;
+            let file = text.into_inner()?;
+            file.sync_all()?;
+            sync_dir(&self.dir)?;
+            Ok::<_, io::Error>(file.metadata()?.len())
+        })();
+        self.end = appended.with_context(|| format!("cannot write the journal {}", self.path.display()))?;
+        Ok(())
     }
 }
 
