@@ -117,7 +117,8 @@ fn find(root: &Root, lists: &Lists, archives: &Archives, places: &mut Places, in
             let Some(first) = same_name.first() else { continue };
             let entry = dir.entry(&first.path.name).with_context(|| unreadable(&first.path.full()))?;
             let Some(stat) = entry.filter(|stat| stat.mount_id == place.mount_id) else { continue };
-            if stat.is_directory() && in_use.has_directory(stat.inode) {
+            // On overlayfs a directory's number may be another one later, and its marker would be nobody's.
+            if stat.is_directory() && in_use.has_directory(stat.inode) && places.knows_inodes(&place.site) {
                 let removed = same_name.iter().any(|candidate| candidate.reason == Reason::Installed);
                 let keeps_its_files = !same_name.iter().any(|candidate| archives.switches(&candidate.package));
                 if removed && keeps_its_files {

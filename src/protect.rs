@@ -199,7 +199,7 @@ struct Linking<'a, 'p> {
 }
 
 impl Linking<'_, '_> {
-    /// Answers those that the store is out of reach for.
+    /// Answers those that the store is out of reach for, or has no name for.
     fn link_into_store<'l>(&mut self, aliases: &'l [PlannedAlias]) -> Result<Vec<&'l PlannedAlias>> {
         let store = match Store::open_or_make(self.site) {
             Ok(store) => store,
@@ -214,7 +214,7 @@ impl Linking<'_, '_> {
             let inode = alias.inode;
             match self.link(alias, |source| store.link(source, inode))? {
                 Linked::Made => self.made.in_stores.push((self.site.path().into(), AliasName(inode.ino))),
-                Linked::Refused(Errno::EXDEV) if !alias.names.is_empty() => out_of_reach.push(alias),
+                Linked::Refused(Errno::EXDEV) | Linked::Taken(_) if !alias.names.is_empty() => out_of_reach.push(alias),
                 other => self.without.note(other, alias),
             }
         }

@@ -131,7 +131,7 @@ impl InUse {
                 Some(UsedFile { site, bytes, name: Some(path), handle })
             }
             None => {
-                let site = places.of_dev(inode.dev).filter(|site| places.takes_handles(site));
+                let site = places.of_dev(inode.dev).filter(|site| places.knows_inodes(site));
                 site.map(|site| UsedFile { site: site.clone(), bytes, name: None, handle })
             }
         };

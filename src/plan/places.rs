@@ -101,9 +101,9 @@ impl<'a> Places<'a> {
         self.mounts.values().any(|(mount, _)| mount.device == device)
     }
 
-    /// Whether inodes can be linked by their handles there, whatever they are called. On overlayfs it takes the name to
-    /// tell in which layer a file is.
-    pub fn takes_handles(&self, site: &Path) -> bool {
+    /// Whether an inode there is itself, whatever it is called. On overlayfs it takes the name to tell in which layer a
+    /// file is.
+    pub fn knows_inodes(&self, site: &Path) -> bool {
         let mount = self.sites.get(site).and_then(|(site, _)| self.mounts.get(&site.mount_id()));
         mount.is_some_and(|(mount, _)| mount.overlay.is_none())
     }

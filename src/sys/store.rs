@@ -90,19 +90,20 @@ impl Store {
     /// Gives an inode its alias.
     ///
     /// # Errors
-    /// Those of [`link()`], and an alias name that is taken by another inode.
+    /// Those of [`link()`], and an alias name that is taken by what is no alias.
     pub fn link(&self, source: Source, inode: Inode) -> Result<Linked> {
         let alias = AliasName(inode.ino).entry();
         let linked = link(source, inode, &self.dir, &alias)
             .with_context(|| format!("cannot link into {}", message::path(&self.path)))?;
-        if let Linked::Taken(_) = linked {
-            bail!(
+        match linked {
+            // Files of two layers of an overlayfs may have one number.
+            Linked::Taken(other) if other.ino != inode.ino => bail!(
                 "{} is not the alias of inode {}: it is not rokeep's; move it away",
                 message::path(&self.path.join(&alias)),
                 inode.ino
-            );
+            ),
+            linked => Ok(linked),
         }
-        Ok(linked)
     }
 
     /// Which directory it is: two paths may lead to one store.
