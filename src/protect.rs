@@ -26,7 +26,7 @@ use crate::sys::marker::Marked;
 use crate::sys::mounts::{self, Mounted};
 use crate::sys::processes::CalledBy;
 use crate::sys::site::Site;
-use crate::sys::state::Locked;
+use crate::sys::state::{self, Locked};
 use crate::sys::store::{self, Store};
 
 /// Reads apt's announcement and protects what it is about to replace.
@@ -67,6 +67,10 @@ pub fn protect(root: &Root, mut announcement: impl Read) -> Result<Outcome> {
 /// # Errors
 /// Where that could not be done. The run goes on without.
 pub fn refresh(root: &Root) -> Result<Outcome> {
+    // A dpkg of its own is no business of ours, and leaves no trace.
+    if !state::session(root)?.in_use() {
+        return Ok(Outcome::default());
+    }
     let locked = Locked::wait(root)?;
     let session = locked.session()?;
     if !session.in_use() {
