@@ -211,6 +211,10 @@ impl Linking<'_, '_> {
                 aliases.iter().for_each(|alias| self.without.note(Linked::Refused(Errno::ENOSPC), alias));
                 return Ok(Vec::new());
             }
+            Err(error) if store::cannot_be(&error) => {
+                aliases.iter().for_each(|alias| self.without.note(Linked::Refused(Errno::EOPNOTSUPP), alias));
+                return Ok(Vec::new());
+            }
             Err(error) => return Err(error),
         };
         let mut out_of_reach = Vec::new();

@@ -51,10 +51,12 @@ pub fn make_writable(root: &Root, mounted: &Mounted) -> Result<()> {
 }
 
 fn prove_writable(mounted: &Mounted) -> Result<()> {
-    if mounted.mount.knows_hard_links() {
-        Store::open_or_make(&Site::of(mounted)?)?.prove_writable()
-    } else {
-        store::prove_writable_without_store(mounted)
+    if !mounted.mount.knows_hard_links() {
+        return store::prove_writable_without_store(mounted);
+    }
+    match Store::open_or_make(&Site::of(mounted)?) {
+        Err(error) if store::cannot_be(&error) => store::prove_writable_without_store(mounted),
+        store => store?.prove_writable(),
     }
 }
 

@@ -53,7 +53,7 @@ impl Store {
         };
         let stat = dir.stat()?;
         ensure!(
-            stat.uid == 0 && stat.mode & 0o077 == 0 && stat.mount_id == site.mount_id() && stat.inode.dev == site.dev(),
+            is_private(&stat) && stat.mount_id == site.mount_id() && stat.inode.dev == site.dev(),
             "{} is not a store of rokeep (a directory of root's, closed to others, not a mount): move it away",
             message::path(&path)
         );
@@ -63,7 +63,7 @@ impl Store {
     /// Opens the store, made if need be.
     ///
     /// # Errors
-    /// As [`Store::open`], and those of mkdirat(2).
+    /// As [`Store::open`], and those of mkdirat(2). [`cannot_be`] tells that there can be none.
     pub fn open_or_make(site: &Site) -> Result<Store> {
         if let Some(store) = Store::open(site)? {
             return Ok(store);
@@ -72,7 +72,10 @@ impl Store {
         let failed = || format!("cannot make {}", message::path(&path));
         match mkdirat(site, NAME, Mode::S_IRWXU) {
             // A set-group-id parent, a default ACL: whatever the directory inherited, it is ours alone.
-            Ok(()) => close_to_others(site).with_context(failed)?,
+            Ok(()) => close_to_others(site).or_else(|error| {
+                let _ = unlinkat(site, NAME, UnlinkatFlags::RemoveDir);
+                Err(error).with_context(failed)
+            })?,
             Err(Errno::EEXIST) => {}
             Err(error) => return Err(error).with_context(failed),
         }
@@ -187,10 +190,18 @@ impl Store {
 
 /// Whether something failed only because the file system has no space or no inodes left.
 pub fn is_out_of_space(error: &anyhow::Error) -> bool {
-    let full = |errno: Errno| matches!(errno, Errno::ENOSPC | Errno::EDQUOT);
+    is_because(error, |errno| matches!(errno, Errno::ENOSPC | Errno::EDQUOT))
+}
+
+/// Whether a store failed because the file system does not know who owns a directory and who may enter it.
+pub fn cannot_be(error: &anyhow::Error) -> bool {
+    is_because(error, |errno| errno == Errno::EOPNOTSUPP)
+}
+
+fn is_because(error: &anyhow::Error, matches: impl Fn(Errno) -> bool) -> bool {
     error.chain().any(|cause| {
         let io = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::raw_os_error).map(Errno::from_raw);
-        cause.downcast_ref::<Errno>().copied().or(io).is_some_and(full)
+        cause.downcast_ref::<Errno>().copied().or(io).is_some_and(&matches)
     })
 }
 
@@ -205,7 +216,14 @@ pub fn prove_writable_without_store(mounted: &Mounted) -> Result<()> {
 
 fn close_to_others(site: &Site) -> nix::Result<()> {
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    fchmod(openat(site, NAME, flags, Mode::empty())?, Mode::S_IRWXU)
+    let dir = Directory::from(openat(site, NAME, flags, Mode::empty())?);
+    let closed = fchmod(&dir, Mode::S_IRWXU);
+    // FAT by way of FUSE takes the call and does nothing; vfat refuses it.
+    if is_private(&dir.stat()?) { closed } else { Err(Errno::EOPNOTSUPP) }
+}
+
+fn is_private(dir: &Stat) -> bool {
+    dir.uid == 0 && dir.mode & 0o077 == 0
 }
 
 fn prove_writable(dir: impl AsFd + Copy, name: &str) -> Result<()> {
