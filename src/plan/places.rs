@@ -111,7 +111,7 @@ impl<'a> Places<'a> {
     /// Whether a file can be given one more link without being copied for it.
     ///
     /// overlayfs copies what is in a lower layer up as a whole before it links it, unless it was mounted with metacopy.
-    /// What is in the upper layer has its name there too.
+    /// What is in the upper layer has its name there too, and the overlay shows its times.
     ///
     /// # Errors
     /// Where the upper layer cannot be looked at.
@@ -126,7 +126,10 @@ impl<'a> Places<'a> {
         let path = std::fs::read_link(&link).with_context(|| format!("cannot read {link}"))?;
         let Some(inside) = mount.path_inside(&path) else { return Ok(false) };
         let Some(layer) = self.root.open_dir(&upper.join(inside))? else { return Ok(false) };
-        Ok(layer.entry(name)?.is_some())
+        // The directory has the name that it had when the overlay was mounted. If something else has it by now, its file
+        // was not changed in the very same nanosecond.
+        let changed = layer.entry(name)?.map(|stat| stat.changed);
+        Ok(changed.is_some() && changed == dir.entry(name)?.map(|stat| stat.changed))
     }
 
     /// The site at a path.

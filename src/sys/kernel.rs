@@ -25,6 +25,8 @@ pub struct Stat {
     pub uid: u32,
     /// Bytes on disk.
     pub bytes: u64,
+    /// When anything of it was last changed: seconds and nanoseconds (`st_ctime`).
+    pub changed: (i64, u32),
     /// The mount's id, as in mountinfo (Linux 5.8).
     pub mount_id: u64,
 }
@@ -76,6 +78,7 @@ pub fn stat(dir: impl AsFd, name: &OsStr, last: LastLink) -> nix::Result<Stat> {
         mode: answer.stx_mode.into(),
         uid: answer.stx_uid,
         bytes: answer.stx_blocks * 512,
+        changed: (answer.stx_ctime.tv_sec, answer.stx_ctime.tv_nsec),
         mount_id: answer.stx_mnt_id,
     })
 }
