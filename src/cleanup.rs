@@ -55,7 +55,7 @@ pub fn clean(root: &Root, locked: &Locked, mounts: &[&Mounted]) -> Result<Survey
     }
     survey.aliases.retain(|alias| !gone.contains(&(alias.spot.clone(), alias.name)));
     survey.directories.retain(|kept| !gone.contains(&(Spot::Inside(kept.path.clone()), kept.name)));
-    let left = records_that_matter(&journal, &writable, &survey);
+    let left = records_that_matter(root, &journal, &writable, &survey)?;
     if left != journal.records {
         locked.rewrite(&left).or_else(unless_read_only)?;
     }
@@ -111,15 +111,19 @@ fn drop_aliases(root: &Root, mounted: &Mounted, journal: &Journal, aliases: &[(S
     let ours = journal.records.iter().filter(|record| record.mount == mounted.mount.point).map(|record| &record.spot);
     let mut sites = vec![Site::of(mounted)?];
     sites.extend(survey::sites_below(root, mounted, ours)?);
-    for site in sites {
-        let Some(store) = Store::open(&site)? else { continue };
-        let here = Spot::Store(site.path().to_owned());
-        for (_, alias) in aliases.iter().filter(|(spot, _)| *spot == here) {
-            store.drop_alias(*alias)?;
-        }
-        store.remove_if_empty(&site)?;
+    // One that is on a mount that is read-only by itself does not keep the others.
+    let dropped: Vec<Result<()>> = sites.iter().map(|site| drop_in_store(site, aliases)).collect();
+    dropped.into_iter().collect()
+}
+
+fn drop_in_store(site: &Site, aliases: &[(Spot, AliasName)]) -> Result<()> {
+    let Some(store) = Store::open(site)? else { return Ok(()) };
+    let here = Spot::Store(site.path().to_owned());
+    let failed = || message::path(site.path());
+    for (_, alias) in aliases.iter().filter(|(spot, _)| *spot == here) {
+        store.drop_alias(*alias).with_context(failed)?;
     }
-    Ok(())
+    store.remove_if_empty(site).with_context(failed)
 }
 
 fn drop_beside(root: &Root, file: &Path, alias: AliasName) -> Result<()> {
@@ -170,11 +174,28 @@ fn unless_read_only(error: anyhow::Error) -> Result<()> {
 }
 
 /// Those of what exists; and those of file systems that are not mounted, of which nothing is known.
-fn records_that_matter(journal: &Journal, mounts: &[&Mounted], survey: &Survey) -> Vec<Record> {
+fn records_that_matter(root: &Root, journal: &Journal, mounts: &[&Mounted], survey: &Survey) -> Result<Vec<Record>> {
     let aliases = survey.aliases.iter().map(|alias| (alias.spot.clone(), alias.name));
     let directories = survey.directories.iter().map(|kept| (Spot::Inside(kept.path.clone()), kept.name));
     let exists: HashSet<(Spot, AliasName)> = aliases.chain(directories).collect();
-    let looked_at = |mount: &Path| mounts.iter().any(|mounted| mounted.mount.point == mount);
-    let matters = |record: &&Record| !looked_at(&record.mount) || exists.contains(&(record.spot.clone(), record.alias));
-    journal.records.iter().filter(matters).cloned().collect()
+    let out_of_sight = stores_out_of_sight(root, journal)?;
+    let looked_at = |record: &Record| {
+        mounts.iter().any(|mounted| mounted.mount.point == record.mount) && !out_of_sight.contains(&record.spot)
+    };
+    let matters = |record: &&Record| !looked_at(record) || exists.contains(&(record.spot.clone(), record.alias));
+    Ok(journal.records.iter().filter(matters).cloned().collect())
+}
+
+/// The stores below a mount whose own mount is not there: what is in their place is another directory.
+fn stores_out_of_sight(root: &Root, journal: &Journal) -> Result<HashSet<Spot>> {
+    let spots: HashSet<&Spot> = journal.records.iter().map(|record| &record.spot).collect();
+    let mut out_of_sight = HashSet::new();
+    for spot in spots {
+        let Spot::Store(path) = spot else { continue };
+        match Site::open(root, path)? {
+            Some(site) if !site.is_topmost()? => out_of_sight.insert(spot.clone()),
+            _ => continue,
+        };
+    }
+    Ok(out_of_sight)
 }

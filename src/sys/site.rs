@@ -13,7 +13,7 @@ use nix::sys::stat::Mode;
 use nix::sys::statvfs::fstatvfs;
 
 use super::files::{Directory, Root};
-use super::kernel::{self, LastLink};
+use super::kernel::{self, LastLink, Stat};
 use super::mounts::Mounted;
 use crate::core::inode::Inode;
 
@@ -58,17 +58,7 @@ impl Site {
         let mut top = readable(dir)?;
         let mut stat = top.stat()?;
         loop {
-            let parent = Directory::from(openat(
-                &top,
-                "..",
-                OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC,
-                Mode::empty(),
-            )?);
-            let above = parent.stat()?;
-            let same_site = (above.mount_id, above.inode.dev) == (stat.mount_id, stat.inode.dev);
-            if !same_site || above.inode == stat.inode {
-                break;
-            }
+            let Some((parent, above)) = parent_on_same_site(&top, &stat)? else { break };
             (top, stat) = (parent, above);
         }
         let path = std::fs::read_link(format!("/proc/self/fd/{}", top.as_fd().as_raw_fd()));
@@ -82,6 +72,14 @@ impl Site {
     /// Where it cannot be opened.
     pub fn open(root: &Root, path: &Path) -> nix::Result<Option<Site>> {
         root.open_dir(path)?.map(|dir| Site::at(&dir, path.to_owned())).transpose()
+    }
+
+    /// Whether it is the topmost directory of its site: not any more where a mount or a subvolume is gone that was here.
+    ///
+    /// # Errors
+    /// Where the directory above it cannot be opened.
+    pub fn is_topmost(&self) -> nix::Result<bool> {
+        Ok(parent_on_same_site(&self.dir, &self.dir.stat()?)?.is_none())
     }
 
     fn at(dir: impl AsFd, path: PathBuf) -> nix::Result<Site> {
@@ -116,6 +114,14 @@ impl Site {
         let bytes = u64::from(stat.blocks_free()) * u64::from(stat.fragment_size());
         Ok(Free { bytes, inodes: (stat.files() > 0).then(|| u64::from(stat.files_free())) })
     }
+}
+
+fn parent_on_same_site(dir: &Directory, stat: &Stat) -> nix::Result<Option<(Directory, Stat)>> {
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    let parent = Directory::from(openat(dir, "..", flags, Mode::empty())?);
+    let above = parent.stat()?;
+    let same_site = (above.mount_id, above.inode.dev) == (stat.mount_id, stat.inode.dev);
+    Ok((same_site && above.inode != stat.inode).then_some((parent, above)))
 }
 
 fn readable(dir: impl AsFd) -> nix::Result<Directory> {
