@@ -65,6 +65,32 @@ fn of_every_length() {
     world.assert_no_store("/usr");
 }
 
+/// 4,095 bytes are as many as the kernel takes in one call. What is longer nobody can have installed.
+#[test]
+fn of_a_path_as_long_as_the_kernel_takes() {
+    let start = [b"/usr".to_vec(), [b"/".to_vec(), vec![b'd'; 250]].concat().repeat(16)].concat();
+    let longest = path(&[start.clone(), b"/".to_vec(), vec![b'f'; 4095 - 1 - start.len()]].concat());
+    assert_eq!(longest.as_os_str().len(), 4095);
+    let longer = path(&[start.repeat(2), b"/file".to_vec()].concat());
+    let world = Small::ext4().installed("long", "1", &[&longest, Path::new("/usr/bin/tool")]);
+    let world = world.recorded("long", "1", &[&longest, &longer, Path::new("/usr/bin/tool")]);
+    let holder = world.hold(Mapped(&longest));
+    world.begin();
+    world.protect(&[Remove("long", "1")]);
+    world.assert_alias(&longest, Alias::Kept);
+    world.assert_alias("/usr/bin/tool", Alias::Kept);
+    assert!(String::from_utf8_lossy(&world.journal()).contains(longest.to_str().expect("text")));
+    world.dpkg_removes(&longest);
+    world.dpkg_removes("/usr/bin/tool");
+    world.end();
+    world.assert_mount("/usr", ReadOnly);
+    world.assert_alias(&longest, Alias::Kept);
+    assert_eq!(world.status().uses(longest.to_str().expect("text"), holder.pid()), ["mapped"]);
+    drop(holder);
+    world.rokeep(["cleanup"]).assert_code(0);
+    world.assert_no_store("/usr");
+}
+
 /// A list cannot say such a name: its two halves are two paths, of which one is none.
 #[test]
 fn with_a_newline_in_a_list() {

@@ -1,9 +1,13 @@
 //! overlayfs as /usr: what is replaced through it lives in its lower layer, in its upper one, or in both.
 
 use nix::errno::Errno;
+use rokeep::sys::handle::FileHandle;
 
 use crate::support::small::{
-    FileSystem::Overlay,
+    Access::{ReadOnly, ReadOnlyMount},
+    Alias,
+    Change::{self, Remove, Upgrade},
+    FileSystem::{Overlay, OverlayOutOfSight},
     LOWER, Small,
     State::{self, Mapped, Open, OpenPath},
 };
@@ -114,4 +118,168 @@ fn control_a_directory_does_not_keep_its_number() {
         })
         .collect();
     assert_ne!(numbers[0], numbers[1]);
+}
+
+/// What is used under a name that is gone can be linked only from the process that uses it.
+#[test]
+fn control_a_file_has_no_handle_unless_it_is_meant_for_nfs() {
+    for (options, has) in [(DATA_IS_COPIED, false), (DATA_STAYS, false), ("index=on,nfs_export=on", true)] {
+        let world = writable(options);
+        for file in [LOWER[0], UPPER, COPIED] {
+            let handle = FileHandle::of_link(&world.outside(file));
+            assert_eq!(handle.as_ref().err(), (!has).then_some(&Errno::EOPNOTSUPP), "{file} {options}");
+        }
+    }
+}
+
+// ── with rokeep ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+const UPGRADE: [Change; 1] = [Upgrade("tool", "1", "2")];
+
+/// One package has all three, and they are in use.
+fn installed(options: &'static str) -> Small {
+    let world = Small::on(Overlay(options)).installed_program("tool", "1", UPPER);
+    world.writably(|| world.set_mode(COPIED, 0o700));
+    world.recorded("tool", "1", &[LOWER[0], UPPER, COPIED])
+}
+
+/// Without a copy of what nobody needs there.
+fn protected_without_copying(world: &Small, changes: &[Change]) {
+    world.begin();
+    let before = world.upper_layer_bytes();
+    world.protect(changes);
+    let grown = world.upper_layer_bytes() - before;
+    assert!(grown < 50_000, "{grown} bytes were copied up");
+}
+
+#[test]
+fn what_is_in_the_upper_layer_is_kept() {
+    for file in [UPPER, COPIED] {
+        for state in [Mapped(file), Open(file), OpenPath(file)] {
+            let world = installed(DATA_IS_COPIED);
+            let holder = world.hold(state);
+            protected_without_copying(&world, &UPGRADE);
+            assert!(world.in_upper_layer(LOWER[0]).is_none());
+            [LOWER[0], UPPER, COPIED].iter().for_each(|file| world.dpkg_replaces(file));
+            world.end();
+            world.assert_mount("/usr", ReadOnly);
+            world.assert_alias(file, Alias::Kept);
+            assert!(!world.status().uses(file, holder.pid()).is_empty());
+            drop(holder);
+            world.rokeep(["cleanup"]).assert_code(0);
+            world.assert_nothing_of_ours();
+        }
+    }
+}
+
+/// A copy of every program that runs would be a high price for one word in the mount table.
+#[test]
+fn what_is_in_the_lower_layer_alone_leaves_it_degraded() {
+    for state in [Mapped(LOWER[0]), Open(LOWER[0]), OpenPath(LOWER[0])] {
+        let world = Small::on(Overlay(DATA_IS_COPIED)).recorded("tool", "1", &LOWER);
+        let holder = world.hold(state);
+        protected_without_copying(&world, &UPGRADE);
+        assert!(world.in_upper_layer(LOWER[0]).is_none());
+        world.assert_alias(LOWER[0], Alias::None);
+        world.dpkg_replaces(LOWER[0]);
+        world.end().assert_says(&["/usr", "degraded", &format!("({})", holder.pid()), LOWER[0]]);
+        world.assert_mount("/usr", ReadOnlyMount);
+        drop(holder);
+        world.rokeep(["cleanup"]).assert_code(0);
+        world.assert_mount("/usr", ReadOnly);
+        world.assert_nothing_of_ours();
+    }
+}
+
+#[test]
+fn what_nobody_uses_is_in_nobodys_way() {
+    let world = installed(DATA_IS_COPIED);
+    protected_without_copying(&world, &UPGRADE);
+    [LOWER[0], UPPER, COPIED].iter().for_each(|file| world.dpkg_replaces(file));
+    world.end();
+    world.assert_mount("/usr", ReadOnly);
+    world.assert_nothing_of_ours();
+}
+
+#[test]
+fn where_a_name_costs_no_data_every_file_is_kept() {
+    for file in [LOWER[0], UPPER, COPIED] {
+        let world = installed(DATA_STAYS);
+        let holder = world.hold(Mapped(file));
+        protected_without_copying(&world, &UPGRADE);
+        world.dpkg_replaces(file);
+        world.end();
+        world.assert_mount("/usr", ReadOnly);
+        world.assert_alias(file, Alias::Kept);
+        assert_eq!(world.status().uses(file, holder.pid()), ["mapped"]);
+        drop(holder);
+        world.rokeep(["cleanup"]).assert_code(0);
+        // Those of the files that were not replaced.
+        assert_eq!(world.all_aliases().len(), 2);
+    }
+}
+
+/// Nobody can tell then what would be copied.
+#[test]
+fn where_the_upper_layer_is_out_of_sight_nothing_is_copied() {
+    for decoy in [false, true] {
+        let world = Small::on(OverlayOutOfSight).installed_program("tool", "1", UPPER);
+        let world = world.recorded("tool", "1", &[LOWER[0], UPPER]);
+        if decoy {
+            // The name leads to something by now, and to a file of that name.
+            world.write("/mnt/image/0.memory/upper/bin/lower", b"not what it seems");
+        }
+        let holder = world.hold(Mapped(LOWER[0]));
+        protected_without_copying(&world, &UPGRADE);
+        assert!(world.in_upper_layer(LOWER[0]).is_none());
+        world.dpkg_replaces(LOWER[0]);
+        world.end().assert_says(&["degraded", &format!("({})", holder.pid())]);
+        world.assert_mount("/usr", ReadOnlyMount);
+        drop(holder);
+        world.rokeep(["cleanup"]).assert_code(0);
+        world.assert_mount("/usr", ReadOnly);
+    }
+}
+
+/// A file that was copied up keeps the number that it had below.
+#[test]
+fn a_number_that_two_files_have_is_no_obstacle() {
+    for options in [DATA_IS_COPIED, DATA_STAYS] {
+        let world = installed(options);
+        let same = world.writably(|| world.same_number("/usr/lib", COPIED));
+        let mut world = world.recorded("same", "1", &[&same]);
+        world.remember(&[&same]);
+        let holders = [&same, COPIED].map(|file| world.hold(Mapped(file)));
+        world.begin();
+        world.protect(&[Upgrade("tool", "1", "2"), Remove("same", "1")]);
+        world.dpkg_replaces(COPIED);
+        world.dpkg_removes(&same);
+        world.end();
+        world.assert_mount("/usr", ReadOnly);
+        let status = world.status();
+        for (file, holder) in [&same, COPIED].iter().zip(&holders) {
+            world.assert_alias(file, Alias::Kept);
+            assert_eq!(status.uses(file, holder.pid()), ["mapped"], "{options}: {status:#?}");
+        }
+        drop(holders);
+        world.rokeep(["cleanup"]).assert_code(0);
+        world.assert_alias(&same, Alias::None);
+        world.assert_alias(COPIED, Alias::None);
+    }
+}
+
+/// What no list names, in each layer: a cache that is rebuilt.
+#[test]
+fn what_no_package_lists_is_kept_where_that_copies_nothing() {
+    let world = Small::on(Overlay(DATA_IS_COPIED)).unlisted(&["/usr/lib/cache"]);
+    let holders = ["/usr/lib/cache", LOWER[0]].map(|file| world.hold(Mapped(file)));
+    protected_without_copying(&world, &[]);
+    assert!(world.in_upper_layer(LOWER[0]).is_none());
+    world.rebuilds("/usr/lib/cache");
+    world.end();
+    world.assert_mount("/usr", ReadOnly);
+    world.assert_alias("/usr/lib/cache", Alias::Kept);
+    drop(holders);
+    world.rokeep(["cleanup"]).assert_code(0);
+    world.assert_nothing_of_ours();
 }

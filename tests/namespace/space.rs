@@ -1,10 +1,13 @@
 //! Room: what a file system without any still takes, and what is done there.
 
 use crate::support::small::{
-    Access::ReadOnly,
+    Access::{ReadOnly, ReadOnlyMount},
+    Alias,
+    Change::{Remove, Upgrade},
     FileSystem::{self, Ext4, MixedBtrfs, TmpfsOf, Xfs},
     Full::{self, Bytes, Files},
     Small,
+    State::Mapped,
 };
 
 const SMALL: FileSystem = TmpfsOf("size=32M,nr_inodes=200");
@@ -33,4 +36,133 @@ fn control_what_a_full_file_system_still_takes() {
         assert_eq!(world.remount("ro", "/usr"), Ok(()), "{file_system:?} has no room for {full:?}");
         world.assert_mount("/usr", ReadOnly);
     }
+}
+
+const TOOL: &str = "/usr/bin/tool";
+const DATA: &str = "/usr/lib/data";
+
+/// A program in use, a large file that nobody uses, and no room for more.
+fn full(file_system: FileSystem, full: Full, with_store: bool) -> Small {
+    let world = Small::on(file_system).installed("tool", "1", &[TOOL]).installed("data", "1", &[DATA]);
+    world.writably(|| {
+        world.write(DATA, &vec![1; 2 << 20]);
+        if with_store {
+            world.write("/usr/.rokeep/9999999", b"");
+            world.set_mode("/usr/.rokeep", 0o700);
+            world.removes("/usr/.rokeep/9999999");
+        }
+        world.fill_with(full, "/usr");
+    });
+    world
+}
+
+fn in_every_case(scenario: impl Fn(Small, (FileSystem, Full), bool)) {
+    for (file_system, what, name, directory) in CASES {
+        for with_store in [false, true] {
+            let takes_an_alias = name && (with_store || directory);
+            scenario(full(file_system, what, with_store), (file_system, what), takes_an_alias);
+        }
+    }
+}
+
+/// `apt remove` is the way out, and rokeep is not in it.
+#[test]
+fn a_removal_makes_room_and_usr_is_read_only() {
+    in_every_case(|world, case, _| {
+        let before = world.free_bytes("/usr");
+        let _holder = world.hold(Mapped(TOOL));
+        world.begin();
+        world.protect(&[Remove("data", "1")]);
+        world.dpkg_removes(DATA);
+        world.end();
+        world.assert_mount("/usr", ReadOnly);
+        world.assert_nothing_of_ours();
+        let freed = world.free_bytes("/usr") - before;
+        assert!(freed >= 1 << 20, "{case:?}: only {freed} bytes were freed");
+    });
+}
+
+/// What is in use comes first where little fits, and what did not fit is said with figures. At worst the mount ends
+/// degraded, until its user has ended.
+#[test]
+fn what_is_in_use_is_protected_if_anything_can_be() {
+    in_every_case(|world, case, takes_an_alias| {
+        let holder = world.hold(Mapped(TOOL));
+        world.begin();
+        let run = world.protect(&[Remove("tool", "1"), Remove("data", "1")]);
+        world.dpkg_removes(DATA);
+        world.dpkg_removes(TOOL);
+        if takes_an_alias {
+            world.assert_alias(TOOL, Alias::Kept);
+            world.end();
+            world.assert_mount("/usr", ReadOnly);
+            assert_eq!(world.status().uses(TOOL, holder.pid()), ["mapped"], "{case:?}");
+        } else {
+            run.assert_says(&["not protected", TOOL, DATA, "2 files", "No space left", "free"]);
+            world.end().assert_says(&["degraded", &format!("({})", holder.pid()), TOOL]);
+            world.assert_mount("/usr", ReadOnlyMount);
+        }
+        drop(holder);
+        world.rokeep(["cleanup"]).assert_code(0);
+        world.assert_mount("/usr", ReadOnly);
+        world.assert_nothing_of_ours();
+    });
+}
+
+/// Old files beside new ones, until the run is over: if that does not fit, an upgrade would fail that did not fail
+/// without rokeep. dpkg gives the space of each package back when it is unpacked.
+#[test]
+fn with_little_room_only_what_is_in_use_is_protected() {
+    let files: Vec<String> = (0..12).map(|number| format!("/usr/lib/data/{number}")).collect();
+    let mebibyte = vec![7; 1 << 20];
+    let world = Small::ext4().installed("data", "1", &files).installed("tool", "1", &[TOOL]);
+    world.writably(|| {
+        files.iter().for_each(|file| world.write(file, &mebibyte));
+        world.fill_but(6 << 20, "/usr");
+    });
+    let _holders = [TOOL, &files[3]].map(|file| world.hold(Mapped(file)));
+    world.begin();
+    let run = world.protect(&[Upgrade("data", "1", "2"), Upgrade("tool", "1", "2")]);
+    run.assert_says(&["/usr has", "MiB free", "only what is in use", "2 of 13 files"]);
+    assert_eq!(world.aliases("/usr").len(), 2);
+    world.assert_alias(TOOL, Alias::Kept);
+    world.assert_alias(&files[3], Alias::Kept);
+    files.iter().for_each(|file| world.replaces_with(file, &mebibyte));
+    world.dpkg_replaces(TOOL);
+    world.end();
+    world.assert_mount("/usr", ReadOnly);
+}
+
+/// The same with room enough: nothing is left out, and nothing is said.
+#[test]
+fn with_room_enough_everything_is_protected() {
+    let files: Vec<String> = (0..12).map(|number| format!("/usr/lib/data/{number}")).collect();
+    let world = Small::ext4().installed("data", "1", &files);
+    world.writably(|| {
+        files.iter().for_each(|file| world.write(file, &vec![7; 1 << 20]));
+        world.fill_but(14 << 20, "/usr");
+    });
+    world.archive("data", "2", &[], &[&files[0]]);
+    world.begin();
+    let run = world.protect(&[Upgrade("data", "1", "2")]);
+    assert_eq!(run.stderr, "");
+    assert_eq!(world.aliases("/usr").len(), 12);
+}
+
+/// A removal brings nothing that would have to fit.
+#[test]
+fn with_little_room_a_removal_is_protected_as_always() {
+    let world = Small::ext4().installed("data", "1", &[DATA]);
+    world.writably(|| {
+        world.write(DATA, &vec![7; 4 << 20]);
+        world.fill_but(1 << 20, "/usr");
+    });
+    world.begin();
+    let run = world.protect(&[Remove("data", "1")]);
+    assert_eq!(run.stderr, "");
+    world.assert_alias(DATA, Alias::Kept);
+    world.dpkg_removes(DATA);
+    world.end();
+    world.assert_mount("/usr", ReadOnly);
+    world.assert_nothing_of_ours();
 }

@@ -23,7 +23,9 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
+use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::sys::signal::{Signal, kill};
+use nix::sys::stat::{Mode, fstatat};
 use nix::unistd::Pid;
 
 use self::belongings::Belongings;
@@ -223,7 +225,12 @@ impl Small {
 
     /// dpkg unpacks another version of a file.
     pub fn dpkg_replaces(&self, path: impl AsRef<Path>) {
-        self.run_helper(&["dpkg", "replace"], path.as_ref(), b"another version\n");
+        self.replaces_with(path, b"another version\n");
+    }
+
+    /// dpkg unpacks a version of a file with these contents.
+    pub fn replaces_with(&self, path: impl AsRef<Path>, contents: &[u8]) {
+        self.run_helper(&["dpkg", "replace"], path.as_ref(), contents);
     }
 
     /// dpkg removes a file.
@@ -516,8 +523,15 @@ impl Small {
 
     /// The file at a path, if there is one.
     pub fn inode(&self, path: impl AsRef<Path>) -> Option<Inode> {
-        let metadata = self.outside(path).symlink_metadata().ok()?;
-        Some((metadata.dev(), metadata.ino()))
+        // From one directory to the next: seen from here a path may be longer than the kernel takes.
+        let path = path.as_ref().strip_prefix("/").unwrap_or(path.as_ref());
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let mut dir = nix::fcntl::open(&self.outside("/"), flags, Mode::empty()).expect("the root directory");
+        for name in path.parent().into_iter().flatten() {
+            dir = openat(&dir, name, flags, Mode::empty()).ok()?;
+        }
+        let found = fstatat(&dir, path.file_name()?, AtFlags::AT_SYMLINK_NOFOLLOW).ok()?;
+        Some((found.st_dev, found.st_ino))
     }
 
     fn run_helper(&self, words: &[&str], path: &Path, input: &[u8]) {

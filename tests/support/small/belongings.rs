@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::{Mount, Small};
+use super::{FileSystem, Mount, Small};
 
 /// What there is, at one moment.
 pub(super) struct Belongings {
@@ -37,19 +37,25 @@ impl Belongings {
         let may_have_alias = |path: &Path, dev: u64| {
             points.iter().any(|(point, device)| path.starts_with(point) || *device == Some(dev))
         };
+        // FUSE gives a file another number whenever it has forgotten it.
+        let exfat = world.mounts.iter().filter(|mount| matches!(mount.1, FileSystem::Exfat));
+        let device = |Mount(point, ..): &Mount| world.outside(point).metadata().map(|found| found.dev()).ok();
+        let renumbered: Vec<u64> = exfat.filter_map(device).collect();
         let visit = |entry: &walkdir::DirEntry| {
             let path = entry.path();
             !foreign.iter().chain(&ours).any(|other| other == path) && entry.file_name() != ".rokeep"
         };
         let mut found = Belongings { foreign: BTreeMap::new(), held: Vec::new() };
         for entry in walkdir::WalkDir::new(&root).into_iter().filter_entry(visit).filter_map(Result::ok) {
-            let is = entry.path().symlink_metadata().expect("what is there can be asked");
+            // Seen from here a path may be longer than the kernel takes.
+            let Ok(is) = entry.path().symlink_metadata() else { continue };
             if is.is_file() && is_name_of_ours(entry.file_name().as_bytes()) {
                 let dirs = entry.path().ancestors().skip(1).take_while(|dir| **dir != root);
                 found.held.extend(dirs.map(Path::to_path_buf));
                 continue;
             }
-            let contents = (!is.is_dir()).then(|| (is.ino(), is.size(), is.mtime(), is.mtime_nsec()));
+            let number = if renumbered.contains(&is.dev()) { 0 } else { is.ino() };
+            let contents = (!is.is_dir()).then(|| (number, is.size(), is.mtime(), is.mtime_nsec()));
             let links = (!is.is_dir() && !may_have_alias(entry.path(), is.dev())).then(|| is.nlink());
             let touchable = Touchable { mode: is.mode(), contents, links };
             found.foreign.insert(entry.into_path(), touchable);
