@@ -207,15 +207,11 @@ impl Linking<'_, '_> {
     fn link_into_store<'l>(&mut self, aliases: &'l [PlannedAlias]) -> Result<Vec<&'l PlannedAlias>> {
         let store = match Store::open_or_make(self.site) {
             Ok(store) => store,
-            Err(error) if store::is_out_of_space(&error) => {
-                aliases.iter().for_each(|alias| self.without.note(Linked::Refused(Errno::ENOSPC), alias));
+            Err(error) => {
+                let Some(errno) = store::refused(&error) else { return Err(error) };
+                aliases.iter().for_each(|alias| self.without.note(Linked::Refused(errno), alias));
                 return Ok(Vec::new());
             }
-            Err(error) if store::cannot_be(&error) => {
-                aliases.iter().for_each(|alias| self.without.note(Linked::Refused(Errno::EOPNOTSUPP), alias));
-                return Ok(Vec::new());
-            }
-            Err(error) => return Err(error),
         };
         let mut out_of_reach = Vec::new();
         for alias in aliases {
@@ -284,9 +280,8 @@ impl Without {
     }
 
     fn describe(self, site: &Site) -> Option<String> {
-        let full = [Errno::ENOSPC, Errno::EDQUOT].map(Errno::desc);
         let reason = |(why, names): (&str, Vec<String>)| {
-            let left = if full.contains(&why) { free(site) } else { String::new() };
+            let left = if why == Errno::ENOSPC.desc() { free(site) } else { String::new() };
             format!("{} ({}; {why}{left})", message::few(&names, 3), message::count(names.len(), "file"))
         };
         let reasons: Vec<String> = self.0.into_iter().map(reason).collect();

@@ -45,7 +45,7 @@ pub fn make_writable(root: &Root, mounted: &Mounted) -> Result<()> {
     match prove_writable(mounted) {
         // A full file system took the write as far as it could. dpkg may be there to make room: it rolls back what does
         // not fit.
-        Err(error) if store::is_out_of_space(&error) => Ok(()),
+        Err(error) if matches!(store::refused(&error), Some(Errno::ENOSPC | Errno::EDQUOT)) => Ok(()),
         proven => proven,
     }
 }
@@ -55,7 +55,7 @@ fn prove_writable(mounted: &Mounted) -> Result<()> {
         return store::prove_writable_without_store(mounted);
     }
     match Store::open_or_make(&Site::of(mounted)?) {
-        Err(error) if store::cannot_be(&error) => store::prove_writable_without_store(mounted),
+        Err(error) if store::refused(&error) == Some(Errno::EOPNOTSUPP) => store::prove_writable_without_store(mounted),
         store => store?.prove_writable(),
     }
 }

@@ -63,7 +63,7 @@ impl Store {
     /// Opens the store, made if need be.
     ///
     /// # Errors
-    /// As [`Store::open`], and those of mkdirat(2). [`cannot_be`] tells that there can be none.
+    /// As [`Store::open`], and those of mkdirat(2). [`refused`] tells which of them are no fault.
     pub fn open_or_make(site: &Site) -> Result<Store> {
         if let Some(store) = Store::open(site)? {
             return Ok(store);
@@ -188,20 +188,13 @@ impl Store {
     }
 }
 
-/// Whether something failed only because the file system has no space or no inodes left.
-pub fn is_out_of_space(error: &anyhow::Error) -> bool {
-    is_because(error, |errno| matches!(errno, Errno::ENOSPC | Errno::EDQUOT))
-}
-
-/// Whether a store failed because the file system does not know who owns a directory and who may enter it.
-pub fn cannot_be(error: &anyhow::Error) -> bool {
-    is_because(error, |errno| errno == Errno::EOPNOTSUPP)
-}
-
-fn is_because(error: &anyhow::Error, matches: impl Fn(Errno) -> bool) -> bool {
-    error.chain().any(|cause| {
+/// What the file system answered, if something failed only because it has no space or no inodes left (`ENOSPC`, `EDQUOT`),
+/// or because there can be no store on it: it does not know who owns a directory and who may enter it (`EOPNOTSUPP`).
+pub fn refused(error: &anyhow::Error) -> Option<Errno> {
+    error.chain().find_map(|cause| {
         let io = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::raw_os_error).map(Errno::from_raw);
-        cause.downcast_ref::<Errno>().copied().or(io).is_some_and(&matches)
+        let errno = cause.downcast_ref::<Errno>().copied().or(io);
+        errno.filter(|errno| matches!(errno, Errno::ENOSPC | Errno::EDQUOT | Errno::EOPNOTSUPP))
     })
 }
 

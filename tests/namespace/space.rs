@@ -3,8 +3,8 @@
 use crate::support::small::{
     Access::{ReadOnly, ReadOnlyMount},
     Alias,
-    Change::{Remove, Upgrade},
-    FileSystem::{self, Ext4, MixedBtrfs, TmpfsOf, Xfs},
+    Change::{Install, Remove, Upgrade},
+    FileSystem::{self, Btrfs, Ext4, MixedBtrfs, TmpfsOf, Xfs},
     Full::{self, Bytes, Files},
     Small,
     State::Mapped,
@@ -109,6 +109,55 @@ fn what_is_in_use_is_protected_if_anything_can_be() {
     });
 }
 
+/// The last by name, so that it is not by chance.
+#[test]
+fn where_some_fit_what_is_in_use_comes_first() {
+    let files: Vec<String> = (0..300).map(|number| format!("/usr/lib/many/{number}")).collect();
+    let last = "/usr/sbin/z";
+    for file_system in [Ext4, Xfs, TmpfsOf("size=32M,nr_inodes=500")] {
+        let world = full(file_system, Bytes, true);
+        world.writably(|| {
+            world.removes("/usr/ballast/bytes");
+            files.iter().chain([&last.to_owned()]).for_each(|file| world.write(file, b"data"));
+            world.fill_with(Bytes, "/usr");
+        });
+        let mut world = world.recorded("many", "1", &files).recorded("one", "1", &[last]);
+        world.remember(&[last]);
+        let _holder = world.hold(Mapped(last));
+        world.begin();
+        let run = world.protect(&[Remove("many", "1"), Remove("one", "1")]);
+        run.assert_says(&["not protected", "/usr/lib/many/", "files", "No space left", "free"]);
+        assert!((1..300).contains(&world.aliases("/usr").len()), "{file_system:?}");
+        world.assert_alias(last, Alias::Kept);
+        files.iter().chain([&last.to_owned()]).for_each(|file| world.dpkg_removes(file));
+        world.end();
+        world.assert_mount("/usr", ReadOnly);
+        world.assert_alias(last, Alias::Kept);
+    }
+}
+
+/// A quota of a subvolume is room like any other. An in-between: what is there may be linked, or not.
+#[test]
+fn a_quota_that_is_used_up_does_not_stop_apt() {
+    let world = Small::on(Btrfs).installed("tool", "1", &[TOOL]).installed("data", "1", &[DATA]);
+    world.writably(|| {
+        world.write(DATA, &vec![1; 2 << 20]);
+        world.quota("/usr", "1M");
+    });
+    world.remount("rw", "/usr").expect("/usr can be written");
+    let refused = std::fs::create_dir(world.outside("/usr/new")).expect_err("there is a quota");
+    assert_eq!(refused.raw_os_error(), Some(nix::libc::EDQUOT));
+    world.remount("ro", "/usr").expect("nobody is in the way");
+
+    let _holder = world.hold(Mapped(TOOL));
+    world.begin();
+    world.protect(&[Remove("data", "1")]).assert_says(&["not protected", DATA, "Quota exceeded"]);
+    world.dpkg_removes(DATA);
+    world.end();
+    world.assert_mount("/usr", ReadOnly);
+    world.assert_nothing_of_ours();
+}
+
 /// Old files beside new ones, until the run is over: if that does not fit, an upgrade would fail that did not fail
 /// without rokeep. dpkg gives the space of each package back when it is unpacked.
 #[test]
@@ -165,4 +214,24 @@ fn with_little_room_a_removal_is_protected_as_always() {
     world.end();
     world.assert_mount("/usr", ReadOnly);
     world.assert_nothing_of_ours();
+}
+
+/// What a new package takes is said by its archive.
+#[test]
+fn with_little_room_for_what_is_new_only_what_is_in_use_is_protected() {
+    let files: Vec<String> = (0..4).map(|number| format!("/usr/lib/data/{number}")).collect();
+    for (kibibytes, protected) in [(1024, 4), (6144, 1)] {
+        let world = Small::ext4().installed("data", "1", &files);
+        world.writably(|| {
+            files.iter().for_each(|file| world.write(file, &vec![7; 1 << 20]));
+            world.fill_but(8 << 20, "/usr");
+        });
+        world.archive("data", "2", &[], &[&files[0]]);
+        world.archive_of_size("new", "1", kibibytes);
+        let _holder = world.hold(Mapped(&files[2]));
+        world.begin();
+        world.protect(&[Upgrade("data", "1", "2"), Install("new", "1")]);
+        assert_eq!(world.aliases("/usr").len(), protected, "{kibibytes} KiB come");
+        world.assert_alias(&files[2], Alias::Kept);
+    }
 }

@@ -9,6 +9,7 @@ use crate::support::small::{
     FileSystem::{self, Btrfs, Exfat, Ext4, Subvolume, Tmpfs, Xfs},
     Mount, Small,
     State::{Mapped, Open, OpenPath},
+    stream,
 };
 
 // ── without rokeep ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -454,6 +455,29 @@ fn what_stands_where_an_alias_beside_should_be_is_left_alone() {
     world.end();
     assert_eq!(world.inode(&taken), found);
     world.assert_mount("/usr", ReadOnly);
+}
+
+/// The journal is written twice: for what goes into a store, and then for what cannot.
+#[test]
+fn a_journal_that_is_full_half_way_stops_apt_and_nothing_is_left() {
+    let files: Vec<String> = (0..40).map(|number| format!("/usr/lib/quota/{number}{}", "n".repeat(200))).collect();
+    let world = Small::with(&[Mount("/usr", Xfs, ReadOnly), Mount("/var/lib/rokeep", Tmpfs, Writable)]);
+    world.writably(|| {
+        world.project("/usr", "7");
+        world.write("/usr/lib/quota/.keep", b"");
+        world.project("/usr/lib/quota", "8");
+    });
+    let world = world.installed("tool", "1", &files).installed("plain", "1", &["/usr/bin/plain"]);
+    // Each record is longer than 200 bytes.
+    world.fill_but(20 << 10, "/var/lib/rokeep");
+    let found = world.mount_line("/usr");
+    world.begin();
+    let changes = stream(&[Upgrade("tool", "1", "2"), Upgrade("plain", "1", "2")]);
+    let run = world.hook("pre-install-pkgs", Some(changes)).assert_code(3);
+    run.assert_says(&["/var/lib/rokeep/journal.jsonl", "No space left", "as it was found"]);
+    assert_eq!(world.mount_line("/usr"), found);
+    world.assert_nothing_of_ours();
+    world.assert_no_session();
 }
 
 // ── none ────────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -10,10 +10,19 @@ impl Small {
     /// apt has fetched this version of a package, with these maintainer scripts and files. It is where [`super::stream`]
     /// says that it is.
     pub fn archive(&self, name: &str, version: &str, scripts: &[(&str, &str)], files: &[&str]) {
+        self.archive_saying(name, version, "", scripts, files);
+    }
+
+    /// The same, without files, for a package that says of itself that it takes this much.
+    pub fn archive_of_size(&self, name: &str, version: &str, kibibytes: u32) {
+        self.archive_saying(name, version, &format!("Installed-Size: {kibibytes}\n"), &[], &[]);
+    }
+
+    fn archive_saying(&self, name: &str, version: &str, says: &str, scripts: &[(&str, &str)], files: &[&str]) {
         let (tree, archive) = ("/tmp/tree", format!("/var/cache/apt/archives/{name}_{version}_amd64.deb"));
         let control = format!(
             "Package: {name}\nVersion: {version}\nArchitecture: amd64\nMaintainer: Nobody <nobody@example.org>\n\
-             Description: a test\n"
+             {says}Description: a test\n"
         );
         self.write(format!("{tree}/DEBIAN/control"), control.as_bytes());
         for (script, text) in scripts {

@@ -35,6 +35,13 @@ impl Small {
         self.dpkg_removes(reserve);
     }
 
+    /// A btrfs subvolume may take no more than this.
+    pub fn quota(&self, subvolume: &str, limit: &str) {
+        self.outside_tool("btrfs", &["quota", "enable"], subvolume);
+        self.outside_tool("btrfs", &["-q", "quota", "rescan", "-w"], subvolume);
+        self.outside_tool("btrfs", &["qgroup", "limit", limit], subvolume);
+    }
+
     /// Bytes that can still be written.
     pub fn free_bytes(&self, point: &str) -> u64 {
         let room = nix::sys::statvfs::statvfs(&self.outside(point)).expect("a file system");
