@@ -128,9 +128,9 @@ pub fn check_format(content: &[u8]) -> Result<(), DebError> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Member {
     /// `control.tar`: what the package says of itself.
-    Control(Compression),
+    Control,
     /// `data.tar`: its files.
-    Data(Compression),
+    Data,
     /// A name with `_` in front: of no importance to those who do not know it.
     Unimportant,
 }
@@ -139,18 +139,13 @@ impl Member {
     /// What its name says.
     ///
     /// # Errors
-    /// Any other member, and any other compression.
+    /// [`DebError::Misplaced`]: any other name.
     pub fn parse(name: &str) -> Result<Member, DebError> {
-        let compression =
-            |suffix| Compression::parse(suffix).ok_or_else(|| DebError::UnknownCompression(name.to_owned()));
-        if name.starts_with('_') {
-            Ok(Member::Unimportant)
-        } else if let Some(suffix) = name.strip_prefix("control.tar") {
-            Ok(Member::Control(compression(suffix)?))
-        } else if let Some(suffix) = name.strip_prefix("data.tar") {
-            Ok(Member::Data(compression(suffix)?))
-        } else {
-            Err(DebError::Misplaced(name.to_owned()))
+        match name {
+            _ if name.starts_with('_') => Ok(Member::Unimportant),
+            _ if name.starts_with("control.tar") => Ok(Member::Control),
+            _ if name.starts_with("data.tar") => Ok(Member::Data),
+            _ => Err(DebError::Misplaced(name.to_owned())),
         }
     }
 }
@@ -167,14 +162,18 @@ pub enum Compression {
 }
 
 impl Compression {
-    fn parse(suffix: &str) -> Option<Compression> {
-        match suffix {
-            "" => Some(Compression::None),
-            ".gz" => Some(Compression::Gzip),
-            ".xz" => Some(Compression::Xz),
-            ".zst" => Some(Compression::Zstd),
-            ".lzma" => Some(Compression::Lzma),
-            _ => None,
+    /// What the member's name says.
+    ///
+    /// # Errors
+    /// [`DebError::UnknownCompression`]
+    pub fn parse(member: &str) -> Result<Compression, DebError> {
+        match member.split_once(".tar").map(|(_, suffix)| suffix) {
+            Some("") => Ok(Compression::None),
+            Some(".gz") => Ok(Compression::Gzip),
+            Some(".xz") => Ok(Compression::Xz),
+            Some(".zst") => Ok(Compression::Zstd),
+            Some(".lzma") => Ok(Compression::Lzma),
+            _ => Err(DebError::UnknownCompression(member.to_owned())),
         }
     }
 }
@@ -274,8 +273,8 @@ fn checksummed(line: &[u8], reader: &mut PathReader) -> Option<Option<ListedPath
         return None;
     }
     Some(match escaped {
-        Some(_) => reader.below_root(below_root(&unescape(path)?)),
-        None => reader.below_root(below_root(path)),
+        Some(_) => member_path(&unescape(path)?, reader),
+        None => member_path(path, reader),
     })
 }
 
@@ -306,8 +305,8 @@ pub fn conffiles(text: &[u8]) -> impl Iterator<Item = ListedPath> {
 /// The path at which dpkg unpacks a member of the data archive: whatever its name starts with, it is below the root.
 ///
 /// `None` for the root itself, and for what could lead elsewhere.
-pub fn member_path(name: &[u8]) -> Option<ListedPath> {
-    PathReader::default().below_root(below_root(name))
+pub fn member_path(name: &[u8], reader: &mut PathReader) -> Option<ListedPath> {
+    reader.below_root(below_root(name))
 }
 
 /// Without any `/` and `./` in front (path_skip_slash_dotslash in dpkg's lib/dpkg/path.c).
@@ -362,7 +361,9 @@ mod tests {
 
     #[test]
     fn checksums_that_are_none_tell_nothing() {
-        for text in ["", "\n\n", "not a checksum\n", &SUM[..31], SUM, &format!("{SUM} usr/x"), &format!("g{SUM}  x")] {
+        for text in
+            ["", "\n\n", "not a checksum\n", &SUM[..31], SUM, &format!("{SUM} usr/x"), &format!("g{}  x", &SUM[1..])]
+        {
             assert_eq!(md5sums(text.as_bytes()), None, "{text:?}");
         }
         let one_is_none = format!("{SUM}  usr/x\n{}  usr/y\n", &SUM[..31]);
@@ -467,12 +468,16 @@ mod tests {
     fn members_and_their_compression_are_told_by_name() {
         use Compression::*;
         for (suffix, compression) in [("", None), (".gz", Gzip), (".xz", Xz), (".zst", Zstd), (".lzma", Lzma)] {
-            assert_eq!(Member::parse(&format!("control.tar{suffix}")), Ok(Member::Control(compression)));
-            assert_eq!(Member::parse(&format!("data.tar{suffix}")), Ok(Member::Data(compression)));
+            let (control, data) = (format!("control.tar{suffix}"), format!("data.tar{suffix}"));
+            assert_eq!((Member::parse(&control), Compression::parse(&control)), (Ok(Member::Control), Ok(compression)));
+            assert_eq!((Member::parse(&data), Compression::parse(&data)), (Ok(Member::Data), Ok(compression)));
         }
         assert_eq!(Member::parse("_gpgorigin"), Ok(Member::Unimportant));
-        assert_eq!(Member::parse("data.tar.bz2"), Err(DebError::UnknownCompression("data.tar.bz2".into())));
         assert_eq!(Member::parse("extra"), Err(DebError::Misplaced("extra".into())));
+        for name in ["data.tar.bz2", "data.tarx", "data.tar.xz.xz"] {
+            assert_eq!(Member::parse(name), Ok(Member::Data));
+            assert_eq!(Compression::parse(name), Err(DebError::UnknownCompression(name.into())));
+        }
     }
 
     /// Frames of the zstd program, as far as their headers go.

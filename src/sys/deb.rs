@@ -14,7 +14,7 @@ use tar::{EntryType, PaxExtensions};
 
 use crate::core::deb::{self, Compression, ControlFiles, Deb, DebError, Header, Member};
 use crate::core::message;
-use crate::core::paths::ListedPath;
+use crate::core::paths::{ListedPath, PathReader};
 
 /// A control member holds a few scripts, and some 100 bytes for each file of the package.
 const MOST_CONTROL: u64 = 64 << 20;
@@ -53,7 +53,6 @@ fn read_archive(path: &Path) -> Result<Deb> {
 struct Found<'a> {
     file: &'a File,
     name: String,
-    compression: Compression,
     start: u64,
     size: u64,
 }
@@ -75,11 +74,9 @@ fn find_members(file: &File) -> Result<(Found<'_>, Found<'_>)> {
         let (Header { name, size }, start) = headers.next(missing)?;
         match (Member::parse(&name)?, control.take()) {
             (Member::Unimportant, before) => control = before,
-            (Member::Control(compression), None) => control = Some(Found { file, name, compression, start, size }),
-            (Member::Data(compression), Some(control)) => {
-                return Ok((control, Found { file, name, compression, start, size }));
-            }
-            (Member::Control(_), Some(_)) | (Member::Data(_), None) => bail!(DebError::Misplaced(name)),
+            (Member::Control, None) => control = Some(Found { file, name, start, size }),
+            (Member::Data, Some(control)) => return Ok((control, Found { file, name, start, size })),
+            (Member::Control, Some(_)) | (Member::Data, None) => bail!(DebError::Misplaced(name)),
         }
     }
 }
@@ -117,9 +114,8 @@ fn read_control(member: &Found) -> Result<ControlFiles> {
     let mut archive = tar::Archive::new(unpacked);
     for entry in archive.entries()?.raw(true) {
         let mut entry = entry?;
-        let is_file = matches!(entry.header().entry_type(), EntryType::Regular | EntryType::Continuous);
         let name = entry.path_bytes().into_owned();
-        if let Some(place) = files.place(&name).filter(|_| is_file) {
+        if let Some(place) = files.place(&name) {
             entry.read_to_end(place)?;
         }
     }
@@ -129,7 +125,7 @@ fn read_control(member: &Found) -> Result<ControlFiles> {
 
 /// Everything in the data member that is not a directory.
 fn read_data(member: &Found) -> Result<Vec<ListedPath>> {
-    let mut paths = Vec::new();
+    let (mut paths, mut reader) = (Vec::new(), PathReader::default());
     let mut bytes = 0;
     let mut archive = tar::Archive::new(member.unpacked()?);
     // A name that does not fit into a header comes in a pseudo-file of its own before it.
@@ -147,7 +143,7 @@ fn read_data(member: &Found) -> Result<Vec<ListedPath>> {
                 ensure!(bytes <= MOST_NAMES, "it has more than {} MiB of names", MOST_NAMES >> 20);
                 // How a directory was written before tar had a type for it.
                 if !name.ends_with(b"/") {
-                    paths.extend(deb::member_path(&name));
+                    paths.extend(deb::member_path(&name, &mut reader));
                 }
             }
         }
@@ -187,12 +183,13 @@ fn to_its_end(mut unpacked: impl Read) -> io::Result<u64> {
 impl Found<'_> {
     /// Like dpkg, only the first stream of .xz and .zst.
     fn unpacked(&self) -> Result<Box<dyn Read + '_>> {
+        let compression = Compression::parse(&self.name)?;
         let mut file = self.file;
         file.seek(SeekFrom::Start(self.start))?;
         let content = BufReader::with_capacity(64 << 10, file.take(self.size));
         // Its own tables take some KiB more than its window.
         let kibibytes = (MOST_WINDOW >> 10) as u32 + 1024;
-        Ok(match self.compression {
+        Ok(match compression {
             Compression::None => Box::new(content),
             Compression::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(content)),
             Compression::Xz => Box::new(lzma_rust2::XzReader::new_mem_limit(content, false, kibibytes)),

@@ -109,6 +109,14 @@ fn what_is_no_package_is_refused_with_the_reason() {
     assert!(read_bytes(b"").unwrap_err().contains("does not start as an ar archive"));
 }
 
+/// dpkg-deb does not write bzip2 any more, and dpkg still unpacks it.
+#[test]
+fn with_checksums_it_does_not_matter_how_the_data_is_compressed() {
+    let control = control("d41d8cd98f00b204e9800998ecf8427e  usr/bin/tool\n");
+    let deb = read_bytes(&archive(&[FORMAT, ("control.tar", &control), ("data.tar.bz2", b"BZh9")]));
+    assert_eq!(deb.map(|deb| paths(&deb)), these(&[b"/usr/bin/tool"]));
+}
+
 #[test]
 fn what_is_no_file_is_refused_and_not_waited_for() {
     let scratch = Scratch::new();
@@ -209,6 +217,16 @@ fn what_unpacks_to_too_much_is_refused() {
         let error = read_bytes(&archive(&[FORMAT, ("control.tar", &control("")), ("data.tar.gz", &name)])).unwrap_err();
         assert!(error.contains("a file's name is longer than 64 KiB"), "{error}");
     }
+}
+
+#[test]
+fn more_names_than_any_package_has_are_refused() {
+    let scratch = Scratch::new();
+    let longest = [&[b'l'; 65_000][..], b"\0"].concat();
+    let file = [member(EntryType::GNULongName, b"name", &longest), member(EntryType::Regular, b"l", b"")].concat();
+    let files = filtered(&["gzip"], &file, &scratch).repeat((64 << 20) / 65_000 + 1);
+    let error = read_bytes(&archive(&[FORMAT, ("control.tar", &control("")), ("data.tar.gz", &files)])).unwrap_err();
+    assert!(error.contains("more than 64 MiB of names"), "{error}");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use rokeep::core::apt_stream::{self, Name, Stream};
 use rokeep::core::inode::AliasName;
-use rokeep::core::paths::ListedPath;
+use rokeep::core::paths::{ListedPath, PathReader};
 use rokeep::core::{deb, dpkg_db, journal, mountinfo, proc_maps, session::Session};
 
 use crate::{config, given};
@@ -95,7 +95,7 @@ proptest! {
         member in vec(select(&b"./a\0\\"[..]), 0..12),
     ) {
         let named = deb::md5sums(&md5sums).into_iter().flatten();
-        for path in named.chain(deb::conffiles(&conffiles)).chain(deb::member_path(&member)) {
+        for path in named.chain(deb::conffiles(&conffiles)).chain(deb::member_path(&member, &mut PathReader::default())) {
             let full = path.full();
             prop_assert!(path.dir.is_absolute());
             prop_assert!(is_one_name(path.name.as_bytes()), "{path:?}");
