@@ -72,8 +72,8 @@ fn of_a_path_as_long_as_the_kernel_takes() {
     let longest = path(&[start.clone(), b"/".to_vec(), vec![b'f'; 4095 - 1 - start.len()]].concat());
     assert_eq!(longest.as_os_str().len(), 4095);
     let longer = path(&[start.repeat(2), b"/file".to_vec()].concat());
-    let world = Small::ext4().installed("long", "1", &[&longest, Path::new("/usr/bin/tool")]);
-    let world = world.recorded("long", "1", &[&longest, &longer, Path::new("/usr/bin/tool")]);
+    let world = Small::ext4().installed("long", "1", &[longest.as_path(), Path::new("/usr/bin/tool")]);
+    let world = world.recorded("long", "1", &[longest.as_path(), &longer, Path::new("/usr/bin/tool")]);
     let holder = world.hold(Mapped(&longest));
     world.begin();
     world.protect(&[Remove("long", "1")]);
