@@ -1,6 +1,6 @@
 //! Whose is what: everything in a small world that rokeep has no business with, and whether it let it be.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -30,13 +30,6 @@ impl Belongings {
         let root = world.outside("/");
         let ours = ["var/lib/rokeep", "run/rokeep"].map(|path| root.join(path));
         let foreign = ["proc", "dev", "tool", "image"].map(|path| root.join(path));
-        let points = world.mounts.iter().map(|Mount(point, ..)| world.outside(point));
-        let points: Vec<(PathBuf, Option<u64>)> =
-            points.map(|point| (point.clone(), point.metadata().map(|found| found.dev()).ok())).collect();
-        // On btrfs and overlayfs what is on a mount may have another device number than its root directory.
-        let may_have_alias = |path: &Path, dev: u64| {
-            points.iter().any(|(point, device)| path.starts_with(point) || *device == Some(dev))
-        };
         // FUSE gives a file another number whenever it has forgotten it.
         let exfat = world.mounts.iter().filter(|mount| matches!(mount.1, FileSystem::Exfat));
         let device = |Mount(point, ..): &Mount| world.outside(point).metadata().map(|found| found.dev()).ok();
@@ -46,6 +39,8 @@ impl Belongings {
             !foreign.iter().chain(&ours).any(|other| other == path) && entry.file_name() != ".rokeep"
         };
         let mut found = Belongings { foreign: BTreeMap::new(), held: Vec::new() };
+        let (mut may_have_aliases, mut names) = (HashSet::new(), BTreeMap::new());
+        let points: Vec<PathBuf> = world.mounts.iter().map(|Mount(point, ..)| world.outside(point)).collect();
         for entry in walkdir::WalkDir::new(&root).into_iter().filter_entry(visit).filter_map(Result::ok) {
             // Seen from here a path may be longer than the kernel takes.
             let Ok(is) = entry.path().symlink_metadata() else { continue };
@@ -54,11 +49,19 @@ impl Belongings {
                 found.held.extend(dirs.map(Path::to_path_buf));
                 continue;
             }
+            // What is on a managed mount may be seen at other places too.
+            if points.iter().any(|point| entry.path().starts_with(point)) {
+                may_have_aliases.insert((is.dev(), is.ino()));
+            }
             let number = if renumbered.contains(&is.dev()) { 0 } else { is.ino() };
             let contents = (!is.is_dir()).then(|| (number, is.size(), is.mtime(), is.mtime_nsec()));
-            let links = (!is.is_dir() && !may_have_alias(entry.path(), is.dev())).then(|| is.nlink());
-            let touchable = Touchable { mode: is.mode(), contents, links };
-            found.foreign.insert(entry.into_path(), touchable);
+            if !is.is_dir() {
+                names.insert(entry.path().to_owned(), ((is.dev(), is.ino()), is.nlink()));
+            }
+            found.foreign.insert(entry.into_path(), Touchable { mode: is.mode(), contents, links: None });
+        }
+        for (path, (_, links)) in names.into_iter().filter(|(_, (inode, _))| !may_have_aliases.contains(inode)) {
+            found.foreign.entry(path).and_modify(|touchable| touchable.links = Some(links));
         }
         found
     }

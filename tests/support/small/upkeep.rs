@@ -87,6 +87,20 @@ impl Small {
         self.must(fs::create_dir_all(self.outside(&path)), "mkdir", path);
     }
 
+    /// A new directory below this one that has this number. Those that were made on the way to it stay.
+    pub fn directory_with_number(&self, below: &str, number: u64) -> PathBuf {
+        for count in 0..100_000 {
+            let path = Path::new(below).join(count.to_string());
+            self.makes_directory(&path);
+            let made = self.inode(&path).map_or(0, |(_, made)| made);
+            if made == number {
+                return path;
+            }
+            self.check(made < number, "the numbers of new directories do not lead there");
+        }
+        self.fail("the number is far away")
+    }
+
     /// mknod(1): a pipe, or the device that swallows everything.
     pub fn makes_node(&self, path: impl AsRef<Path>, kind: SFlag) {
         let made = mknod(&self.outside(&path), kind, Mode::from_bits_truncate(0o666), makedev(1, 3));
