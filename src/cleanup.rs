@@ -13,7 +13,8 @@ use crate::core::paths::ListedPath;
 use crate::core::verdict::{Because, DirectoryVerdict, Run, Verdict};
 use crate::plan::lists;
 use crate::survey::{self, KeptDirectory, Survey, survey};
-use crate::sys::files::Root;
+use crate::sys::files::{Directory, Root};
+use crate::sys::kernel::Stat;
 use crate::sys::link;
 use crate::sys::marker::{self, Marked};
 use crate::sys::mounts::Mounted;
@@ -103,9 +104,7 @@ pub fn summary(survey: &Survey) -> Vec<String> {
 fn drop_aliases(root: &Root, mounted: &Mounted, journal: &Journal, aliases: &[(Spot, AliasName)]) -> Result<()> {
     for (spot, alias) in aliases {
         if let Spot::Beside(file) = spot {
-            drop_beside(root, file, *alias)?;
-            // dpkg may have wanted that directory gone, and could not.
-            remove_unowned(root, file.parent().unwrap_or(file), &mounted.mount.point)?;
+            drop_beside(root, mounted, file, *alias)?;
         }
     }
     let ours = journal.records.iter().filter(|record| record.mount == mounted.mount.point).map(|record| &record.spot);
@@ -126,14 +125,19 @@ fn drop_in_store(site: &Site, aliases: &[(Spot, AliasName)]) -> Result<()> {
     store.remove_if_empty(site).with_context(failed)
 }
 
-fn drop_beside(root: &Root, file: &Path, alias: AliasName) -> Result<()> {
+/// Then the directory, which dpkg may have wanted gone, and could not remove.
+fn drop_beside(root: &Root, mounted: &Mounted, file: &Path, alias: AliasName) -> Result<()> {
     let Some(path) = ListedPath::parse(file.as_os_str().as_bytes()) else { return Ok(()) };
     let Some(dir) = root.open_dir(&path.dir)? else { return Ok(()) };
     let entry = alias.entry_beside(&path.name);
-    if dir.entry(&entry)?.is_some_and(|stat| !stat.is_directory() && stat.inode.ino == alias.0) {
-        link::unlink(&dir, &entry)?;
+    let here = survey::mounts_of(root, mounted)?;
+    let is_alias = |stat: Stat| here.contains(&stat.mount_id) && !stat.is_directory() && stat.inode.ino == alias.0;
+    if !dir.entry(&entry)?.is_some_and(is_alias) {
+        return Ok(());
     }
-    Ok(())
+    link::unlink(&dir, &entry)?;
+    let directories = path.dir.ancestors().take_while(|dir| *dir != mounted.mount.point);
+    remove_unowned(root, dir, directories)
 }
 
 /// Takes the marker out, if it may go, and then the directory and what is empty above it, if dpkg wanted them gone.
@@ -142,27 +146,28 @@ fn let_go(root: &Root, kept: &KeptDirectory, verdict: DirectoryVerdict) -> Resul
     if let DirectoryVerdict::Keep(_) = verdict {
         return Ok(false);
     }
-    if let Some(marked) = Marked::open(root, &kept.path, |inode| inode.ino == kept.name.0)? {
-        marked.unmark()?;
-    }
+    let Some(marked) = Marked::find(root, &kept.path, kept.name, |stat| stat.inode == kept.inode)? else {
+        return Ok(false);
+    };
+    marked.unmark()?;
     if verdict == DirectoryVerdict::Remove {
-        remove_unowned(root, &kept.path, &kept.mount)?;
+        let directories = std::iter::once(kept.path.as_path()).chain(kept.above.iter().map(PathBuf::as_path));
+        remove_unowned(root, marked.into_directory(), directories)?;
     }
     Ok(true)
 }
 
-/// rmdir(2) upwards, as dpkg would have done: as long as a directory is empty and no package has it.
-fn remove_unowned(root: &Root, directory: &Path, mount: &Path) -> Result<()> {
-    let mut path: PathBuf = directory.to_owned();
-    while path != mount {
-        let (Some(name), Some(dir)) = (path.file_name(), root.open_dir(&path)?) else { return Ok(()) };
+/// rmdir(2) upwards from a directory, as dpkg would have done: as long as it is empty and no package has it. The names
+/// are its own and those of the directories above it that may go.
+fn remove_unowned<'a>(root: &Root, mut dir: Directory, names: impl Iterator<Item = &'a Path>) -> Result<()> {
+    for path in names {
+        let Some(name) = path.file_name() else { return Ok(()) };
         let inode = dir.stat()?.inode;
-        let is_listed = lists::listed_directories(root, &[(name, inode)], &HashSet::new())?.contains(&inode);
-        let Some(listed) = ListedPath::parse(path.as_os_str().as_bytes()).filter(|_| !is_listed) else { return Ok(()) };
-        if !marker::remove_if_empty(root, &listed)? {
+        if lists::listed_directories(root, &[(name, inode)])?.contains(&inode) {
             return Ok(());
         }
-        path = listed.dir.to_path_buf();
+        let Some(above) = marker::remove_if_empty(&dir, name)? else { return Ok(()) };
+        dir = above;
     }
     Ok(())
 }

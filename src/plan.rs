@@ -15,6 +15,7 @@ pub mod lists;
 pub mod places;
 
 use std::collections::HashSet;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -56,6 +57,8 @@ pub struct InUseDirectory {
     pub mount: PathBuf,
     /// The name that a list gives it.
     pub path: ListedPath,
+    /// The directories above it that a package of the run has as well, from the nearest up.
+    pub above: Vec<ListedPath>,
     /// Which one.
     pub inode: Inode,
 }
@@ -117,13 +120,13 @@ fn find(root: &Root, lists: &Lists, archives: &Archives, places: &mut Places, in
             let Some(first) = same_name.first() else { continue };
             let entry = dir.entry(&first.path.name).with_context(|| unreadable(&first.path.full()))?;
             let Some(stat) = entry.filter(|stat| stat.mount_id == place.mount_id) else { continue };
-            // On overlayfs a directory's number may be another one later, and its marker would be nobody's.
-            if stat.is_directory() && in_use.has_directory(stat.inode) && places.knows_inodes(&place.site) {
+            if stat.is_directory() && in_use.has_directory(stat.inode) {
                 let removed = same_name.iter().any(|candidate| candidate.reason == Reason::Installed);
                 let keeps_its_files = !same_name.iter().any(|candidate| archives.switches(&candidate.package));
                 if removed && keeps_its_files {
                     let (mount, path) = (places.mount(&place.site), first.path.clone());
-                    found.directories.push(InUseDirectory { mount, path, inode: stat.inode });
+                    let above = listed_above(&path, &candidates);
+                    found.directories.push(InUseDirectory { mount, path, above, inode: stat.inode });
                 }
             }
             if stat.is_file() && places.can_link(&place, &dir, &first.path.name)? {
@@ -132,6 +135,21 @@ fn find(root: &Root, lists: &Lists, archives: &Archives, places: &mut Places, in
         }
     }
     Ok(found)
+}
+
+/// As far up as there is no gap: dpkg removes no directory that none of its packages has.
+fn listed_above(path: &ListedPath, sorted: &[&Candidate]) -> Vec<ListedPath> {
+    let mut above = Vec::new();
+    let mut next = ListedPath::parse(path.dir.as_os_str().as_bytes());
+    while let Some(dir) = next {
+        let wanted = (&dir, Reason::Installed);
+        if sorted.binary_search_by(|candidate| (&candidate.path, candidate.reason).cmp(&wanted)).is_err() {
+            break;
+        }
+        next = ListedPath::parse(dir.dir.as_os_str().as_bytes());
+        above.push(dir);
+    }
+    above
 }
 
 fn file(candidate: &Candidate, site: &Arc<Path>, stat: &Stat) -> FoundFile {

@@ -157,7 +157,7 @@ fn records(planned: &Planned) -> impl Iterator<Item = Record> {
         mount: directory.mount.clone(),
         spot: Spot::Inside(directory.path.full()),
         alias: AliasName(directory.inode.ino),
-        names: vec![directory.path.full()],
+        names: std::iter::once(&directory.path).chain(&directory.above).map(ListedPath::full).collect(),
         kind: Kind::Guard,
     });
     aliases.chain(markers)
@@ -314,8 +314,7 @@ fn mark(root: &Root, directories: &[InUseDirectory], made: &mut Made) -> Option<
     let mut without = Vec::new();
     for directory in directories {
         let path = directory.path.full();
-        let marked = Marked::open(root, &path, |inode| inode == directory.inode);
-        match marked.and_then(|marked| marked.map(|marked| marked.mark().map(|()| marked)).transpose()) {
+        match Marked::make(root, &path, directory.inode) {
             Ok(marked) => made.markers.extend(marked),
             Err(errno) => without.push(format!("{} ({})", message::path(&path), errno.desc())),
         }

@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::Result;
 
@@ -12,6 +13,7 @@ use crate::core::inode::{AliasName, Device, Inode};
 use crate::core::journal::{Journal, Spot};
 use crate::core::paths::ListedPath;
 use crate::core::verdict::{self, DirectoryVerdict, Kind, Original, Run, Use, Verdict};
+use crate::plan::in_use::path_of;
 use crate::plan::lists;
 use crate::sys::files::{Lookup, Root};
 use crate::sys::kernel::Stat;
@@ -64,13 +66,17 @@ pub struct KeptDirectory {
     pub mount: PathBuf,
     /// Its name.
     pub path: PathBuf,
-    /// Its number.
+    /// The directories above it that go with it, if they are empty and nobody's then.
+    pub above: Vec<PathBuf>,
+    /// Its number when it was marked.
     pub name: AliasName,
     /// Whether a package has it; `None` where the lists could not be read.
     pub listed: Option<bool>,
     /// Who is in it, if no package has it any more.
     pub holders: Vec<Holder>,
-    inode: Inode,
+    /// Which one it is now.
+    pub inode: Inode,
+    device: Device,
 }
 
 /// A process that holds an alias's inode, or is in a directory.
@@ -150,7 +156,7 @@ impl Survey {
             .iter()
             .filter_map(|directory| Some((directory.path.file_name()?, directory.inode)))
             .collect();
-        let listed = lists::listed_directories(root, &names, &HashSet::new()).ok();
+        let listed = lists::listed_directories(root, &names).ok();
         for directory in &mut self.directories {
             directory.listed = listed.as_ref().map(|listed| listed.contains(&directory.inode));
         }
@@ -169,11 +175,15 @@ impl Survey {
         for (at, directory) in self.directories.iter().enumerate() {
             by_inode.entry(directory.inode).or_default().push(Kept::Directory(at));
         }
+        let near = NearDirectories::new(root, &self.directories)?;
         let question = Question {
-            mapping: &|mapping| by_mapping.contains_key(&(mapping.device, mapping.ino)),
-            inode: &|stat| by_inode.contains_key(&stat.inode),
+            mapping: &|mapping| {
+                by_mapping.contains_key(&(mapping.device, mapping.ino)) || near.devices.contains(&mapping.device)
+            },
+            inode: &|stat| by_inode.contains_key(&stat.inode) || near.may_be_in_one(stat),
         };
         let mut uses: BTreeMap<(Kept, i32), BTreeSet<How>> = BTreeMap::new();
+        let mut opened_in: BTreeMap<Arc<Path>, BTreeSet<(i32, How)>> = BTreeMap::new();
         let unreadable = scan::scan(root, &question, |seen| {
             let kept = match seen.what {
                 What::Stat(stat) => by_inode.get(&stat.inode),
@@ -182,7 +192,21 @@ impl Survey {
             for kept in kept.into_iter().flatten() {
                 uses.entry((*kept, seen.pid)).or_default().insert(seen.how);
             }
+            if near.is_asked_for(&seen.what) {
+                let dir = seen.opened_as(root).and_then(|name| Some(path_of(&name)?.dir));
+                dir.map(|dir| opened_in.entry(dir).or_default().insert((seen.pid, seen.how)));
+            }
         })?;
+        // The kernel keeps a directory as long as a file that was opened through it.
+        for (dir, users) in opened_in {
+            let Some(dir) = root.open_dir(&dir)? else { continue };
+            let inode = dir.stat()?.inode;
+            let at = self.directories.iter().position(|directory| directory.inode == inode);
+            let Some(kept) = at.map(Kept::Directory) else { continue };
+            for (pid, how) in users {
+                uses.entry((kept, pid)).or_default().insert(how);
+            }
+        }
         let mut known = HashMap::new();
         for ((kept, pid), uses) in uses {
             let (command, unit) =
@@ -199,7 +223,7 @@ impl Survey {
         Ok(())
     }
 
-    /// The kernel keeps a removed directory as long as a file that was opened through it, and nothing in /proc shows that.
+    /// Who opened a file in another mount namespace has its own name for the directory; the alias has ours.
     fn count_files_for_their_directories(&mut self, root: &Root) -> Result<()> {
         if self.directories.is_empty() {
             return Ok(());
@@ -218,6 +242,35 @@ impl Survey {
             }
         }
         Ok(())
+    }
+}
+
+/// Where files may be that were opened through one of the directories.
+struct NearDirectories {
+    devices: HashSet<Device>,
+    devs: HashSet<u64>,
+    mount_ids: HashSet<u64>,
+}
+
+impl NearDirectories {
+    fn new(root: &Root, directories: &[KeptDirectory]) -> Result<NearDirectories> {
+        let devices: HashSet<Device> = directories.iter().map(|directory| directory.device).collect();
+        let devs = directories.iter().map(|directory| directory.inode.dev).collect();
+        let table = if directories.is_empty() { Vec::new() } else { mounts::table(root)? };
+        let mount_ids = table.iter().filter(|mount| devices.contains(&mount.device)).map(|mount| mount.id).collect();
+        Ok(NearDirectories { devices, devs, mount_ids })
+    }
+
+    /// On overlayfs files have other device numbers than directories.
+    fn may_be_in_one(&self, stat: &Stat) -> bool {
+        !stat.is_directory() && (self.devs.contains(&stat.inode.dev) || self.mount_ids.contains(&stat.mount_id))
+    }
+
+    fn is_asked_for(&self, what: &What) -> bool {
+        match what {
+            What::Stat(stat) => self.may_be_in_one(stat),
+            What::Mapping(device, _) => self.devices.contains(device),
+        }
     }
 }
 
@@ -298,44 +351,53 @@ pub(crate) fn sites_below<'a>(
     if paths.is_empty() {
         return Ok(Vec::new());
     }
-    let table = mounts::table(root)?;
-    let same_file_system =
-        |site: &Site| table.iter().any(|mount| mount.id == site.mount_id() && mount.device == mounted.mount.device);
+    let here = mounts_of(root, mounted)?;
     let mut sites = Vec::new();
     for path in paths {
-        sites.extend(Site::open(root, path)?.filter(same_file_system));
+        sites.extend(Site::open(root, path)?.filter(|site| here.contains(&site.mount_id())));
     }
     Ok(sites)
 }
 
+/// The numbers of all mounts of the same file system: what is on another one is not what was written down, whatever it is
+/// called.
+pub(crate) fn mounts_of(root: &Root, mounted: &Mounted) -> Result<HashSet<u64>> {
+    let table = mounts::table(root)?;
+    Ok(table.iter().filter(|mount| mount.device == mounted.mount.device).map(|mount| mount.id).collect())
+}
+
 fn beside(root: &Root, mounted: &Mounted, journal: &Journal) -> Result<Vec<Found>> {
+    let told = told(journal, &mounted.mount.point).into_iter();
+    let told: Vec<_> = told.filter(|((spot, _), _)| matches!(spot, Spot::Beside(_))).collect();
+    let here = if told.is_empty() { HashSet::new() } else { mounts_of(root, mounted)? };
     let mut found = Vec::new();
-    for ((spot, name), told) in told(journal, &mounted.mount.point) {
+    for ((spot, name), told) in told {
         let Spot::Beside(file) = &spot else { continue };
         let Some(path) = ListedPath::parse(file.as_os_str().as_bytes()) else { continue };
         let Some(dir) = root.open_dir(&path.dir)? else { continue };
-        let at = dir.stat()?;
-        if let Some(stat) = dir.entry(&name.entry_beside(&path.name))?.filter(|stat| is_alias(stat, &at, name)) {
-            let (mount, device) = (mounted.mount.point.clone(), mounted.mount.device);
-            found.push(Found { mount, device, link: (at.inode, name), spot, name, stat, told });
+        let is_alias = |stat: &Stat| !stat.is_directory() && stat.inode.ino == name.0 && here.contains(&stat.mount_id);
+        if let Some(stat) = dir.entry(&name.entry_beside(&path.name))?.filter(is_alias) {
+            let (mount, device, link) = (mounted.mount.point.clone(), mounted.mount.device, (dir.stat()?.inode, name));
+            found.push(Found { mount, device, link, spot, name, stat, told });
         }
     }
     Ok(found)
 }
 
-fn is_alias(stat: &Stat, dir: &Stat, name: AliasName) -> bool {
-    !stat.is_directory() && stat.inode.ino == name.0 && stat.mount_id == dir.mount_id
-}
-
 fn directories(root: &Root, mounted: &Mounted, journal: &Journal) -> Result<Vec<KeptDirectory>> {
+    let (mount, device) = (&mounted.mount.point, mounted.mount.device);
+    let told = told(journal, mount).into_iter();
+    let told: Vec<_> = told.filter(|((spot, _), _)| matches!(spot, Spot::Inside(_))).collect();
+    let here = if told.is_empty() { HashSet::new() } else { mounts_of(root, mounted)? };
+    // On overlayfs a directory has another number whenever nobody has looked at it for a while.
+    let numbers_stay = mounted.mount.overlay.is_none();
     let mut found = Vec::new();
-    for ((spot, name), _) in told(journal, &mounted.mount.point) {
+    for ((spot, name), told) in told {
         let Spot::Inside(path) = spot else { continue };
-        let Some(marked) = Marked::open(root, &path, |inode| inode.ino == name.0)? else { continue };
-        if marked.is_marked()? {
-            let (mount, inode) = (mounted.mount.point.clone(), marked.inode()?);
-            found.push(KeptDirectory { mount, path, name, listed: None, holders: Vec::new(), inode });
-        }
+        let is_it = |stat: &Stat| here.contains(&stat.mount_id) && (stat.inode.ino == name.0 || !numbers_stay);
+        let Some(marked) = Marked::find(root, &path, name, is_it)? else { continue };
+        let (mount, inode, above) = (mount.clone(), marked.inode()?, told.names.into_iter().skip(1).collect());
+        found.push(KeptDirectory { mount, path, above, name, listed: None, holders: Vec::new(), inode, device });
     }
     Ok(found)
 }

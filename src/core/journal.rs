@@ -34,7 +34,8 @@ pub struct Record {
     pub spot: Spot,
     /// The number of the inode that it keeps, which is part of its name.
     pub alias: AliasName,
-    /// The names that led to it when it was made; none where it could be reached by no name.
+    /// The names that led to it when it was made; none where it could be reached by no name. Those of a directory are its
+    /// own and those of the directories above it that may go with it, from the nearest up.
     pub names: Vec<PathBuf>,
     /// What it was made for.
     pub kind: Kind,

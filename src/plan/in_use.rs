@@ -4,7 +4,8 @@
 //! locales, rename a database: no list says so, and a process may use the old one under a name that is gone, in a chroot
 //! or in another mount namespace. So each is remembered by its handle, which leads to it from anywhere.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -58,6 +59,7 @@ pub fn in_use(root: &Root, places: &mut Places) -> Result<InUse> {
     let mut shown: HashMap<Inode, Shown> = HashMap::new();
     let mut mapped: HashMap<PathBuf, u64> = HashMap::new();
     let mut directories = HashSet::new();
+    let mut opened_in = BTreeSet::new();
     let question =
         Question { mapping: &|mapping| places.may_have_device(mapping.device), inode: &|stat| places.may_have(stat) };
     let unreadable = scan::scan(root, &question, |seen| match seen.what {
@@ -65,14 +67,20 @@ pub fn in_use(root: &Root, places: &mut Places) -> Result<InUse> {
             directories.insert(stat.inode);
         }
         // Deleted already: nothing can give it a name again.
-        What::Stat(stat) if stat.links == 0 || shown.contains_key(&stat.inode) => {}
+        What::Stat(stat) if stat.links == 0 => {}
+        // Known already, but another of its names may be in another directory.
+        What::Stat(stat) if shown.contains_key(&stat.inode) => {
+            if stat.links > 1 {
+                opened_in.extend(seen.opened_as(root).and_then(|name| Some(path_of(&name)?.dir)));
+            }
+        }
         What::Stat(stat) => {
             if let Some(file) = show(root, &seen, &stat) {
                 shown.insert(stat.inode, file);
             }
         }
         What::Mapping(_, ino) => {
-            mapped.extend(seen.name.map(|name| (name, ino)));
+            mapped.extend(seen.opened_as(root).map(|name| (name, ino)));
         }
     })?;
     let mut in_use = InUse { files: HashMap::new(), directories, unreadable };
@@ -83,18 +91,20 @@ pub fn in_use(root: &Root, places: &mut Places) -> Result<InUse> {
     for (name, ino) in mapped {
         in_use.add_by_name(&mut lookup, places, &name, ino)?;
     }
+    for dir in opened_in {
+        in_use.add_directory(&mut lookup, places, &dir)?;
+    }
     Ok(in_use)
 }
 
 /// At once, while the process has it. `None` where it has gone: another one may still have it.
 fn show(root: &Root, seen: &Seen, stat: &Stat) -> Option<Shown> {
-    let link = root.path(&format!("/proc/{}/{}", seen.pid, seen.link));
-    let handle = match FileHandle::of_link(&link) {
+    let handle = match FileHandle::of_link(&seen.link_in(root)) {
         Ok(handle) => Some(handle),
         Err(Errno::ENOENT | Errno::ESRCH) => return None,
         Err(_) => None,
     };
-    Some(Shown { bytes: stat.bytes, name: std::fs::read_link(link).ok(), handle })
+    Some(Shown { bytes: stat.bytes, name: seen.opened_as(root), handle })
 }
 
 impl InUse {
@@ -124,12 +134,14 @@ impl InUse {
     fn add(&mut self, lookup: &mut Lookup, places: &mut Places, inode: Inode, file: Shown) -> Result<()> {
         let Shown { bytes, name, handle } = file;
         let path = name.and_then(|name| path_of(&name));
-        let named = path.map(|path| find(lookup, places, path, |stat| stat.inode == inode)).transpose()?.flatten();
+        let mut named = self.add_directory_and_find(lookup, places, path, inode)?;
+        if named.is_none() {
+            let path =
+                handle.as_ref().and_then(|handle| name_here(places, inode, handle)).and_then(|name| path_of(&name));
+            named = self.add_directory_and_find(lookup, places, path, inode)?;
+        }
         let used = match named {
-            Some(Named { site, path, dir, .. }) => {
-                self.directories.insert(dir);
-                Some(UsedFile { site, bytes, name: Some(path), handle })
-            }
+            Some(Named { site, path, .. }) => Some(UsedFile { site, bytes, name: Some(path), handle }),
             None => {
                 let site = places.of_dev(inode.dev).filter(|site| places.knows_inodes(site));
                 site.map(|site| UsedFile { site: site.clone(), bytes, name: None, handle })
@@ -139,11 +151,32 @@ impl InUse {
         Ok(())
     }
 
+    /// Also where the name is gone from the directory: the file was opened through it all the same.
+    fn add_directory_and_find(
+        &mut self,
+        lookup: &mut Lookup,
+        places: &mut Places,
+        path: Option<ListedPath>,
+        inode: Inode,
+    ) -> Result<Option<Named>> {
+        let Some(path) = path else { return Ok(None) };
+        self.add_directory(lookup, places, &path.dir)?;
+        find(lookup, places, path, |stat| stat.inode == inode)
+    }
+
+    fn add_directory(&mut self, lookup: &mut Lookup, places: &mut Places, path: &Path) -> Result<()> {
+        let Some(dir) = lookup.directory(path)? else { return Ok(()) };
+        if places.of(dir)?.is_some() {
+            self.directories.insert(dir.stat()?.inode);
+        }
+        Ok(())
+    }
+
     /// For what is known by its number only: the name has to be the one.
     fn add_by_name(&mut self, lookup: &mut Lookup, places: &mut Places, name: &Path, ino: u64) -> Result<()> {
         let Some(path) = path_of(name) else { return Ok(()) };
-        if let Some(Named { site, path, dir, stat }) = find(lookup, places, path, |stat| stat.inode.ino == ino)? {
-            self.directories.insert(dir);
+        self.add_directory(lookup, places, &path.dir)?;
+        if let Some(Named { site, path, stat }) = find(lookup, places, path, |stat| stat.inode.ino == ino)? {
             let used = UsedFile { site, bytes: stat.bytes, name: Some(path), handle: None };
             self.files.entry(stat.inode).or_insert(used);
         }
@@ -154,7 +187,6 @@ impl InUse {
 struct Named {
     site: Arc<Path>,
     path: ListedPath,
-    dir: Inode,
     stat: Stat,
 }
 
@@ -170,12 +202,19 @@ fn find(
     let Some(stat) = dir.entry(&path.name)?.filter(|stat| stat.mount_id == place.mount_id && is_it(stat)) else {
         return Ok(None);
     };
-    let (linkable, dir) = (places.can_link(&place, dir, &path.name)?, dir.stat()?.inode);
-    Ok(linkable.then_some(Named { site: place.site, path, dir, stat }))
+    let linkable = places.can_link(&place, dir, &path.name)?;
+    Ok(linkable.then_some(Named { site: place.site, path, stat }))
 }
 
-/// What a link in /proc reads as a path, without what the kernel says behind one that is gone.
-fn path_of(name: &Path) -> Option<ListedPath> {
+/// What the kernel calls an inode on our own mount, whatever it is called where it was opened.
+fn name_here(places: &Places, inode: Inode, handle: &FileHandle) -> Option<PathBuf> {
+    let site = places.of_dev(inode.dev).filter(|site| places.knows_inodes(site))?;
+    let file = handle.open(places.site(site)?).ok()?;
+    std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())).ok()
+}
+
+/// What a link in /proc reads, as a path, without what the kernel says behind one that is gone.
+pub(crate) fn path_of(name: &Path) -> Option<ListedPath> {
     let name = name.as_os_str().as_bytes();
     ListedPath::parse(name.strip_suffix(DELETED).unwrap_or(name))
 }

@@ -109,7 +109,8 @@ pub fn shared_with_other_architectures(root: &Root, package: &Name, arch: &Name)
     Ok(shared)
 }
 
-/// Those of the directories that no package has which is not of this run: dpkg leaves the others alone.
+/// Those of the directories that no package has which is not of this run: dpkg leaves the others alone. It compares paths
+/// as they are written, so what another package has as /lib/x does not keep it from removing /usr/lib/x.
 ///
 /// # Errors
 /// Where a list cannot be read.
@@ -118,23 +119,27 @@ pub fn of_no_other_package(
     lists: &Lists,
     directories: Vec<InUseDirectory>,
 ) -> Result<Vec<InUseDirectory>> {
-    let looked_for: Vec<(&OsStr, Inode)> =
-        directories.iter().map(|directory| (directory.path.name.as_os_str(), directory.inode)).collect();
-    let listed = listed_directories(root, &looked_for, &lists.read)?;
+    let mut left: HashMap<ListedPath, InUseDirectory> =
+        directories.into_iter().map(|directory| (directory.path.clone(), directory)).collect();
+    for list in all_lists(root)?.into_iter().filter(|name| !lists.read.contains(name)) {
+        if left.is_empty() {
+            break;
+        }
+        let text = read(root, Path::new("info").join(list))?.unwrap_or_default();
+        dpkg_db::listed_paths(&text).for_each(|path| drop(left.remove(&path)));
+    }
+    let mut left: Vec<InUseDirectory> = left.into_values().collect();
+    left.sort_by(|a, b| a.path.cmp(&b.path));
     let mut seen = HashSet::new();
-    let ours = |directory: &InUseDirectory| !listed.contains(&directory.inode) && seen.insert(directory.inode);
-    Ok(directories.into_iter().filter(ours).collect())
+    left.retain(|directory| seen.insert(directory.inode));
+    Ok(left)
 }
 
-/// Which of these directories, given by their last names, any list has but the ones that are passed over.
+/// Which of these directories, given by their last names, any list has, however it is written there.
 ///
 /// # Errors
 /// Where a list cannot be read.
-pub fn listed_directories(
-    root: &Root,
-    directories: &[(&OsStr, Inode)],
-    passed_over: &HashSet<OsString>,
-) -> Result<HashSet<Inode>> {
+pub fn listed_directories(root: &Root, directories: &[(&OsStr, Inode)]) -> Result<HashSet<Inode>> {
     let mut found = HashSet::new();
     if directories.is_empty() {
         return Ok(found);
@@ -144,7 +149,7 @@ pub fn listed_directories(
         by_name.entry(name).or_default().push(*inode);
     }
     let mut lookup = Lookup::new(root);
-    for list in all_lists(root)?.into_iter().filter(|name| !passed_over.contains(name)) {
+    for list in all_lists(root)? {
         let text = read(root, Path::new("info").join(list))?.unwrap_or_default();
         for path in dpkg_db::listed_paths(&text) {
             let Some(inodes) = by_name.get(path.name.as_os_str()) else { continue };

@@ -3,6 +3,7 @@
 //! A directory cannot be hard-linked. Removed while it is somebody's working directory, it keeps its file system from
 //! going read-only as any deleted inode does.
 
+use std::ffi::OsStr;
 use std::path::Path;
 
 use nix::errno::Errno;
@@ -11,11 +12,11 @@ use nix::sys::stat::Mode;
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use super::files::{Directory, Root};
+use super::kernel::Stat;
 use super::link::unlink;
 use crate::core::inode::{AliasName, Inode};
-use crate::core::paths::ListedPath;
 
-/// An open directory that has a marker, or may get one.
+/// An open directory with a marker: whatever its name leads to later.
 #[derive(Debug)]
 pub struct Marked {
     dir: Directory,
@@ -23,14 +24,38 @@ pub struct Marked {
 }
 
 impl Marked {
-    /// The directory that a path leads to, if it is this one still.
+    /// Puts a marker into the directory that a path leads to, if it is this one still. That there is one already is no
+    /// failure.
     ///
     /// # Errors
-    /// Where it cannot be opened.
-    pub fn open(root: &Root, path: &Path, is_it: impl Fn(Inode) -> bool) -> nix::Result<Option<Marked>> {
+    /// Where it cannot be opened, and those of openat(2).
+    pub fn make(root: &Root, path: &Path, inode: Inode) -> nix::Result<Option<Marked>> {
         let Some(dir) = root.open_dir(path)? else { return Ok(None) };
-        let inode = dir.stat()?.inode;
-        Ok(is_it(inode).then_some(Marked { dir, name: AliasName(inode.ino) }))
+        if dir.stat()?.inode != inode {
+            return Ok(None);
+        }
+        let marked = Marked { dir, name: AliasName(inode.ino) };
+        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        match openat(&marked.dir, marked.name.entry_inside().as_os_str(), flags, Mode::empty()) {
+            Ok(_) | Err(Errno::EEXIST) => Ok(Some(marked)),
+            Err(other) => Err(other),
+        }
+    }
+
+    /// The directory that a path leads to, if it is the one that was meant and its marker is in it.
+    ///
+    /// # Errors
+    /// Where it cannot be opened or looked at.
+    pub fn find(
+        root: &Root,
+        path: &Path,
+        name: AliasName,
+        is_it: impl Fn(&Stat) -> bool,
+    ) -> nix::Result<Option<Marked>> {
+        let Some(dir) = root.open_dir(path)? else { return Ok(None) };
+        let is_marker = |stat: Stat| stat.is_file() && stat.bytes == 0 && stat.uid == 0 && stat.mode & 0o7777 == 0;
+        let found = is_it(&dir.stat()?) && dir.entry(&name.entry_inside())?.is_some_and(is_marker);
+        Ok(found.then_some(Marked { dir, name }))
     }
 
     /// Which directory it is.
@@ -41,35 +66,9 @@ impl Marked {
         Ok(self.dir.stat()?.inode)
     }
 
-    /// The mount that it is on.
-    ///
-    /// # Errors
-    /// Those of statx(2).
-    pub fn mount_id(&self) -> nix::Result<u64> {
-        Ok(self.dir.stat()?.mount_id)
-    }
-
-    /// Puts the marker in; that it is there already is no failure.
-    ///
-    /// # Errors
-    /// Those of openat(2).
-    pub fn mark(&self) -> nix::Result<()> {
-        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        match openat(&self.dir, self.name.entry_inside().as_os_str(), flags, Mode::empty()) {
-            Ok(_) | Err(Errno::EEXIST) => Ok(()),
-            Err(other) => Err(other),
-        }
-    }
-
-    /// Whether the marker is there.
-    ///
-    /// # Errors
-    /// Those of statx(2).
-    pub fn is_marked(&self) -> nix::Result<bool> {
-        Ok(self
-            .dir
-            .entry(&self.name.entry_inside())?
-            .is_some_and(|stat| stat.is_file() && stat.bytes == 0 && stat.uid == 0))
+    /// The directory itself.
+    pub fn into_directory(self) -> Directory {
+        self.dir
     }
 
     /// Takes the marker out.
@@ -81,15 +80,20 @@ impl Marked {
     }
 }
 
-/// Removes a directory if it is empty, and answers whether it is gone.
+/// Removes a directory if it is empty and still called this, and answers the one that it was in.
 ///
 /// # Errors
 /// Those of unlinkat(2), other than that it is not empty or in use.
-pub fn remove_if_empty(root: &Root, path: &ListedPath) -> nix::Result<bool> {
-    let Some(parent) = root.open_dir(&path.dir)? else { return Ok(true) };
-    match unlinkat(&parent, path.name.as_os_str(), UnlinkatFlags::RemoveDir) {
-        Ok(()) | Err(Errno::ENOENT) => Ok(true),
-        Err(Errno::ENOTEMPTY | Errno::EEXIST | Errno::EBUSY | Errno::ENOTDIR) => Ok(false),
+pub fn remove_if_empty(dir: &Directory, name: &OsStr) -> nix::Result<Option<Directory>> {
+    let above =
+        Directory::from(openat(dir, "..", OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?);
+    let inode = dir.stat()?.inode;
+    if above.entry(name)?.is_none_or(|entry| entry.inode != inode) {
+        return Ok(None);
+    }
+    match unlinkat(&above, name, UnlinkatFlags::RemoveDir) {
+        Ok(()) => Ok(Some(above)),
+        Err(Errno::ENOENT | Errno::ENOTEMPTY | Errno::EEXIST | Errno::EBUSY | Errno::ENOTDIR) => Ok(None),
         Err(other) => Err(other),
     }
 }

@@ -75,6 +75,19 @@ pub struct Seen {
     pub name: Option<PathBuf>,
 }
 
+impl Seen {
+    /// The link that leads to it.
+    pub fn link_in(&self, root: &Root) -> PathBuf {
+        root.path(&format!("/proc/{}/{}", self.pid, self.link))
+    }
+
+    /// The name it was opened by, as far as it can be told from here: in whatever namespace, and with what the kernel says
+    /// behind one that is gone.
+    pub fn opened_as(&self, root: &Root) -> Option<PathBuf> {
+        self.name.clone().or_else(|| std::fs::read_link(self.link_in(root)).ok())
+    }
+}
+
 /// The inode that is used, as exactly as it could be told.
 #[derive(Clone, Copy, Debug)]
 pub enum What {
