@@ -9,7 +9,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail};
 
 use super::InUseDirectory;
-use crate::core::apt_stream::{Name, Step, Stream, Version};
+use crate::core::apt_stream::{Action, Name, Step, Stream, Version};
 use crate::core::dpkg_db::{self, Diversions};
 use crate::core::inode::Inode;
 use crate::core::paths::ListedPath;
@@ -48,16 +48,36 @@ pub struct Lists {
 pub fn listed(root: &Root, stream: &Stream) -> Result<Lists> {
     let diversions = Diversions::parse(&read(root, "diversions")?.unwrap_or_default());
     let mut lists = Lists { candidates: Vec::new(), diversions, read: HashSet::new() };
-    for step in dpkg_db::packages_that_lose_files(stream) {
+    let steps = dpkg_db::packages_that_lose_files(stream);
+    for step in &steps {
         if let Some(installed) = &step.installed {
-            lists.add(root, step, installed)?;
+            lists.add(root, step, installed, &stays(root, step, installed, &steps)?)?;
         }
     }
     Ok(lists)
 }
 
+/// What stays although a package goes for one architecture: files that it has for another one, to which nothing happens
+/// in this run (dpkg src/main/remove.c, removal_bulk_file_is_shared).
+fn stays(root: &Root, step: &Step, installed: &Version, steps: &[&Step]) -> Result<HashSet<ListedPath>> {
+    let mut stays = HashSet::new();
+    if step.action != Action::Remove || step.coming.is_some() || !installed.co_installable {
+        return Ok(stays);
+    }
+    let of_it = steps.iter().filter(|other| other.package == step.package);
+    let changing: HashSet<&Name> = of_it.filter_map(|other| Some(&other.installed.as_ref()?.arch)).collect();
+    let architectures = read(root, "arch")?.unwrap_or_default();
+    for other in architectures.split(|byte| *byte == b'\n').filter_map(Name::parse) {
+        if !changing.contains(&other) {
+            let [list, _] = dpkg_db::list_files(&step.package, &other, true);
+            stays.extend(dpkg_db::listed_paths(&read(root, format!("info/{list}"))?.unwrap_or_default()));
+        }
+    }
+    Ok(stays)
+}
+
 impl Lists {
-    fn add(&mut self, root: &Root, step: &Step, installed: &Version) -> Result<()> {
+    fn add(&mut self, root: &Root, step: &Step, installed: &Version, stays: &HashSet<ListedPath>) -> Result<()> {
         let names = dpkg_db::list_files(&step.package, &installed.arch, installed.co_installable);
         for name in &names {
             let Some(list) = read(root, format!("info/{name}"))? else { continue };
@@ -68,7 +88,7 @@ impl Lists {
                 reason: Reason::Installed,
                 package: package.clone(),
             };
-            self.candidates.extend(dpkg_db::listed_paths(&list).map(candidate));
+            self.candidates.extend(dpkg_db::listed_paths(&list).filter(|path| !stays.contains(path)).map(candidate));
             return Ok(());
         }
         let status = read(root, "status")?.with_context(|| format!("there is no {DPKG}/status"))?;
