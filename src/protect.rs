@@ -1,6 +1,6 @@
 //! Protecting: journal what is about to be linked, then give each planned inode its alias.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ffi::OsString;
 use std::io::Read;
 use std::os::fd::AsFd;
@@ -213,16 +213,43 @@ impl Linking<'_, '_> {
                 return Ok(Vec::new());
             }
         };
-        let mut out_of_reach = Vec::new();
-        for alias in aliases {
-            let inode = alias.inode;
-            match self.link(alias, |source| store.link(source, inode))? {
-                Linked::Made => self.made.in_stores.push((self.site.path().into(), AliasName(inode.ino))),
+        let mut attempts = Vec::with_capacity(aliases.len());
+        let all_attempted = aliases.iter().try_for_each(|alias| {
+            attempts.push(self.link(alias, |source| store.attempt(source, alias.inode))?);
+            Ok(())
+        });
+        let (site, mut out_of_reach) = (Arc::<Path>::from(self.site.path()), Vec::new());
+        let sound = self.sound_aliases(&store, &attempts);
+        for (alias, attempt) in aliases.iter().zip(attempts) {
+            let name = AliasName(alias.inode.ino);
+            let linked = match attempt {
+                Linked::Made if sound.contains(&name) => Linked::Made,
+                unproven => self.prove(&store, alias, unproven)?,
+            };
+            match linked {
+                Linked::Made => self.made.in_stores.push((site.clone(), name)),
                 Linked::Refused(Errno::EXDEV) | Linked::Taken(_) if !alias.names.is_empty() => out_of_reach.push(alias),
                 other => self.without.note(other, alias),
             }
         }
-        Ok(out_of_reach)
+        all_attempted.map(|()| out_of_reach)
+    }
+
+    /// Those that need no look at each. A link cannot lead to another file system, so its number says all; but on
+    /// overlayfs files of two layers may have one number.
+    fn sound_aliases(&self, store: &Store, attempts: &[Linked]) -> HashSet<AliasName> {
+        match attempts.contains(&Linked::Made) && self.planned.places.knows_inodes(self.site.path()) {
+            true => store.sound_aliases().unwrap_or_default(),
+            false => HashSet::new(),
+        }
+    }
+
+    fn prove(&mut self, store: &Store, alias: &PlannedAlias, attempt: Linked) -> Result<Linked> {
+        match store.prove(attempt, alias.inode)? {
+            // One of its other names may still lead to it.
+            Linked::NameChanged => self.link(alias, |source| store.link(source, alias.inode)),
+            proven => Ok(proven),
+        }
     }
 
     fn link_beside(&mut self, aliases: &[&PlannedAlias]) -> Result<()> {

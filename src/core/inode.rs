@@ -37,8 +37,9 @@ const LONGEST_NAME: usize = 255;
 impl AliasName {
     /// Reads a directory entry of a store; `None` where rokeep would not have given that name.
     pub fn parse(entry: &[u8]) -> Option<AliasName> {
-        let name = AliasName(std::str::from_utf8(entry).ok()?.parse().ok()?);
-        (name.entry().as_encoded_bytes() == entry).then_some(name)
+        let digits = std::str::from_utf8(entry).ok().filter(|text| text.bytes().all(|b| b.is_ascii_digit()))?;
+        let number = digits.parse().ok().filter(|_| !digits.starts_with('0') || digits.len() == 1)?;
+        Some(AliasName(number))
     }
 
     /// The directory entry in a store.

@@ -1,13 +1,12 @@
 //! System calls that nix does not wrap, each as a safe function.
 #![allow(unsafe_code, reason = "raw system calls; each block says why it is sound")]
 
-use std::ffi::{CStr, CString, OsStr};
+use std::ffi::{CStr, OsStr};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
 
 use nix::errno::Errno;
-use nix::libc;
 use nix::sys::signal::{SigHandler, Signal, signal};
+use nix::{NixPath, libc};
 
 use crate::core::inode::Inode;
 use crate::core::mount_state::Access;
@@ -59,7 +58,6 @@ pub enum LastLink {
 /// # Errors
 /// Those of statx(2).
 pub fn stat(dir: impl AsFd, name: &OsStr, last: LastLink) -> nix::Result<Stat> {
-    let name = c_string(name)?;
     let follow = match last {
         LastLink::Itself => libc::AT_SYMLINK_NOFOLLOW,
         LastLink::Target => 0,
@@ -67,8 +65,10 @@ pub fn stat(dir: impl AsFd, name: &OsStr, last: LastLink) -> nix::Result<Stat> {
     let flags = follow | libc::AT_EMPTY_PATH | libc::AT_STATX_DONT_SYNC | libc::AT_NO_AUTOMOUNT;
     let mask = libc::STATX_BASIC_STATS | libc::STATX_MNT_ID;
     let mut answer = std::mem::MaybeUninit::<libc::statx>::zeroed();
-    // SAFETY: `name` is NUL-terminated and `answer` is writable for the whole struct; both outlive the call.
-    let result = unsafe { libc::statx(dir.as_fd().as_raw_fd(), name.as_ptr(), flags, mask, answer.as_mut_ptr()) };
+    let result = name.with_nix_path(|name| {
+        // SAFETY: `name` is NUL-terminated and `answer` is writable for the whole struct; both outlive the call.
+        unsafe { libc::statx(dir.as_fd().as_raw_fd(), name.as_ptr(), flags, mask, answer.as_mut_ptr()) }
+    })?;
     Errno::result(result)?;
     // SAFETY: the struct is plain numbers, zeroed before the call and filled by it.
     let answer = unsafe { answer.assume_init() };
@@ -212,8 +212,4 @@ pub enum Shared {
 pub fn share(task: i32, other: i32, what: Shared) -> bool {
     // SAFETY: plain numbers.
     unsafe { libc::syscall(libc::SYS_kcmp, task, other, what as libc::c_int, 0, 0) == 0 }
-}
-
-fn c_string(name: &OsStr) -> nix::Result<CString> {
-    CString::new(name.as_bytes()).map_err(|_| Errno::EINVAL)
 }

@@ -37,16 +37,25 @@ pub enum Linked {
 /// Gives an inode the name `entry` in `dir`.
 ///
 /// # Errors
-/// Those of linkat(2) that say nothing about this file or the space left, and those of statx(2).
+/// Those of [`attempt`] and of [`prove`].
 pub fn link(source: Source, inode: Inode, dir: &Directory, entry: &OsStr) -> nix::Result<Linked> {
+    prove(attempt(source, dir, entry)?, inode, dir, entry)
+}
+
+/// Gives whatever inode the source leads to the name `entry` in `dir`. Which one that was, or who has the name already,
+/// has still to be proven.
+///
+/// # Errors
+/// Those of linkat(2) that say nothing about this file or the space left.
+pub fn attempt(source: Source, dir: &Directory, entry: &OsStr) -> nix::Result<Linked> {
     let linked = match source {
         Source::Entry(from, name) => linkat(from, name, dir, entry, AtFlags::empty()),
         Source::Open(descriptor) => linkat(descriptor, "", dir, entry, AtFlags::AT_EMPTY_PATH),
     };
-    let made = match linked {
-        Ok(()) => Linked::Made,
-        Err(Errno::EEXIST) => Linked::AlreadyThere,
-        Err(Errno::ENOENT | Errno::ENOTDIR) => return Ok(Linked::NameChanged),
+    match linked {
+        Ok(()) => Ok(Linked::Made),
+        Err(Errno::EEXIST) => Ok(Linked::AlreadyThere),
+        Err(Errno::ENOENT | Errno::ENOTDIR) => Ok(Linked::NameChanged),
         Err(
             refused @ (Errno::EPERM
             | Errno::EMLINK
@@ -55,11 +64,21 @@ pub fn link(source: Source, inode: Inode, dir: &Directory, entry: &OsStr) -> nix
             | Errno::EROFS
             | Errno::ENOSPC
             | Errno::EDQUOT),
-        ) => return Ok(Linked::Refused(refused)),
-        Err(other) => return Err(other),
-    };
-    match (dir.entry(entry)?, made) {
-        (Some(stat), _) if stat.inode == inode => Ok(made),
+        ) => Ok(Linked::Refused(refused)),
+        Err(other) => Err(other),
+    }
+}
+
+/// Looks at what an attempt has led to, and takes back what was not asked for.
+///
+/// # Errors
+/// Those of statx(2) and unlinkat(2).
+pub fn prove(attempt: Linked, inode: Inode, dir: &Directory, entry: &OsStr) -> nix::Result<Linked> {
+    if !matches!(attempt, Linked::Made | Linked::AlreadyThere) {
+        return Ok(attempt);
+    }
+    match (dir.entry(entry)?, attempt) {
+        (Some(stat), _) if stat.inode == inode => Ok(attempt),
         (Some(stat), Linked::AlreadyThere) => Ok(Linked::Taken(stat.inode)),
         (Some(_), _) => {
             unlink(dir, entry)?;

@@ -1,5 +1,6 @@
 //! A store: `.rokeep` in the directory of a [`Site`], 0700, root's, with one entry an alias.
 
+use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::Write;
@@ -8,6 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail, ensure};
+use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::{Mode, fchmod, mkdirat};
@@ -15,7 +17,7 @@ use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use super::files::Directory;
 use super::kernel::Stat;
-use super::link::{Linked, Source, link, unlink};
+use super::link::{self, Linked, Source, unlink};
 use super::mounts::Mounted;
 use super::site::Site;
 use crate::core::inode::{AliasName, Inode};
@@ -93,12 +95,26 @@ impl Store {
     /// Gives an inode its alias.
     ///
     /// # Errors
-    /// Those of [`link()`], and an alias name that is taken by what is no alias.
+    /// Those of [`Store::attempt`] and of [`Store::prove`].
     pub fn link(&self, source: Source, inode: Inode) -> Result<Linked> {
+        self.prove(self.attempt(source, inode)?, inode)
+    }
+
+    /// Gives an inode its alias, if the source still leads to that inode.
+    ///
+    /// # Errors
+    /// Those of [`link::attempt`].
+    pub fn attempt(&self, source: Source, inode: Inode) -> Result<Linked> {
+        link::attempt(source, &self.dir, &AliasName(inode.ino).entry()).with_context(|| self.cannot_link())
+    }
+
+    /// Looks at what an attempt has led to, and takes back what was not asked for.
+    ///
+    /// # Errors
+    /// Those of [`link::prove`], and an alias name that is taken by what is no alias.
+    pub fn prove(&self, attempt: Linked, inode: Inode) -> Result<Linked> {
         let alias = AliasName(inode.ino).entry();
-        let linked = link(source, inode, &self.dir, &alias)
-            .with_context(|| format!("cannot link into {}", message::path(&self.path)))?;
-        match linked {
+        match link::prove(attempt, inode, &self.dir, &alias).with_context(|| self.cannot_link())? {
             // Files of two layers of an overlayfs may have one number.
             Linked::Taken(other) if other.ino != inode.ino => bail!(
                 "{} is not the alias of inode {}: it is not rokeep's; move it away",
@@ -107,6 +123,22 @@ impl Store {
             ),
             linked => Ok(linked),
         }
+    }
+
+    /// The aliases that are what they are called, as the store itself has it, without a look at each of them.
+    ///
+    /// # Errors
+    /// Where the store cannot be read.
+    pub fn sound_aliases(&self) -> Result<HashSet<AliasName>> {
+        let failed = || format!("cannot read {}", message::path(&self.path));
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let dir = Dir::openat(&self.dir, ".", flags, Mode::empty()).with_context(failed)?;
+        let mut sound = HashSet::new();
+        for entry in dir {
+            let entry = entry.with_context(failed)?;
+            sound.extend(AliasName::parse(entry.file_name().to_bytes()).filter(|alias| alias.0 == entry.ino()));
+        }
+        Ok(sound)
     }
 
     /// Which directory it is: two paths may lead to one store.
@@ -177,6 +209,10 @@ impl Store {
             Ok(()) | Err(Errno::ENOENT | Errno::ENOTEMPTY | Errno::EEXIST) => Ok(()),
             Err(other) => Err(other),
         }
+    }
+
+    fn cannot_link(&self) -> String {
+        format!("cannot link into {}", message::path(&self.path))
     }
 
     /// By descriptor, so that it is this directory and no other.
