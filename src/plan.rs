@@ -16,22 +16,23 @@ pub mod places;
 
 use std::collections::HashSet;
 use std::os::unix::ffi::OsStrExt;
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread;
 
 use anyhow::{Context, Result};
 
 use self::archives::Archives;
 use self::in_use::InUse;
-use self::lists::{Candidate, Lists};
 use self::places::Places;
 use crate::core::apt_stream::{Action, Stream};
+use crate::core::candidates::{Candidate, Candidates};
 use crate::core::inode::Inode;
 use crate::core::message;
 use crate::core::paths::ListedPath;
 use crate::core::plan::{self, FoundFile, Plan, PlannedAlias, Reason, Shortage};
 use crate::sys::files::{Directory, Root};
-use crate::sys::kernel::Stat;
 use crate::sys::mounts::Mounted;
 
 /// All that one run is to be protected from.
@@ -70,10 +71,16 @@ pub struct InUseDirectory {
 /// that cannot be read is a note: dpkg will say more of it.
 pub fn plan<'a>(root: &'a Root, stream: &Stream, mounts: &'a [Mounted]) -> Result<Planned<'a>> {
     let mut places = Places::new(root, mounts)?;
-    let mut in_use = in_use::in_use(root, &mut places)?;
-    let lists = lists::listed(root, stream)?;
-    let archives = archives::brought(root, stream, &lists)?;
-    let Found { mut files, directories } = find(root, &lists, &archives, &mut places, &in_use)?;
+    let mut candidates = Candidates::default();
+    let (opened, rest) = thread::scope(|scope| {
+        let opened = scope.spawn(|| archives::open(stream));
+        let rest = in_use::in_use(root, &mut places)
+            .and_then(|in_use| Ok((in_use, lists::listed(root, stream, &mut candidates)?)));
+        (opened.join().unwrap_or_else(|panic| resume_unwind(panic)), rest)
+    });
+    let (mut in_use, lists) = rest?;
+    let archives = archives::brought(root, opened, &lists, &mut candidates)?;
+    let Found { mut files, directories } = find(root, &candidates, &archives, &mut places, &in_use)?;
     files.extend(in_use.take_found());
     let mut aliases = plan::plan(files);
     let shortages = leave_out_what_does_not_fit(root, stream, &archives, &mut places, &mut aliases)?;
@@ -104,33 +111,30 @@ struct Found {
     directories: Vec<InUseDirectory>,
 }
 
-/// Those of the candidates that are regular files on one of the mounts, and directories that somebody is in. Sorted
-/// candidates open each directory once.
-fn find(root: &Root, lists: &Lists, archives: &Archives, places: &mut Places, in_use: &InUse) -> Result<Found> {
-    let mut candidates: Vec<&Candidate> = lists.candidates.iter().chain(&archives.candidates).collect();
-    candidates.sort_by(|a, b| (&a.path, a.reason).cmp(&(&b.path, b.reason)));
-    let mut found = Found { files: Vec::with_capacity(candidates.len()), directories: Vec::new() };
+/// Those of the candidates that are regular files on one of the mounts, and directories that somebody is in.
+fn find(
+    root: &Root,
+    candidates: &Candidates,
+    archives: &Archives,
+    places: &mut Places,
+    in_use: &InUse,
+) -> Result<Found> {
+    let mut found = Found { files: Vec::new(), directories: Vec::new() };
     let unreadable = |path: &Path| format!("cannot look at {}", message::path(path));
-    for same_dir in candidates.chunk_by(|a, b| a.path.dir == b.path.dir) {
-        let Some(first) = same_dir.first() else { continue };
-        let dir = root.open_dir(&first.path.dir).with_context(|| unreadable(&first.path.dir))?;
-        let Some(dir) = dir else { continue };
-        let Some(place) = places.of(&dir).with_context(|| unreadable(&first.path.dir))? else { continue };
-        for same_name in same_dir.chunk_by(|a, b| a.path.name == b.path.name) {
-            let Some(first) = same_name.first() else { continue };
-            let entry = dir.entry(&first.path.name).with_context(|| unreadable(&first.path.full()))?;
+    for (path, names) in candidates.by_directory() {
+        let Some(dir) = root.open_dir(path).with_context(|| unreadable(path))? else { continue };
+        let Some(place) = places.of(&dir).with_context(|| unreadable(path))? else { continue };
+        for Candidate { name, reasons } in names {
+            let entry = dir.entry(&name).with_context(|| unreadable(&path.join(&name)))?;
             let Some(stat) = entry.filter(|stat| stat.mount_id == place.mount_id) else { continue };
-            if stat.is_directory() && in_use.has_directory(stat.inode) {
-                let removed = same_name.iter().any(|candidate| candidate.reason == Reason::Installed);
-                let keeps_its_files = !same_name.iter().any(|candidate| archives.switches(&candidate.package));
-                if removed && keeps_its_files {
-                    let (mount, path) = (places.mount(&place.site), first.path.clone());
-                    let above = listed_above(&path, &candidates);
-                    found.directories.push(InUseDirectory { mount, path, above, inode: stat.inode });
-                }
-            }
-            if stat.is_file() && places.can_link(&place, &dir, &first.path.name)? {
-                found.files.extend(same_name.iter().map(|candidate| file(candidate, &place.site, &stat)));
+            if stat.is_file() && places.can_link(&place, &dir, &name)? {
+                let (site, inode, bytes) = (place.site.clone(), stat.inode, stat.bytes);
+                let path = Some(ListedPath { dir: path.clone(), name });
+                found.files.push(FoundFile { path, site, inode, bytes, reasons });
+            } else if stat.is_directory() && in_use.has_directory(stat.inode) && may_be_removed(&reasons, archives) {
+                let (mount, path) = (places.mount(&place.site), ListedPath { dir: path.clone(), name });
+                let above = listed_above(&path, candidates);
+                found.directories.push(InUseDirectory { mount, path, above, inode: stat.inode });
             }
         }
     }
@@ -138,29 +142,15 @@ fn find(root: &Root, lists: &Lists, archives: &Archives, places: &mut Places, in
 }
 
 /// As far up as there is no gap: dpkg removes no directory that none of its packages has.
-fn listed_above(path: &ListedPath, sorted: &[&Candidate]) -> Vec<ListedPath> {
-    let mut above = Vec::new();
-    let mut next = ListedPath::parse(path.dir.as_os_str().as_bytes());
-    while let Some(dir) = next {
-        let wanted = (&dir, Reason::Installed);
-        if sorted.binary_search_by(|candidate| (&candidate.path, candidate.reason).cmp(&wanted)).is_err() {
-            break;
-        }
-        next = ListedPath::parse(dir.dir.as_os_str().as_bytes());
-        above.push(dir);
-    }
-    above
+fn listed_above(path: &ListedPath, candidates: &Candidates) -> Vec<ListedPath> {
+    let parent = |path: &ListedPath| ListedPath::parse(path.dir.as_os_str().as_bytes());
+    std::iter::successors(parent(path), parent).take_while(|above| candidates.has_installed(above)).collect()
 }
 
-fn file(candidate: &Candidate, site: &Arc<Path>, stat: &Stat) -> FoundFile {
-    FoundFile {
-        path: Some(candidate.path.clone()),
-        site: site.clone(),
-        inode: stat.inode,
-        bytes: stat.bytes,
-        reason: candidate.reason,
-        package: Some(candidate.package.clone()),
-    }
+fn may_be_removed(reasons: &[(Reason, Option<Arc<str>>)], archives: &Archives) -> bool {
+    let switches = |package: &Option<Arc<str>>| package.as_ref().is_some_and(|package| archives.switches(package));
+    reasons.iter().any(|(reason, _)| *reason == Reason::Installed)
+        && !reasons.iter().any(|(_, package)| switches(package))
 }
 
 /// A file system takes all old files beside the new ones, or only what must be kept.

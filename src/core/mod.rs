@@ -2,6 +2,7 @@
 #![deny(clippy::wildcard_enum_match_arm)]
 
 pub mod apt_stream;
+pub mod candidates;
 pub mod cgroup;
 pub mod deb;
 pub mod dpkg_db;

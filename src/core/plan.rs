@@ -36,10 +36,8 @@ pub struct FoundFile {
     pub inode: Inode,
     /// Bytes on disk that the alias keeps alive once the inode is replaced.
     pub bytes: u64,
-    /// Why it is in danger.
-    pub reason: Reason,
-    /// Of which package, where a package is the reason.
-    pub package: Option<Arc<str>>,
+    /// Why it is in danger, each reason with its package, where a package is the reason.
+    pub reasons: Vec<(Reason, Option<Arc<str>>)>,
 }
 
 /// One alias to be made.
@@ -74,28 +72,43 @@ pub type Plan = BTreeMap<Arc<Path>, Vec<PlannedAlias>>;
 
 /// One alias an inode.
 pub fn plan(files: impl IntoIterator<Item = FoundFile>) -> Plan {
-    let mut plan = Plan::new();
-    let mut known: HashMap<(Arc<Path>, Inode), usize> = HashMap::new();
+    let mut sites: BTreeMap<Arc<Path>, Gathered> = BTreeMap::new();
     for file in files {
-        let aliases = plan.entry(file.site.clone()).or_default();
-        let at = *known.entry((file.site, file.inode)).or_insert(aliases.len());
-        if at == aliases.len() {
-            let (inode, bytes) = (file.inode, file.bytes);
-            aliases.push(PlannedAlias { inode, names: Vec::new(), reasons: Vec::new(), bytes });
-        }
-        let Some(alias) = aliases.get_mut(at) else { continue };
-        if let Some(path) = file.path.filter(|path| !alias.names.contains(path)) {
-            alias.names.push(path);
-        }
-        let reason = (file.reason, file.package);
-        if !alias.reasons.contains(&reason) {
-            alias.reasons.push(reason);
+        sites.entry(file.site.clone()).or_default().add(file);
+    }
+    let in_order = |(site, Gathered { mut aliases, .. })| {
+        aliases.sort_by(|a: &PlannedAlias, b| b.is_in_use().cmp(&a.is_in_use()).then_with(|| a.names.cmp(&b.names)));
+        (site, aliases)
+    };
+    sites.into_iter().map(in_order).collect()
+}
+
+/// What was found so far of one site.
+#[derive(Default)]
+struct Gathered {
+    aliases: Vec<PlannedAlias>,
+    at: HashMap<Inode, usize>,
+}
+
+impl Gathered {
+    fn add(&mut self, FoundFile { path, inode, bytes, reasons, .. }: FoundFile) {
+        let at = *self.at.entry(inode).or_insert(self.aliases.len());
+        match self.aliases.get_mut(at) {
+            None => self.aliases.push(PlannedAlias { inode, names: path.into_iter().collect(), reasons, bytes }),
+            Some(alias) => {
+                add_new(&mut alias.names, path);
+                add_new(&mut alias.reasons, reasons);
+            }
         }
     }
-    for aliases in plan.values_mut() {
-        aliases.sort_by(|a, b| b.is_in_use().cmp(&a.is_in_use()).then_with(|| a.names.cmp(&b.names)));
+}
+
+fn add_new<T: PartialEq>(to: &mut Vec<T>, more: impl IntoIterator<Item = T>) {
+    for one in more {
+        if !to.contains(&one) {
+            to.push(one);
+        }
     }
-    plan
 }
 
 /// That a file system is too full to keep every old file beside the new ones until the run is over.
@@ -132,13 +145,12 @@ mod tests {
             site: Path::new("/usr").into(),
             inode: Inode { dev: 1, ino },
             bytes: 4096,
-            reason: Reason::Installed,
-            package: Some("perl".into()),
+            reasons: vec![(Reason::Installed, Some("perl".into()))],
         }
     }
 
     fn in_use(path: &str, ino: u64) -> FoundFile {
-        FoundFile { reason: Reason::InUse, package: None, ..file(path, ino) }
+        FoundFile { reasons: vec![(Reason::InUse, None)], ..file(path, ino) }
     }
 
     fn numbers(aliases: &[PlannedAlias]) -> Vec<u64> {

@@ -2,24 +2,29 @@
 //! loses it (Replaces, --force-overwrite) or disappears altogether.
 
 use std::collections::HashSet;
+use std::num::NonZero;
+use std::panic::resume_unwind;
+use std::path::Path;
 use std::sync::Arc;
+use std::thread::{self, available_parallelism};
 
 use anyhow::Result;
 
-use super::lists::{self, Candidate, Lists};
+use super::lists::{self, Lists};
 use crate::core::apt_stream::{Action, Step, Stream};
+use crate::core::candidates::Candidates;
 use crate::core::deb::Deb;
 use crate::core::message;
-use crate::core::paths::ListedPath;
 use crate::core::plan::Reason;
 use crate::sys::deb;
 use crate::sys::files::Root;
 
+/// How many archives are read at a time, at most: each may need the memory that a decompression takes.
+const MOST_THREADS: usize = 4;
+
 /// What they say of themselves.
 #[derive(Debug, Default)]
 pub struct Archives {
-    /// Every path that they bring, where diversions put it.
-    pub candidates: Vec<Candidate>,
     /// Bytes that packages take which were not there before, by their own account.
     pub new_bytes: u64,
     /// What a person should know.
@@ -27,21 +32,44 @@ pub struct Archives {
     switching: HashSet<Arc<str>>,
 }
 
-/// Reads every archive that is to be unpacked, once.
+/// An archive, and the step that unpacks it.
+pub struct Opened<'a> {
+    step: &'a Step,
+    archive: &'a Path,
+    deb: Result<Deb>,
+}
+
+/// Reads every archive that is to be unpacked, once. Most of that is decompressing: all processors share it.
+pub fn open(stream: &Stream) -> Vec<Opened<'_>> {
+    let mut seen = HashSet::new();
+    let unpacks = stream.steps.iter().filter_map(|step| match &step.action {
+        Action::Unpack(archive) => Some((step, archive.as_path())),
+        Action::Remove | Action::Configure => None,
+    });
+    let steps: Vec<(&Step, &Path)> = unpacks.filter(|(_, archive)| seen.insert(*archive)).collect();
+    let processors = available_parallelism().map_or(1, NonZero::get).min(MOST_THREADS);
+    thread::scope(|scope| {
+        let share = steps.len().div_ceil(processors).max(1);
+        let open_all = |steps| scope.spawn(move || open_each(steps));
+        let threads: Vec<_> = steps.chunks(share).map(open_all).collect();
+        threads.into_iter().flat_map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic))).collect()
+    })
+}
+
+fn open_each<'a>(steps: &[(&'a Step, &'a Path)]) -> Vec<Opened<'a>> {
+    steps.iter().map(|(step, archive)| Opened { step, archive, deb: deb::read(archive) }).collect()
+}
+
+/// Adds every path that the archives bring, where diversions put it.
 ///
 /// # Errors
 /// Where one of dpkg's lists cannot be read. An archive that cannot is a note.
-pub fn brought(root: &Root, stream: &Stream, lists: &Lists) -> Result<Archives> {
+pub fn brought(root: &Root, opened: Vec<Opened>, lists: &Lists, candidates: &mut Candidates) -> Result<Archives> {
     let mut archives = Archives::default();
     let mut unreadable = Vec::new();
-    let mut seen = HashSet::new();
-    for step in &stream.steps {
-        let Action::Unpack(archive) = &step.action else { continue };
-        if !seen.insert(archive) {
-            continue;
-        }
-        match deb::read(archive) {
-            Ok(deb) => archives.add(root, step, deb, lists)?,
+    for Opened { step, archive, deb } in opened {
+        match deb {
+            Ok(deb) => archives.add(root, step, deb, lists, candidates)?,
             // apt has no name for it (`**ERROR**`).
             Err(_) if archive.as_os_str().is_empty() => unreadable.push(format!("the archive of {}", step.package)),
             Err(error) => unreadable.push(format!("{error:#}")),
@@ -63,7 +91,7 @@ impl Archives {
         self.switching.contains(package)
     }
 
-    fn add(&mut self, root: &Root, step: &Step, deb: Deb, lists: &Lists) -> Result<()> {
+    fn add(&mut self, root: &Root, step: &Step, deb: Deb, lists: &Lists, candidates: &mut Candidates) -> Result<()> {
         let package: Arc<str> = step.package.as_str().into();
         if deb.switches_directories {
             self.switching.insert(package.clone());
@@ -76,12 +104,9 @@ impl Archives {
             true => lists::shared_with_other_architectures(root, &step.package, &deb.arch)?,
             false => HashSet::new(),
         };
-        let candidate = |path: ListedPath| Candidate {
-            path: lists.diversions.place(path, &step.package),
-            reason: Reason::Brought,
-            package: package.clone(),
-        };
-        self.candidates.extend(deb.paths.into_iter().filter(|path| !shared.contains(path)).map(candidate));
+        let brought = deb.paths.into_iter().filter(|path| !shared.contains(path));
+        let placed = brought.map(|path| lists.diversions.place(path, &step.package));
+        candidates.add(placed, Reason::Brought, &package);
         Ok(())
     }
 }

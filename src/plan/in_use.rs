@@ -115,8 +115,7 @@ impl InUse {
             site: file.site.clone(),
             inode: *inode,
             bytes: file.bytes,
-            reason: Reason::InUse,
-            package: None,
+            reasons: vec![(Reason::InUse, None)],
         };
         self.files.iter_mut().map(found).collect()
     }

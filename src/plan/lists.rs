@@ -4,12 +4,12 @@ use std::collections::{HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::io::ErrorKind;
 use std::path::Path;
-use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 
 use super::InUseDirectory;
-use crate::core::apt_stream::{Action, Name, Step, Stream, Version};
+use crate::core::apt_stream::{Name, Step, Stream, Version};
+use crate::core::candidates::Candidates;
 use crate::core::dpkg_db::{self, Diversions};
 use crate::core::inode::Inode;
 use crate::core::paths::ListedPath;
@@ -19,76 +19,39 @@ use crate::sys::files::{Lookup, Root};
 /// dpkg's database.
 pub const DPKG: &str = "/var/lib/dpkg";
 
-/// A name that dpkg is going to replace or remove.
-#[derive(Debug)]
-pub struct Candidate {
-    /// The name.
-    pub path: ListedPath,
-    /// Whether the installed package has it or the new archive.
-    pub reason: Reason,
-    /// The package.
-    pub package: Arc<str>,
-}
-
 /// What the lists of the run's packages say.
 #[derive(Debug)]
 pub struct Lists {
-    /// Every path in them, directories included, where diversions put it.
-    pub candidates: Vec<Candidate>,
     /// Where other files of the run's packages are put.
     pub diversions: Diversions,
     /// The lists that were read, by file name.
     read: HashSet<OsString>,
 }
 
-/// Reads the list of each package that is upgraded, downgraded, reinstalled or removed.
+/// Adds every path, directories included, that is in the list of a package that is upgraded, downgraded, reinstalled or
+/// removed, where diversions put it.
 ///
 /// # Errors
 /// Where one cannot be read, or is missing although dpkg counts the package as installed.
-pub fn listed(root: &Root, stream: &Stream) -> Result<Lists> {
+pub fn listed(root: &Root, stream: &Stream, candidates: &mut Candidates) -> Result<Lists> {
     let diversions = Diversions::parse(&read(root, "diversions")?.unwrap_or_default());
-    let mut lists = Lists { candidates: Vec::new(), diversions, read: HashSet::new() };
-    let steps = dpkg_db::packages_that_lose_files(stream);
-    for step in &steps {
+    let mut lists = Lists { diversions, read: HashSet::new() };
+    for step in dpkg_db::packages_that_lose_files(stream) {
         if let Some(installed) = &step.installed {
-            lists.add(root, step, installed, &stays(root, step, installed, &steps)?)?;
+            lists.add(root, step, installed, candidates)?;
         }
     }
     Ok(lists)
 }
 
-/// What stays although a package goes for one architecture: files that it has for another one, to which nothing happens
-/// in this run (dpkg src/main/remove.c, removal_bulk_file_is_shared).
-fn stays(root: &Root, step: &Step, installed: &Version, steps: &[&Step]) -> Result<HashSet<ListedPath>> {
-    let mut stays = HashSet::new();
-    if step.action != Action::Remove || step.coming.is_some() || !installed.co_installable {
-        return Ok(stays);
-    }
-    let of_it = steps.iter().filter(|other| other.package == step.package);
-    let changing: HashSet<&Name> = of_it.filter_map(|other| Some(&other.installed.as_ref()?.arch)).collect();
-    let architectures = read(root, "arch")?.unwrap_or_default();
-    for other in architectures.split(|byte| *byte == b'\n').filter_map(Name::parse) {
-        if !changing.contains(&other) {
-            let [list, _] = dpkg_db::list_files(&step.package, &other, true);
-            stays.extend(dpkg_db::listed_paths(&read(root, format!("info/{list}"))?.unwrap_or_default()));
-        }
-    }
-    Ok(stays)
-}
-
 impl Lists {
-    fn add(&mut self, root: &Root, step: &Step, installed: &Version, stays: &HashSet<ListedPath>) -> Result<()> {
+    fn add(&mut self, root: &Root, step: &Step, installed: &Version, candidates: &mut Candidates) -> Result<()> {
         let names = dpkg_db::list_files(&step.package, &installed.arch, installed.co_installable);
         for name in &names {
             let Some(list) = read(root, format!("info/{name}"))? else { continue };
             self.read.insert(name.into());
-            let package: Arc<str> = step.package.as_str().into();
-            let candidate = |path| Candidate {
-                path: self.diversions.place(path, &step.package),
-                reason: Reason::Installed,
-                package: package.clone(),
-            };
-            self.candidates.extend(dpkg_db::listed_paths(&list).filter(|path| !stays.contains(path)).map(candidate));
+            let placed = dpkg_db::listed_paths(&list).map(|path| self.diversions.place(path, &step.package));
+            candidates.add(placed, Reason::Installed, &step.package.as_str().into());
             return Ok(());
         }
         let status = read(root, "status")?.with_context(|| format!("there is no {DPKG}/status"))?;

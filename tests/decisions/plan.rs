@@ -37,8 +37,8 @@ pub fn decide(case: &Case) -> String {
     paths.dedup();
     let files = paths.into_iter().filter_map(|path| {
         let (mount, inode, bytes) = found.get(&path.full())?.clone();
-        let (reason, package) = (Reason::Installed, None);
-        Some(FoundFile { path: Some(path), site: mount.into(), inode, bytes, reason, package })
+        let reasons = vec![(Reason::Installed, None)];
+        Some(FoundFile { path: Some(path), site: mount.into(), inode, bytes, reasons })
     });
     for (mount, aliases) in plan::plan(files) {
         for alias in aliases {

@@ -34,7 +34,7 @@ proptest! {
         prop_assert_eq!(inodes.len(), aliases().count(), "one alias an inode");
         for file in files {
             let alias = aliases().find(|(site, alias)| **site == file.site && alias.inode == file.inode);
-            prop_assert!(alias.is_some_and(|(_, alias)| alias.reasons.contains(&(file.reason, file.package))));
+            prop_assert!(alias.is_some_and(|(_, alias)| file.reasons.iter().all(|reason| alias.reasons.contains(reason))));
         }
     }
 
@@ -201,7 +201,7 @@ fn found_files() -> impl Strategy<Value = Vec<FoundFile>> {
     let file =
         (select(vec!["/usr", "/boot"]), 1..3_u64, 1..5_u64, reason).prop_map(|(site, dev, ino, (reason, package))| {
             let (site, inode) = (Path::new(site).into(), Inode { dev, ino });
-            FoundFile { path: None, site, inode, bytes: ino * 4096, reason, package: package.map(Into::into) }
+            FoundFile { path: None, site, inode, bytes: ino * 4096, reasons: vec![(reason, package.map(Into::into))] }
         });
     let files = btree_map(given::listed_path(), (any::<bool>(), file), 0..20);
     (files, any::<bool>()).prop_map(|(files, twice)| {
