@@ -8,7 +8,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 
 use super::InUseDirectory;
-use crate::core::apt_stream::{Name, Step, Stream, Version};
+use crate::core::apt_stream::{Action, Name, Step, Stream, Version};
 use crate::core::candidates::Candidates;
 use crate::core::dpkg_db::{self, Diversions};
 use crate::core::inode::Inode;
@@ -36,27 +36,49 @@ pub struct Lists {
 pub fn listed(root: &Root, stream: &Stream, candidates: &mut Candidates) -> Result<Lists> {
     let diversions = Diversions::parse(&read(root, "diversions")?.unwrap_or_default());
     let mut lists = Lists { diversions, read: HashSet::new() };
-    for step in dpkg_db::packages_that_lose_files(stream) {
-        if let Some(installed) = &step.installed {
-            lists.add(root, step, installed, candidates)?;
-        }
+    let steps = dpkg_db::packages_that_lose_files(stream);
+    for step in &steps {
+        let Some(installed) = &step.installed else { continue };
+        let Some(list) = lists.read(root, step, installed)? else { continue };
+        let stays = stays(root, step, installed, &steps)?;
+        let listed = dpkg_db::listed_paths(&list).filter(|path| !stays.contains(path));
+        let placed = listed.map(|path| lists.diversions.place(path, &step.package));
+        candidates.add(placed, Reason::Installed, &step.package.as_str().into());
     }
     Ok(lists)
 }
 
+/// What stays although a package goes for one architecture: files that it has for another one, to which nothing happens
+/// in this run (dpkg src/main/remove.c, removal_bulk_file_is_shared).
+fn stays(root: &Root, step: &Step, installed: &Version, steps: &[&Step]) -> Result<HashSet<ListedPath>> {
+    let mut stays = HashSet::new();
+    if step.action != Action::Remove || step.coming.is_some() || !installed.co_installable {
+        return Ok(stays);
+    }
+    let of_it = steps.iter().filter(|other| other.package == step.package);
+    let changing: HashSet<&Name> = of_it.filter_map(|other| Some(&other.installed.as_ref()?.arch)).collect();
+    let architectures = read(root, "arch")?.unwrap_or_default();
+    for other in architectures.split(|byte| *byte == b'\n').filter_map(Name::parse) {
+        if !changing.contains(&other) {
+            let [list, _] = dpkg_db::list_files(&step.package, &other, true);
+            stays.extend(dpkg_db::listed_paths(&read(root, format!("info/{list}"))?.unwrap_or_default()));
+        }
+    }
+    Ok(stays)
+}
+
 impl Lists {
-    fn add(&mut self, root: &Root, step: &Step, installed: &Version, candidates: &mut Candidates) -> Result<()> {
+    /// The list of a package; `None` where it need have none.
+    fn read(&mut self, root: &Root, step: &Step, installed: &Version) -> Result<Option<Vec<u8>>> {
         let names = dpkg_db::list_files(&step.package, &installed.arch, installed.co_installable);
         for name in &names {
             let Some(list) = read(root, format!("info/{name}"))? else { continue };
             self.read.insert(name.into());
-            let placed = dpkg_db::listed_paths(&list).map(|path| self.diversions.place(path, &step.package));
-            candidates.add(placed, Reason::Installed, &step.package.as_str().into());
-            return Ok(());
+            return Ok(Some(list));
         }
         let status = read(root, "status")?.with_context(|| format!("there is no {DPKG}/status"))?;
         if dpkg_db::has_files(&status, &step.package, &installed.arch) == Some(false) {
-            return Ok(());
+            return Ok(None);
         }
         let [list, _] = names;
         let package = &step.package;

@@ -263,13 +263,21 @@ impl<F: FnMut(Seen)> OneProcess<'_, F> {
     fn mappings(&mut self, dir: &Directory, prefix: &str) -> nix::Result<()> {
         let file = openat(dir, "maps", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?;
         let mut maps = BufReader::new(File::from(file));
-        let mut line = Vec::new();
+        let (mut line, mut last) = (Vec::new(), None);
         loop {
             line.clear();
             match maps.read_until(b'\n', &mut line) {
                 Ok(0) => return Ok(()),
-                Ok(_) => proc_maps::parse(&line).for_each(|mapping| self.mapping(dir, prefix, &mapping)),
+                Ok(_) => {}
                 Err(error) => return Err(error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)),
+            }
+            for mapping in proc_maps::parse(&line) {
+                // The parts of a program or library stand one after the other; to look at one of them is enough.
+                let file = (mapping.device, mapping.ino, mapping.name.to_vec());
+                if last.as_ref() != Some(&file) {
+                    self.mapping(dir, prefix, &mapping);
+                    last = Some(file);
+                }
             }
         }
     }

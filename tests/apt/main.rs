@@ -4,16 +4,23 @@
 //! go well, [`packages`] small ones of other kinds, [`configuration`] what apt sees of us.
 //!
 //! The others are scenes ([`scene`]), each played without rokeep too: [`verbs`] are what apt can be told to do, [`shapes`]
-//! what becomes of a file.
+//! what becomes of a file, [`taken_over`] and [`diversions`] files that are not where their package lists them,
+//! [`generated`] files that no package lists, [`directories`] what is removed around a process. [`dry_runs`] change
+//! nothing.
 
 #[path = "../support/mod.rs"]
 mod support;
 
 mod configuration;
 mod control;
+mod directories;
+mod diversions;
+mod dry_runs;
+mod generated;
 mod mishaps;
 mod packages;
 mod scene;
 mod shapes;
+mod taken_over;
 mod upgrade;
 mod verbs;

@@ -4,8 +4,6 @@
 //! Unless a scene says otherwise its files come into use when dpkg starts, after rokeep has looked at who uses what: only
 //! the plan can have protected them.
 
-#![allow(dead_code, reason = "directories, and files that no package lists, are not protected yet")]
-
 use std::collections::BTreeSet;
 use std::fs::Metadata;
 use std::ops::Deref;
@@ -17,6 +15,7 @@ use anyhow::{Context, Result, ensure};
 
 use crate::support::debian::{Debian, Run};
 use crate::support::sandbox::Access::{self, ReadOnly, ReadOnlyMount, Writable};
+use crate::support::status::Held;
 
 /// Plays a scene without rokeep and with it.
 pub fn scene(play: impl Fn(&Scene) -> Result<()>) -> Result<()> {
@@ -76,8 +75,9 @@ impl Scene {
         Change {
             scene: self,
             arguments: arguments.to_vec(),
-            used: Used::FromDpkgOn,
+            since: Since::DpkgStarts,
             left: Vec::new(),
+            renamed: Vec::new(),
             gone: Vec::new(),
             end: ReadOnly,
         }
@@ -89,17 +89,18 @@ impl Scene {
 pub struct Change<'a> {
     scene: &'a Scene,
     arguments: Vec<&'a str>,
-    used: Used,
+    since: Since,
     left: Vec<&'a str>,
+    renamed: Vec<&'a str>,
     gone: Vec<&'a str>,
     end: Access,
 }
 
 /// Since when something is in use, or because of whom.
-enum Used {
-    Before(&'static str),
-    FromDpkgOn,
-    ByScripts,
+enum Since {
+    AlreadyIn(&'static str),
+    DpkgStarts,
+    ScriptsRun,
 }
 
 impl<'a> Change<'a> {
@@ -110,17 +111,24 @@ impl<'a> Change<'a> {
 
     /// The files, or directories, are in one of the holder's states before apt starts.
     pub fn used_before(self, state: &'static str) -> Self {
-        Change { used: Used::Before(state), ..self }
+        Change { since: Since::AlreadyIn(state), ..self }
     }
 
     /// Maintainer scripts start who uses the files, with [`use_in_script`].
     pub fn used_by_scripts(self) -> Self {
-        Change { used: Used::ByScripts, ..self }
+        Change { since: Since::ScriptsRun, ..self }
     }
 
     /// These are in use too, and still have a name of their own afterwards.
     pub fn leaves(mut self, files: &[&'a str]) -> Self {
         self.left.extend(files);
+        self
+    }
+
+    /// These are in use too, and get another name instead of the one they have. rokeep knows that one only, cannot tell
+    /// whether the other will last, and keeps an alias until they are let go.
+    pub fn renames(mut self, files: &[&'a str]) -> Self {
+        self.renamed.extend(files);
         self
     }
 
@@ -151,14 +159,15 @@ impl<'a> Change<'a> {
         println!("{:?}, apt-get {}: {run:#?}", scene.keeper, arguments.join(" "));
 
         let users = [early, scene.late_users()?].concat();
-        assert_eq!(users.len(), files.len() + self.left.len(), "not everything came into use: {users:#?}");
-        let freed: Vec<&User> = users.iter().filter(|user| files.contains(&user.file.as_str())).collect();
+        assert_eq!(users.len(), self.used(files).len(), "not everything came into use: {users:#?}");
+        let users_of = |files: &[&str]| users.iter().filter(|user| files.contains(&user.file.as_str())).collect();
+        let freed: Vec<&User> = users_of(files);
         match scene.keeper {
             Keeper::Remounts => scene.ended_busy(&run, &freed)?,
             Keeper::Rokeep => {
                 assert_eq!(run.code, 0);
                 assert_eq!(scene.settled()?.usr()?, self.end, "{:#?}", scene.status()?);
-                scene.kept(&freed, self.end)?;
+                scene.kept(&users_of(&[files, &self.renamed].concat()), self.end)?;
             }
         }
         users.iter().try_for_each(|user| scene.kill(user.pid))?;
@@ -173,15 +182,19 @@ impl<'a> Change<'a> {
         Ok(())
     }
 
+    fn used<'b>(&'b self, files: &[&'b str]) -> Vec<&'b str> {
+        [files, &self.left, &self.renamed].concat()
+    }
+
     fn early_users(&self, files: &[&str]) -> Result<Vec<User>> {
-        let used = [files, &self.left].concat();
-        match self.used {
-            Used::Before(state) => used.iter().map(|file| self.scene.hold(state, file)).collect(),
-            Used::FromDpkgOn => {
+        let used = self.used(files);
+        match self.since {
+            Since::AlreadyIn(state) => used.iter().map(|file| self.scene.hold(state, file)).collect(),
+            Since::DpkgStarts => {
                 self.scene.write(LATE, &used.iter().map(|file| format!("{file}\n")).collect::<String>())?;
                 Ok(Vec::new())
             }
-            Used::ByScripts => Ok(Vec::new()),
+            Since::ScriptsRun => Ok(Vec::new()),
         }
     }
 }
@@ -257,7 +270,11 @@ impl Scene {
         let aliases: BTreeSet<u64> = self.aliases()?.iter().map(|name| name.parse()).collect::<Result<_, _>>()?;
         let expected: BTreeSet<u64> = files.iter().map(|user| user.inode).collect();
         assert_eq!(aliases, expected, "{files:#?}, {status:#?}");
-        assert_eq!(status.held.iter().map(|held| held.inode).collect::<BTreeSet<_>>(), expected, "{status:#?}");
+        let markers = status.held.iter().filter(|held| self.is_marked(held));
+        let held: BTreeSet<u64> = status.held.iter().map(|held| held.inode).collect();
+        let marked: BTreeSet<u64> = markers.map(|held| held.inode).collect();
+        assert_eq!(&held - &marked, expected, "{status:#?}");
+        assert_eq!(status.mount("/usr").aliases.directories, marked.len(), "{status:#?}");
         for user in files {
             let held = status.held.iter().find(|held| held.inode == user.inode).context("compared above")?;
             let base = Path::new(&user.file).file_name().context("a path to a file")?;
@@ -265,10 +282,13 @@ impl Scene {
             assert!(held.holders.iter().any(|holder| holder.pid == user.pid), "{user:?}: {held:?}");
         }
         for user in directories {
-            let marker = format!("{}/.rokeep.{}", user.file, user.inode);
-            assert_eq!(self.outside(&marker).exists(), end == ReadOnly, "{marker}");
+            assert_eq!(marked.contains(&user.inode), end == ReadOnly, "{user:?}: {status:#?}");
         }
         Ok(())
+    }
+
+    fn is_marked(&self, held: &Held) -> bool {
+        held.names.iter().any(|name| self.outside(&format!("{name}/.rokeep.{}", held.inode)).exists())
     }
 
     fn nothing_is_left(&self) -> Result<()> {

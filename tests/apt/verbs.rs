@@ -60,6 +60,36 @@ fn a_package_that_is_removed_for_a_moment_and_installed_again() -> Result<()> {
 }
 
 #[test]
+fn a_package_for_two_architectures_shares_files() -> Result<()> {
+    scene(|scene| {
+        let native = scene.must("dpkg", &["--print-architecture"])?.trim().to_owned();
+        scene.must("dpkg", &["--add-architecture", FOREIGN])?;
+        let build = |architecture: &str, version: &str| {
+            let library = scene.package("libsame", version)?.architecture(architecture).field("Multi-Arch", "same");
+            let shared = library.text(SHARED, &format!("the same in every libsame {version}\n"))?;
+            shared.file(&format!("/usr/lib/libsame-{architecture}.so"))?.build()
+        };
+        let (native_file, foreign_file) =
+            (format!("/usr/lib/libsame-{native}.so"), format!("/usr/lib/libsame-{FOREIGN}.so"));
+        let (native_1, foreign_1) = (build(&native, "1")?, build(FOREIGN, "1")?);
+        let (native_2, foreign_2) = (build(&native, "2")?, build(FOREIGN, "2")?);
+        scene.installed(&[&native_1])?;
+
+        // The second one brings a file that is there already, and dpkg leaves that alone.
+        scene.when_apt(&["install", &foreign_1]).leaves(&[SHARED, &native_file]).frees_nothing()?;
+        scene.when_apt(&["install", &native_2, &foreign_2]).frees(&[SHARED, &native_file, &foreign_file])?;
+        let foreign = format!("libsame:{FOREIGN}");
+        scene.when_apt(&["remove", &foreign]).leaves(&[SHARED, &native_file]).frees(&[&foreign_file])?;
+        scene.installed(&[&foreign_2])?;
+        scene.when_apt(&["remove", "libsame", &foreign]).frees(&[SHARED, &native_file, &foreign_file])
+    })
+}
+
+/// Not the machine's own, whatever that is; nothing of it is ever run.
+const FOREIGN: &str = "armel";
+const SHARED: &str = "/usr/share/shared-by-libsame";
+
+#[test]
 fn a_package_that_changes_its_architecture() -> Result<()> {
     scene(|scene| {
         let native = scene.must("dpkg", &["--print-architecture"])?.trim().to_owned();

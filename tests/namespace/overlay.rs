@@ -9,7 +9,7 @@ use crate::support::small::{
     Change::{self, Remove, Upgrade},
     FileSystem::{Overlay, OverlayOutOfSight},
     LOWER, Small,
-    State::{self, Mapped, Open, OpenPath},
+    State::{self, Cwd, Mapped, Open, OpenPath},
 };
 
 const UPPER: &str = "/usr/bin/upper";
@@ -281,5 +281,24 @@ fn what_no_package_lists_is_kept_where_that_copies_nothing() {
     world.assert_alias("/usr/lib/cache", Alias::Kept);
     drop(holders);
     world.rokeep(["cleanup"]).assert_code(0);
+    world.assert_nothing_of_ours();
+}
+
+/// Its number is another one as soon as nobody is in it: the marker is known by the one that it had.
+#[test]
+fn a_removed_directory_that_somebody_is_in_is_kept_until_nobody_is() {
+    let world = Small::on(Overlay(DATA_IS_COPIED)).installed_tree("old", "1", &["/usr/lib/old/file"]);
+    let world = world.recorded("other", "1", &["/usr", "/usr/lib"]);
+    let holder = world.hold(Cwd("/usr/lib/old"));
+    protected_without_copying(&world, &[Remove("old", "1")]);
+    world.dpkg_removes_package("old");
+    world.end();
+    world.assert_mount("/usr", ReadOnly);
+    assert!(world.inode("/usr/lib/old").is_some(), "somebody is in it");
+    drop(holder);
+    world.remount("ro", "/usr").expect("which makes the kernel forget");
+    world.rokeep(["cleanup"]).assert_code(0);
+    assert_eq!(world.inode("/usr/lib/old"), None);
+    world.assert_mount("/usr", ReadOnly);
     world.assert_nothing_of_ours();
 }

@@ -267,6 +267,31 @@ fn what_is_covered_is_left_alone() {
     world.assert_nothing_of_ours();
 }
 
+/// It becomes writable with /usr, though nobody asked for that, and what is in use there is kept like anything on /usr.
+#[test]
+fn a_directory_that_is_mounted_elsewhere_and_not_managed() {
+    for file_system in [Ext4, Xfs, Btrfs, Tmpfs] {
+        let world = Small::on(file_system);
+        world.writably(|| {
+            world.write("/usr/share/.keep", b"");
+            world.bind("/usr/share", "/srv/share");
+        });
+        let world = world.installed("tool", "1", &["/srv/share/used", "/srv/share/unused"]);
+        let holder = world.hold(Mapped("/srv/share/used"));
+        world.begin();
+        world.protect(&[Upgrade("tool", "1", "2")]);
+        world.dpkg_replaces("/srv/share/used");
+        world.dpkg_replaces("/srv/share/unused");
+        world.end();
+        world.assert_mount("/usr", ReadOnly);
+        world.assert_alias("/srv/share/used", Alias::Kept);
+        assert_eq!(world.status().mount("/usr").aliases.held, 1, "{file_system:?}");
+        drop(holder);
+        world.rokeep(["cleanup"]).assert_code(0);
+        world.assert_nothing_of_ours();
+    }
+}
+
 /// One superblock, two managed mounts of it: each goes back, and each has the aliases of what dpkg calls by its name.
 #[test]
 fn a_directory_that_is_managed_at_a_second_place_too() {

@@ -131,6 +131,22 @@ fn a_package_of_several_architectures() {
     }
 }
 
+/// dpkg keeps what the package has for another architecture as well; unless that goes too.
+#[test]
+fn no_file_that_another_architecture_of_a_removed_package_keeps() {
+    for (goes_too, shared) in [("", Alias::None), ("libtool 1 i386 same > - - none **REMOVE**\n", Alias::Kept)] {
+        let world = Small::ext4()
+            .installed("libtool:amd64", "1", &["/usr/lib/libtool-amd64.so", "/usr/share/libtool"])
+            .installed("libtool:i386", "1", &["/usr/lib/libtool-i386.so", "/usr/share/libtool"]);
+        world.write("/var/lib/dpkg/arch", b"amd64\ni386\n");
+        world.begin();
+        let lines = format!("libtool 1 amd64 same > - - none **REMOVE**\n{goes_too}");
+        world.hook("pre-install-pkgs", Some([stream(&[]), lines.into_bytes()].concat())).assert_code(0);
+        world.assert_alias("/usr/lib/libtool-amd64.so", Alias::Kept);
+        world.assert_alias("/usr/share/libtool", shared);
+    }
+}
+
 #[test]
 fn a_second_announcement_adds_to_the_first() {
     let world = Small::ext4().installed("tool", "1", &["/usr/bin/tool"]).installed("other", "1", &["/usr/bin/other"]);
