@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::scene::{Scene, scene};
+use super::scene::{Scene, scene, use_in_script};
 
 const OUTER: &str = "/usr/share/tool";
 const INNER: &str = "/usr/share/tool/inner";
@@ -27,6 +27,18 @@ fn that_a_process_has_open() -> Result<()> {
 #[test]
 fn whose_file_a_process_has_mapped() -> Result<()> {
     removed_while(FILE, "mapped")
+}
+
+/// The list of what apt is to do is gone by then, and with it which directories may go: the file is kept, and nothing else.
+#[test]
+fn whose_file_came_into_use_between_two_dpkgs_of_one_apt() -> Result<()> {
+    scene(|scene| {
+        scene.installed(&[&tool(scene, "1")?])?;
+        let service = scene.package("service", "1")?.script("postinst", &use_in_script(FILE))?.build()?;
+        let tool = scene.package("tool", "2")?.field("Pre-Depends", "service").file("/usr/share/file-of-tool")?;
+        let tool = tool.build()?;
+        scene.when_apt(&["install", &service, &tool]).used_by_scripts().removes(&[OUTER]).degraded().frees(&[FILE])
+    })
 }
 
 fn removed_while(used: &str, state: &'static str) -> Result<()> {
