@@ -11,6 +11,7 @@ use anyhow::Result;
 
 use crate::core::inode::{AliasName, Device, Inode};
 use crate::core::journal::{Journal, Spot};
+use crate::core::mountinfo::Mount;
 use crate::core::paths::ListedPath;
 use crate::core::verdict::{self, DirectoryVerdict, Kind, Original, Run, Use, Verdict};
 use crate::plan::in_use::path_of;
@@ -21,6 +22,7 @@ use crate::sys::marker::Marked;
 use crate::sys::mounts::{self, Mounted};
 use crate::sys::processes;
 use crate::sys::scan::{self, How, Question, Unreadable, What};
+use crate::sys::shown::ShownNames;
 use crate::sys::site::Site;
 use crate::sys::store::Store;
 
@@ -198,8 +200,9 @@ impl Survey {
             }
         })?;
         // The kernel keeps a directory as long as a file that was opened through it.
+        let mut names = ShownNames::new(root, &near.mounts);
         for (dir, users) in opened_in {
-            let Some(dir) = root.open_dir(&dir)? else { continue };
+            let Some(dir) = names.directory(&dir) else { continue };
             let inode = dir.stat()?.inode;
             let at = self.directories.iter().position(|directory| directory.inode == inode);
             let Some(kept) = at.map(Kept::Directory) else { continue };
@@ -249,7 +252,7 @@ impl Survey {
 struct NearDirectories {
     devices: HashSet<Device>,
     devs: HashSet<u64>,
-    mount_ids: HashSet<u64>,
+    mounts: Vec<Mount>,
 }
 
 impl NearDirectories {
@@ -257,13 +260,14 @@ impl NearDirectories {
         let devices: HashSet<Device> = directories.iter().map(|directory| directory.device).collect();
         let devs = directories.iter().map(|directory| directory.inode.dev).collect();
         let table = if directories.is_empty() { Vec::new() } else { mounts::table(root)? };
-        let mount_ids = table.iter().filter(|mount| devices.contains(&mount.device)).map(|mount| mount.id).collect();
-        Ok(NearDirectories { devices, devs, mount_ids })
+        let mounts = table.into_iter().filter(|mount| devices.contains(&mount.device)).collect();
+        Ok(NearDirectories { devices, devs, mounts })
     }
 
     /// On overlayfs files have other device numbers than directories.
     fn may_be_in_one(&self, stat: &Stat) -> bool {
-        !stat.is_directory() && (self.devs.contains(&stat.inode.dev) || self.mount_ids.contains(&stat.mount_id))
+        !stat.is_directory()
+            && (self.devs.contains(&stat.inode.dev) || self.mounts.iter().any(|mount| mount.id == stat.mount_id))
     }
 
     fn is_asked_for(&self, what: &What) -> bool {

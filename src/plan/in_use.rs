@@ -18,10 +18,11 @@ use crate::core::inode::Inode;
 use crate::core::paths::ListedPath;
 use crate::core::plan::{FoundFile, Reason};
 use crate::core::proc_maps::DELETED;
-use crate::sys::files::{Lookup, Root};
+use crate::sys::files::Root;
 use crate::sys::handle::FileHandle;
 use crate::sys::kernel::Stat;
 use crate::sys::scan::{self, Question, Seen, Unreadable, What};
+use crate::sys::shown::ShownNames;
 
 /// What was found.
 #[derive(Debug, Default)]
@@ -84,15 +85,16 @@ pub fn in_use(root: &Root, places: &mut Places) -> Result<InUse> {
         }
     })?;
     let mut in_use = InUse { files: HashMap::new(), directories, unreadable };
-    let mut lookup = Lookup::new(root);
+    let mounts = places.mounts();
+    let mut names = ShownNames::new(root, &mounts);
     for (inode, file) in shown {
-        in_use.add(&mut lookup, places, inode, file)?;
+        in_use.add(&mut names, places, inode, file)?;
     }
     for (name, ino) in mapped {
-        in_use.add_by_name(&mut lookup, places, &name, ino)?;
+        in_use.add_by_name(&mut names, places, &name, ino)?;
     }
     for dir in opened_in {
-        in_use.add_directory(&mut lookup, places, &dir)?;
+        in_use.add_directory(&mut names, places, &dir)?;
     }
     Ok(in_use)
 }
@@ -130,14 +132,14 @@ impl InUse {
         self.files.get(&inode)?.handle.as_ref()
     }
 
-    fn add(&mut self, lookup: &mut Lookup, places: &mut Places, inode: Inode, file: Shown) -> Result<()> {
+    fn add(&mut self, names: &mut ShownNames, places: &mut Places, inode: Inode, file: Shown) -> Result<()> {
         let Shown { bytes, name, handle } = file;
         let path = name.and_then(|name| path_of(&name));
-        let mut named = self.add_directory_and_find(lookup, places, path, inode)?;
+        let mut named = self.add_directory_and_find(names, places, path, inode)?;
         if named.is_none() {
             let path =
                 handle.as_ref().and_then(|handle| name_here(places, inode, handle)).and_then(|name| path_of(&name));
-            named = self.add_directory_and_find(lookup, places, path, inode)?;
+            named = self.add_directory_and_find(names, places, path, inode)?;
         }
         let used = match named {
             Some(Named { site, path, .. }) => Some(UsedFile { site, bytes, name: Some(path), handle }),
@@ -153,29 +155,29 @@ impl InUse {
     /// Also where the name is gone from the directory: the file was opened through it all the same.
     fn add_directory_and_find(
         &mut self,
-        lookup: &mut Lookup,
+        names: &mut ShownNames,
         places: &mut Places,
         path: Option<ListedPath>,
         inode: Inode,
     ) -> Result<Option<Named>> {
         let Some(path) = path else { return Ok(None) };
-        self.add_directory(lookup, places, &path.dir)?;
-        find(lookup, places, path, |stat| stat.inode == inode)
+        self.add_directory(names, places, &path.dir)?;
+        find(names, places, path, |stat| stat.inode == inode)
     }
 
-    fn add_directory(&mut self, lookup: &mut Lookup, places: &mut Places, path: &Path) -> Result<()> {
-        let Some(dir) = lookup.directory(path)? else { return Ok(()) };
-        if places.of(dir)?.is_some() {
+    fn add_directory(&mut self, names: &mut ShownNames, places: &mut Places, path: &Path) -> Result<()> {
+        let Some(dir) = names.directory(path) else { return Ok(()) };
+        if places.of(&dir)?.is_some() {
             self.directories.insert(dir.stat()?.inode);
         }
         Ok(())
     }
 
     /// For what is known by its number only: the name has to be the one.
-    fn add_by_name(&mut self, lookup: &mut Lookup, places: &mut Places, name: &Path, ino: u64) -> Result<()> {
+    fn add_by_name(&mut self, names: &mut ShownNames, places: &mut Places, name: &Path, ino: u64) -> Result<()> {
         let Some(path) = path_of(name) else { return Ok(()) };
-        self.add_directory(lookup, places, &path.dir)?;
-        if let Some(Named { site, path, stat }) = find(lookup, places, path, |stat| stat.inode.ino == ino)? {
+        self.add_directory(names, places, &path.dir)?;
+        if let Some(Named { site, path, stat }) = find(names, places, path, |stat| stat.inode.ino == ino)? {
             let used = UsedFile { site, bytes: stat.bytes, name: Some(path), handle: None };
             self.files.entry(stat.inode).or_insert(used);
         }
@@ -191,17 +193,17 @@ struct Named {
 
 /// Where a name leads from here, if it leads to the right inode and that can be linked.
 fn find(
-    lookup: &mut Lookup,
+    names: &mut ShownNames,
     places: &mut Places,
     path: ListedPath,
     is_it: impl Fn(&Stat) -> bool,
 ) -> Result<Option<Named>> {
-    let Some(dir) = lookup.directory(&path.dir)? else { return Ok(None) };
-    let Some(place) = places.of(dir)? else { return Ok(None) };
+    let Some(dir) = names.directory(&path.dir) else { return Ok(None) };
+    let Some(place) = places.of(&dir)? else { return Ok(None) };
     let Some(stat) = dir.entry(&path.name)?.filter(|stat| stat.mount_id == place.mount_id && is_it(stat)) else {
         return Ok(None);
     };
-    let linkable = places.can_link(&place, dir, &path.name)?;
+    let linkable = places.can_link(&place, &dir, &path.name)?;
     Ok(linkable.then_some(Named { site: place.site, path, stat }))
 }
 

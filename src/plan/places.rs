@@ -86,6 +86,11 @@ impl<'a> Places<'a> {
         Ok(place)
     }
 
+    /// The mounts that matter.
+    pub fn mounts(&self) -> Vec<Mount> {
+        self.mounts.values().map(|(mount, _)| mount.clone()).collect()
+    }
+
     /// Where an inode belongs that was reached by no name; `None` where nothing below a managed mount has that device.
     pub fn of_dev(&self, dev: u64) -> Option<&Arc<Path>> {
         self.by_dev.get(&dev)

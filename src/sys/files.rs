@@ -76,6 +76,17 @@ impl Directory {
         }
     }
 
+    /// A directory below it, without crossing into another mount or following a symbolic link.
+    ///
+    /// # Errors
+    /// Those of openat2(2) (Linux 5.6).
+    pub fn open_on_same_mount(&self, below: &Path) -> nix::Result<Directory> {
+        let below = if below.as_os_str().is_empty() { Path::new(".") } else { below };
+        let stay = ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_XDEV | ResolveFlag::RESOLVE_NO_SYMLINKS;
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        openat2(self, below, OpenHow::new().flags(flags).resolve(stay)).map(Directory)
+    }
+
     /// The directory itself.
     ///
     /// # Errors

@@ -10,6 +10,7 @@ pub mod marker;
 pub mod mounts;
 pub mod processes;
 pub mod scan;
+pub mod shown;
 pub mod site;
 pub mod state;
 pub mod store;
