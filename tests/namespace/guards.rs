@@ -15,7 +15,7 @@ use crate::support::small::{
     Access::{ReadOnly, ReadOnlyMount, Writable},
     Alias,
     Change::{self, Upgrade},
-    FileSystem::{self, Btrfs, Ext4, Overlay, Tmpfs, Xfs},
+    FileSystem::{self, Btrfs, Exfat, Ext4, Overlay, Tmpfs, Xfs},
     Holder, Mount, Small,
     State::{Bound, Executed, Link, Mapped, Nameless, OfAThread, Open, OpenPath, Pipe, WithoutLeader},
     Where::{Chroot, OwnMounts, OwnPath, OwnProcesses},
@@ -238,6 +238,23 @@ fn a_file_by_a_path_that_nobody_else_has() {
             assert_is_guarded(world, hold, |world| world.rebuilds(CACHE));
         }
     }
+}
+
+/// What has that path here is a file system that answers nothing, or would let apt wait for ever.
+#[test]
+fn a_file_by_a_path_that_leads_into_a_dead_file_system_here() {
+    let world = Small::with(&[Mount("/usr", Ext4, ReadOnly), Mount("/tmp/elsewhere", Exfat, Writable)]);
+    let world = world.unlisted(&[CACHE]);
+    let holder = world.hold_from(OwnPath, Mapped(CACHE));
+    world.fuse_dies();
+    world.begin();
+    world.protect(&[]);
+    world.rebuilds(CACHE);
+    world.end().assert_says(&["1 replaced file"]);
+    world.assert_mount("/usr", ReadOnly);
+    drop(holder);
+    world.rokeep(["cleanup"]).assert_code(0);
+    world.assert_no_store("/usr");
 }
 
 /// overlayfs gives out no handle that leads back, unless it was mounted to be exported.

@@ -216,8 +216,8 @@ fn own_mounts() -> Result<()> {
 fn another_path_to(path: &Path) -> Result<PathBuf> {
     let (dir, name) = (path.parent().context("no directory")?, path.file_name().context("no name")?);
     mount(Some("tmpfs"), "/tmp", Some("tmpfs"), MsFlags::empty(), None::<&str>)?;
-    let elsewhere = Path::new("/tmp/elsewhere");
-    fs::create_dir(elsewhere)?;
+    let elsewhere = Path::new("/tmp/elsewhere/further");
+    fs::create_dir_all(elsewhere)?;
     mount(Some(dir), elsewhere, None::<&str>, MsFlags::MS_BIND, None::<&str>)?;
     Ok(elsewhere.join(name))
 }

@@ -35,4 +35,17 @@ impl Small {
     pub fn jail(&self, root: &str) {
         self.bind("/usr", &format!("{root}/usr"));
     }
+
+    /// The program behind the FUSE mounts dies: from then on they are there, and answer nothing but errors.
+    pub fn fuse_dies(&self) {
+        let processes = std::fs::read_dir(self.outside("/proc")).expect("its /proc").flatten();
+        let is_fuse = |pid: &str| {
+            let name = std::fs::read_to_string(self.outside(format!("/proc/{pid}/comm")));
+            name.is_ok_and(|name| name.starts_with("mount.exfat"))
+        };
+        let names = processes.filter_map(|entry| entry.file_name().into_string().ok());
+        let pids: Vec<String> = names.filter(|pid| is_fuse(pid)).collect();
+        self.check(!pids.is_empty(), "nothing is behind a FUSE mount");
+        pids.iter().for_each(|pid| self.run_helper(&["kill"], Path::new(pid), b""));
+    }
 }
