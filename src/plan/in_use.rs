@@ -23,6 +23,7 @@ use crate::sys::handle::FileHandle;
 use crate::sys::kernel::Stat;
 use crate::sys::scan::{self, Question, Seen, Unreadable, What};
 use crate::sys::shown::ShownNames;
+use crate::sys::store;
 
 /// What was found.
 #[derive(Debug, Default)]
@@ -160,7 +161,8 @@ impl InUse {
         path: Option<ListedPath>,
         inode: Inode,
     ) -> Result<Option<Named>> {
-        let Some(path) = path else { return Ok(None) };
+        // A name that we gave it would go with the guard.
+        let Some(path) = path.filter(|path| !store::is_alias(path, inode)) else { return Ok(None) };
         self.add_directory(names, places, &path.dir)?;
         find(names, places, path, |stat| stat.inode == inode)
     }

@@ -22,12 +22,21 @@ use super::mounts::Mounted;
 use super::site::Site;
 use crate::core::inode::{AliasName, Inode};
 use crate::core::message;
+use crate::core::paths::ListedPath;
 
 /// The store's name in its site.
 pub const NAME: &str = ".rokeep";
 
 /// The name of the file whose creation proves that the mount is writable. No alias can have it.
 const PROOF: &str = "proof";
+
+/// Whether a path is what an alias of this inode is called, in whatever store or beside whatever file.
+pub fn is_alias(path: &ListedPath, inode: Inode) -> bool {
+    let name = AliasName(inode.ino);
+    let in_store = path.dir.ends_with(NAME) && path.name == name.entry();
+    let beside = path.name.as_bytes().ends_with(name.entry_inside().as_bytes());
+    in_store || beside
+}
 
 /// An open store.
 #[derive(Debug)]

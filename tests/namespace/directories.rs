@@ -532,6 +532,7 @@ fn that_was_exchanged_for_a_link_leads_nowhere() {
         let name = below.join(marker.file_name().expect("a name"));
         if marker_too {
             world.write(victim.join(&name), b"");
+            world.set_mode(victim.join(&name), 0);
         }
         world.renames(exchanged, "/usr/share/moved");
         world.points(exchanged, &format!("../../..{}", victim.display()));

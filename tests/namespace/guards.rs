@@ -272,6 +272,34 @@ fn on_overlayfs_not_a_file_by_a_path_that_nobody_else_has() {
     world.assert_mount("/usr", ReadOnly);
 }
 
+const COVERED: &str = "/usr/lib/covered/cache";
+
+/// There is a file that somebody will mount something over, and then it can be reached at another place only.
+fn covered() -> Small {
+    let world = Small::ext4().unlisted(&[COVERED]);
+    world.bind("/usr/lib", "/tmp/lib");
+    world.remount("bind,rw", "/tmp/lib").expect("it can be written where /usr can");
+    world
+}
+
+#[test]
+fn a_file_that_a_mount_covers() {
+    let hold = |world: &Small| {
+        let holder = world.hold(Mapped(COVERED));
+        world.cover("/usr/lib/covered");
+        holder
+    };
+    assert_is_guarded(covered, hold, |world| world.rebuilds("/tmp/lib/covered/cache"));
+
+    let unchanged = covered();
+    let _holder = hold(&unchanged);
+    unchanged.begin();
+    unchanged.protect(&[]);
+    assert_eq!(unchanged.aliases("/usr").len(), 1);
+    unchanged.end();
+    assert_left_nothing(&unchanged);
+}
+
 // ── no regular file ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 const ODD: &str = "/usr/lib/odd";
@@ -596,6 +624,35 @@ fn two_guards_of_one_file_do_not_vouch_for_each_other() {
         world.assert_no_store("/usr");
         world.assert_no_store("/srv");
     }
+}
+
+/// The same, of guards that never had a name; the second store became one of ours only after the first run.
+#[test]
+fn two_guards_of_one_file_without_a_name_do_not_vouch_for_each_other() {
+    let world = covered();
+    world.bind("/usr/lib", "/srv");
+    world.cover("/srv/covered");
+    let holder = world.hold(Mapped(COVERED));
+    world.cover("/usr/lib/covered");
+    world.write("/etc/rokeep/config.toml", b"mounts = ['/srv']\n");
+    world.begin();
+    world.protect(&[]);
+    world.rebuilds("/tmp/lib/covered/cache");
+    world.end();
+    assert_eq!((world.aliases("/usr").len(), world.aliases("/srv").len()), (0, 1));
+    world.write("/etc/rokeep/config.toml", b"mounts = ['/usr', '/srv']\n");
+    for _ in 0..2 {
+        world.begin();
+        world.protect(&[]);
+        assert_eq!((world.aliases("/usr").len(), world.aliases("/srv").len()), (1, 1));
+        world.end();
+        world.assert_mount("/usr", ReadOnly);
+    }
+    drop(holder);
+    world.rokeep(["cleanup"]).assert_code(0);
+    world.assert_no_store("/usr");
+    world.assert_no_store("/srv");
+    world.assert_mount("/usr", ReadOnly);
 }
 
 #[test]

@@ -34,6 +34,7 @@ impl Belongings {
         let exfat = world.mounts.iter().filter(|mount| matches!(mount.1, FileSystem::Exfat));
         let device = |Mount(point, ..): &Mount| world.outside(point).metadata().map(|found| found.dev()).ok();
         let renumbered: Vec<u64> = exfat.filter_map(device).collect();
+        let devices: Vec<u64> = world.mounts.iter().filter_map(device).collect();
         let visit = |entry: &walkdir::DirEntry| {
             let path = entry.path();
             !foreign.iter().chain(&ours).any(|other| other == path) && entry.file_name() != ".rokeep"
@@ -49,8 +50,9 @@ impl Belongings {
                 found.held.extend(dirs.map(Path::to_path_buf));
                 continue;
             }
-            // What is on a managed mount may be seen at other places too.
-            if points.iter().any(|point| entry.path().starts_with(point)) {
+            // What is on a managed mount may be seen at other places too, and at no other where something covers it. On
+            // btrfs and overlayfs it may have another device number than the root directory.
+            if devices.contains(&is.dev()) || points.iter().any(|point| entry.path().starts_with(point)) {
                 may_have_aliases.insert((is.dev(), is.ino()));
             }
             let number = if renumbered.contains(&is.dev()) { 0 } else { is.ino() };
