@@ -3,6 +3,8 @@
 
 use std::os::unix::fs::MetadataExt;
 
+use nix::sys::stat::SFlag;
+
 use crate::support::small::{
     Access::{ReadOnly, Writable},
     Alias,
@@ -156,6 +158,55 @@ fn listed_paths_that_are_none_are_passed_over() {
     world.protect(&[Upgrade("tool", "1", "2")]);
     world.assert_alias("/usr/bin/tool", Alias::Kept);
     assert_eq!(world.aliases("/usr").len(), 1);
+}
+
+/// dpkg will say more of it, or apt never gets there. What the installed package lists is protected all the same.
+#[test]
+fn an_archive_that_is_none_is_said() {
+    let world = upgradable();
+    world.makes_node("/tmp/pipe.deb", SFlag::S_IFIFO);
+    world.makes_directory("/tmp/directory.deb");
+    world.points("/tmp/loop.deb", "loop.deb");
+    world.write("/tmp/text.deb", b"no archive\n");
+    for archive in ["/tmp/pipe.deb", "/tmp/directory.deb", "/tmp/loop.deb", "/tmp/text.deb", "/tmp/no.deb", "/dev/zero"]
+    {
+        world.begin();
+        let line = format!("{STREAM_HEAD}tool 1 amd64 none < 2 amd64 none {archive}\n");
+        world.hook("pre-install-pkgs", Some(line.into_bytes())).assert_code(0).assert_says(&[archive]);
+        world.assert_alias("/usr/bin/tool", Alias::Kept);
+        world.end();
+        world.assert_mount("/usr", ReadOnly);
+    }
+}
+
+#[test]
+fn an_archive_whose_names_lead_elsewhere_leads_nowhere() {
+    let world = upgradable().unlisted(&["/usr/lib/taken", "/usr/lib/ours"]);
+    world.write("/etc/shadow", b"secret\n");
+    world.writably(|| {
+        world.points("/usr/lib/etc", "../../etc");
+        world.points("/usr/lib/loop", "loop");
+    });
+    let names = [
+        "usr/lib/taken",
+        "../etc/shadow",
+        "usr/../../etc/shadow",
+        "usr/bin/../lib/ours",
+        "usr/lib/./ours",
+        "usr/lib/etc/shadow",
+        "usr/lib/loop/ours",
+        "usr/lib/ours/x",
+        "usr/lib/ours\0",
+        "proc/self/root/usr/lib/ours",
+        "",
+    ];
+    let sums: String = names.iter().map(|name| format!("d41d8cd98f00b204e9800998ecf8427e  {name}\n")).collect();
+    world.archive("tool", "2", &[("md5sums", &sums)], &["/usr/lib/taken"]);
+    world.begin();
+    world.protect(&[Upgrade("tool", "1", "2")]);
+    world.assert_alias("/usr/lib/taken", Alias::Kept);
+    world.assert_alias("/usr/bin/tool", Alias::Kept);
+    assert_eq!(world.all_aliases().len(), 2);
 }
 
 // ── links that are swapped in while apt is at work ──────────────────────────────────────────────────────────────────
