@@ -1,6 +1,6 @@
 //! The cleanup pass: drop what [`crate::core::verdict`] lets go, and nothing else.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -10,7 +10,7 @@ use crate::core::inode::AliasName;
 use crate::core::journal::{Journal, Record, Spot};
 use crate::core::message;
 use crate::core::paths::ListedPath;
-use crate::core::verdict::{Because, DirectoryVerdict, Run, Verdict};
+use crate::core::verdict::{Because, DirectoryVerdict, Kind, Run, Verdict};
 use crate::plan::lists;
 use crate::survey::{self, KeptDirectory, Survey, survey};
 use crate::sys::files::{Directory, Root};
@@ -100,11 +100,20 @@ pub fn summary(survey: &Survey) -> Vec<String> {
     lines
 }
 
+/// Who has a file that an alias stands beside.
+#[derive(Clone, Copy)]
+enum Whose {
+    Package,
+    Nobody,
+}
+
 /// Then every store of the mount in which nothing is left goes too.
 fn drop_aliases(root: &Root, mounted: &Mounted, journal: &Journal, aliases: &[(Spot, AliasName)]) -> Result<()> {
     for (spot, alias) in aliases {
         if let Spot::Beside(file) = spot {
-            drop_beside(root, mounted, file, *alias)?;
+            let of_a_package = |record: &Record| record.kind == Kind::Planned && record.spot == *spot;
+            let whose = if journal.records.iter().any(of_a_package) { Whose::Package } else { Whose::Nobody };
+            drop_beside(root, mounted, file, *alias, whose)?;
         }
     }
     let ours = journal.records.iter().filter(|record| record.mount == mounted.mount.point).map(|record| &record.spot);
@@ -125,8 +134,8 @@ fn drop_in_store(site: &Site, aliases: &[(Spot, AliasName)]) -> Result<()> {
     store.remove_if_empty(site).with_context(failed)
 }
 
-/// Then the directory, which dpkg may have wanted gone, and could not remove.
-fn drop_beside(root: &Root, mounted: &Mounted, file: &Path, alias: AliasName) -> Result<()> {
+/// Then the directory of a package's file, which dpkg may have wanted gone, and could not remove.
+fn drop_beside(root: &Root, mounted: &Mounted, file: &Path, alias: AliasName, whose: Whose) -> Result<()> {
     let Some(path) = ListedPath::parse(file.as_os_str().as_bytes()) else { return Ok(()) };
     let Some(dir) = root.open_dir(&path.dir)? else { return Ok(()) };
     let entry = alias.entry_beside(&path.name);
@@ -136,8 +145,10 @@ fn drop_beside(root: &Root, mounted: &Mounted, file: &Path, alias: AliasName) ->
         return Ok(());
     }
     link::unlink(&dir, &entry)?;
-    let directories = path.dir.ancestors().take_while(|dir| *dir != mounted.mount.point);
-    remove_unowned(root, dir, directories)
+    match whose {
+        Whose::Package if *path.dir != *mounted.mount.point => remove_unowned(root, dir, std::iter::once(&*path.dir)),
+        Whose::Package | Whose::Nobody => Ok(()),
+    }
 }
 
 /// Takes the marker out, if it may go, and then the directory and what is empty above it, if dpkg wanted them gone.
@@ -178,29 +189,71 @@ fn unless_read_only(error: anyhow::Error) -> Result<()> {
     if cause == Some(nix::libc::EROFS) { Ok(()) } else { Err(error) }
 }
 
-/// Those of what exists; and those of file systems that are not mounted, of which nothing is known.
+/// Those of what exists; and those of what is out of sight, of which nothing is known.
 fn records_that_matter(root: &Root, journal: &Journal, mounts: &[&Mounted], survey: &Survey) -> Result<Vec<Record>> {
-    let aliases = survey.aliases.iter().map(|alias| (alias.spot.clone(), alias.name));
-    let directories = survey.directories.iter().map(|kept| (Spot::Inside(kept.path.clone()), kept.name));
-    let exists: HashSet<(Spot, AliasName)> = aliases.chain(directories).collect();
-    let out_of_sight = stores_out_of_sight(root, journal)?;
-    let looked_at = |record: &Record| {
-        mounts.iter().any(|mounted| mounted.mount.point == record.mount) && !out_of_sight.contains(&record.spot)
-    };
-    let matters = |record: &&Record| !looked_at(record) || exists.contains(&(record.spot.clone(), record.alias));
-    Ok(journal.records.iter().filter(matters).cloned().collect())
+    let aliases = survey.aliases.iter().map(|alias| (&alias.spot, alias.name));
+    let exists: HashSet<(&Spot, AliasName)> = aliases.collect();
+    let marked: HashSet<(&Path, AliasName)> =
+        survey.directories.iter().map(|kept| (kept.path.as_path(), kept.name)).collect();
+    let mut sight = HashMap::new();
+    for mounted in mounts {
+        sight.insert(&mounted.mount.point, Sight::new(root, mounted)?);
+    }
+    let mut left = Vec::new();
+    for record in &journal.records {
+        let is_there = match &record.spot {
+            Spot::Store(_) | Spot::Beside(_) => exists.contains(&(&record.spot, record.alias)),
+            Spot::Inside(path) => marked.contains(&(path.as_path(), record.alias)),
+        };
+        let is_gone = match sight.get_mut(&record.mount) {
+            Some(sight) if !is_there => sight.reaches(&record.spot)?,
+            Some(_) | None => false,
+        };
+        if !is_gone {
+            left.push(record.clone());
+        }
+    }
+    Ok(left)
 }
 
-/// The stores below a mount whose own mount is not there: what is in their place is another directory.
-fn stores_out_of_sight(root: &Root, journal: &Journal) -> Result<HashSet<Spot>> {
-    let spots: HashSet<&Spot> = journal.records.iter().map(|record| &record.spot).collect();
-    let mut out_of_sight = HashSet::new();
-    for spot in spots {
-        let Spot::Store(path) = spot else { continue };
-        match Site::open(root, path)? {
-            Some(site) if !site.is_topmost()? => out_of_sight.insert(spot.clone()),
-            _ => continue,
-        };
+/// What can be seen of a mount. Something else may be mounted over a place, or a mount be gone that was there.
+struct Sight<'a> {
+    root: &'a Root,
+    mounted: &'a Mounted,
+    here: HashSet<u64>,
+    stores: HashMap<PathBuf, bool>,
+}
+
+impl<'a> Sight<'a> {
+    fn new(root: &'a Root, mounted: &'a Mounted) -> Result<Sight<'a>> {
+        Ok(Sight { root, mounted, here: survey::mounts_of(root, mounted)?, stores: HashMap::new() })
     }
-    Ok(out_of_sight)
+
+    /// Whether what stood there would be seen.
+    fn reaches(&mut self, spot: &Spot) -> Result<bool> {
+        match spot {
+            Spot::Store(path) if *path == self.mounted.mount.point => Ok(true),
+            Spot::Store(path) => match self.stores.get(path) {
+                Some(known) => Ok(*known),
+                None => {
+                    let site = Site::open(self.root, path)?.filter(|site| self.here.contains(&site.mount_id()));
+                    let seen = site.map(|site| site.is_topmost()).transpose()?.unwrap_or(false);
+                    self.stores.insert(path.clone(), seen);
+                    Ok(seen)
+                }
+            },
+            Spot::Beside(file) => self.reaches_directory(file.parent().unwrap_or(file)),
+            Spot::Inside(directory) => self.reaches_directory(directory),
+        }
+    }
+
+    /// The directory, or the nearest one above it that there is still.
+    fn reaches_directory(&self, path: &Path) -> Result<bool> {
+        for path in path.ancestors() {
+            if let Some(dir) = self.root.open_dir(path)? {
+                return Ok(self.here.contains(&dir.stat()?.mount_id));
+            }
+        }
+        Ok(false)
+    }
 }

@@ -129,8 +129,19 @@ fn link_planned(root: &Root, locked: &Locked, planned: &Planned, made: &mut Made
         let Some(at) = planned.places.site(site) else { continue };
         let mut linking =
             Linking { root, lookup: Lookup::new(root), planned, site: at, made, without: Without::default() };
-        let out_of_reach = linking.link_into_store(aliases)?;
         let mount = planned.places.mount(site);
+        let out_of_reach = match linking.link_into_store(aliases) {
+            Ok(out_of_reach) => out_of_reach,
+            // Below the mount there are places of other people: a snapshot, a subvolume of a user's. begin() proved the
+            // mount itself.
+            Err(error) if mount != **site => {
+                let planned = aliases.iter().filter(|alias| alias.kind() == Kind::Planned).count();
+                let files = message::count(planned, "file");
+                outcome.notes.extend((planned > 0).then(|| format!("not protected: {files} ({error:#})")));
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
         let records = out_of_reach.iter().filter_map(|alias| record_beside(&mount, alias));
         appender.append(records.filter(|record| known.lacks(record)))?;
         linking.link_beside(&out_of_reach)?;

@@ -70,9 +70,17 @@ pub fn brought(root: &Root, opened: Vec<Opened>, lists: &Lists, candidates: &mut
     for Opened { step, archive, deb } in opened {
         match deb {
             Ok(deb) => archives.add(root, step, deb, lists, candidates)?,
-            // apt has no name for it (`**ERROR**`).
-            Err(_) if archive.as_os_str().is_empty() => unreadable.push(format!("the archive of {}", step.package)),
-            Err(error) => unreadable.push(format!("{error:#}")),
+            Err(error) => {
+                // It may, for all that is known.
+                archives.switching.insert(step.package.as_str().into());
+                // apt has no name for some (`**ERROR**`).
+                let nameless = archive.as_os_str().is_empty();
+                unreadable.push(if nameless {
+                    format!("the archive of {}", step.package)
+                } else {
+                    format!("{error:#}")
+                });
+            }
         }
     }
     if !unreadable.is_empty() {

@@ -51,12 +51,25 @@ impl Root {
         let how = OpenHow::new()
             .flags(OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC)
             .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
-        match openat2(&self.fd, absolute, how) {
+        match until_nobody_renames(|| openat2(&self.fd, absolute, how)) {
             Ok(fd) => Ok(Some(Directory(fd))),
             Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP | Errno::ENAMETOOLONG) => Ok(None),
             Err(other) => Err(other),
         }
     }
+}
+
+/// A path with `..` in one of its symbolic links is refused (EAGAIN) while anybody renames anything anywhere: the kernel
+/// could not tell whether it stays inside (openat2(2)).
+fn until_nobody_renames<T>(mut open: impl FnMut() -> nix::Result<T>) -> nix::Result<T> {
+    const MOST_ATTEMPTS: u32 = 1000;
+    for _ in 0..MOST_ATTEMPTS {
+        match open() {
+            Err(Errno::EAGAIN) => std::thread::yield_now(),
+            answer => return answer,
+        }
+    }
+    open()
 }
 
 /// A directory by descriptor: whatever its name leads to later, this stays the same directory.
@@ -84,7 +97,7 @@ impl Directory {
         let below = if below.as_os_str().is_empty() { Path::new(".") } else { below };
         let stay = ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_XDEV | ResolveFlag::RESOLVE_NO_SYMLINKS;
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        openat2(self, below, OpenHow::new().flags(flags).resolve(stay)).map(Directory)
+        until_nobody_renames(|| openat2(self, below, OpenHow::new().flags(flags).resolve(stay))).map(Directory)
     }
 
     /// The directory itself.

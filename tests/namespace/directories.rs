@@ -188,10 +188,22 @@ fn that_is_listed_where_it_was_before_usr_was_merged() {
     assert_left_nothing(&world);
 }
 
+/// It may be one that insists on finding nothing in the directory that is not its own.
+#[test]
+fn not_of_a_package_whose_new_version_cannot_be_read() {
+    let world = with_package(Ext4);
+    let _holder = world.hold(Cwd(DATA));
+    world.begin();
+    world.protect(&[Upgrade("old", "1", "2")]).assert_says(&["old_2_amd64.deb"]);
+    assert!(world.marker(DATA).is_none());
+    world.end();
+}
+
 /// The new version does not have it any more.
 #[test]
 fn of_an_upgraded_package() {
     let world = with_package(Ext4);
+    world.archive("old", "2", &[], &["/usr/share/old/other"]);
     let holder = world.hold(Cwd(DATA));
     world.begin();
     world.protect(&[Upgrade("old", "1", "2")]);
@@ -276,9 +288,11 @@ fn goes_at_once_if_whoever_was_in_it_has_left() {
 #[test]
 fn has_no_marker_after_the_run_where_a_package_still_has_it() {
     let world = with_package(Ext4);
+    world.archive("old", "2", &[], &[FILE]);
     let _holder = world.hold(Cwd(DATA));
     world.begin();
     world.protect(&[Upgrade("old", "1", "2")]);
+    assert!(world.marker(DATA).is_some());
     world.dpkg_replaces(FILE);
     world.end();
     world.assert_mount("/usr", ReadOnly);
@@ -419,7 +433,7 @@ fn that_no_package_of_the_run_has_gets_none() {
     world.writably(|| world.makes_directory("/usr/local/mine"));
     let _holders = [world.hold(Cwd("/usr/local/mine")), world.hold(Open("/usr/share/other"))];
     world.begin();
-    world.protect(&[Upgrade("old", "1", "2")]);
+    world.protect(&[Remove("old", "1")]);
     assert!(markers(&world).is_empty(), "{:?}", markers(&world));
 }
 
