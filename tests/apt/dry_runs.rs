@@ -23,6 +23,16 @@ fn of_apt_touch_nothing() -> Result<()> {
     Ok(())
 }
 
+/// It calls the hooks for each of its small steps.
+#[test]
+fn of_unattended_upgrade_touch_nothing() -> Result<()> {
+    let debian = Debian::bookworm()?.with_rokeep()?.read_only()?;
+    touches_nothing(&debian, "unattended-upgrade", &["--dry-run", "--verbose"])?;
+    let hooks = debian.hooks()?;
+    assert!(hooks.0.len() > 3 && hooks.0.iter().all(|hook| hook.code == 0), "{hooks:?}");
+    Ok(())
+}
+
 /// Before dpkg would start, nobody is told of a setting like this; and nobody has one but for once.
 #[test]
 fn that_the_settings_ask_for_protect_nothing() -> Result<()> {
