@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Error, Result};
 
 use crate::core::inode::AliasName;
 use crate::core::journal::{Journal, Record, Spot};
@@ -39,19 +39,20 @@ pub fn clean(root: &Root, locked: &Locked, mounts: &[&Mounted]) -> Result<Survey
         }
     }
     let mut survey = survey(root, &writable, &journal, Run::Over)?;
-    let mut gone = HashSet::new();
+    let (mut gone, mut failures) = (HashSet::new(), Vec::new());
     for mounted in &writable {
         let point = &mounted.mount.point;
         let here = survey.with(Verdict::Drop).filter(|alias| alias.mount == *point);
         let aliases: Vec<(Spot, AliasName)> = here.map(|alias| (alias.spot.clone(), alias.name)).collect();
-        drop_aliases(root, mounted, &journal, &aliases)
-            .with_context(|| format!("cannot drop aliases on {}", message::path(point)))?;
-        gone.extend(aliases);
+        let (dropped, failed) = drop_aliases(root, mounted, &journal, aliases);
+        gone.extend(dropped);
+        failures.extend(failed.map(|error| error.context(format!("cannot drop aliases on {}", message::path(point)))));
     }
     for directory in &survey.directories {
-        let path = || format!("cannot tidy up {}", message::path(&directory.path));
-        if let_go(root, directory, survey.directory_verdict(directory)).with_context(path)? {
-            gone.insert((Spot::Inside(directory.path.clone()), directory.name));
+        match let_go(root, directory, survey.directory_verdict(directory)) {
+            Ok(true) => drop(gone.insert((Spot::Inside(directory.path.clone()), directory.name))),
+            Ok(false) => {}
+            Err(error) => failures.push(error.context(format!("cannot tidy up {}", message::path(&directory.path)))),
         }
     }
     survey.aliases.retain(|alias| !gone.contains(&(alias.spot.clone(), alias.name)));
@@ -60,7 +61,8 @@ pub fn clean(root: &Root, locked: &Locked, mounts: &[&Mounted]) -> Result<Survey
     if left != journal.records {
         locked.rewrite(&left).or_else(unless_read_only)?;
     }
-    Ok(survey)
+    // What failed kept nothing else from being done, and is said all the same.
+    failures.into_iter().next().map_or(Ok(survey), Err)
 }
 
 /// One line for each thing that a person may wonder about afterwards.
@@ -107,31 +109,51 @@ enum Whose {
     Nobody,
 }
 
-/// Then every store of the mount in which nothing is left goes too.
-fn drop_aliases(root: &Root, mounted: &Mounted, journal: &Journal, aliases: &[(Spot, AliasName)]) -> Result<()> {
-    for (spot, alias) in aliases {
-        if let Spot::Beside(file) = spot {
-            let of_a_package = |record: &Record| record.kind == Kind::Planned && record.spot == *spot;
-            let whose = if journal.records.iter().any(of_a_package) { Whose::Package } else { Whose::Nobody };
-            drop_beside(root, mounted, file, *alias, whose)?;
+/// Then every store of the mount in which nothing is left goes too. Answers what is gone, and what went wrong first: a
+/// store on a mount below that is read-only by itself keeps no other waiting.
+fn drop_aliases(
+    root: &Root,
+    mounted: &Mounted,
+    journal: &Journal,
+    mut aliases: Vec<(Spot, AliasName)>,
+) -> (Vec<(Spot, AliasName)>, Option<Error>) {
+    let mut failed = None;
+    let stores = journal.records.iter().filter(|record| record.mount == mounted.mount.point).map(|record| &record.spot);
+    let sites = Site::of(mounted).map_err(Error::from).and_then(|own| {
+        let below = survey::sites_below(root, mounted, stores)?;
+        Ok(std::iter::once(own).chain(below).collect::<Vec<_>>())
+    });
+    let sites = sites.unwrap_or_else(|error| {
+        failed = Some(error);
+        aliases.retain(|(spot, _)| !matches!(spot, Spot::Store(_)));
+        Vec::new()
+    });
+    for site in sites {
+        let here = Spot::Store(site.path().to_owned());
+        if let Err(errno) = drop_in_store(&site, &here, &aliases) {
+            failed = failed.or(Some(Error::from(errno).context(message::path(site.path()))));
+            aliases.retain(|(spot, _)| *spot != here);
         }
     }
-    let ours = journal.records.iter().filter(|record| record.mount == mounted.mount.point).map(|record| &record.spot);
-    let mut sites = vec![Site::of(mounted)?];
-    sites.extend(survey::sites_below(root, mounted, ours)?);
-    // One that is on a mount that is read-only by itself does not keep the others.
-    let dropped: Vec<Result<()>> = sites.iter().map(|site| drop_in_store(site, aliases)).collect();
-    dropped.into_iter().collect()
+    aliases.retain(|(spot, alias)| {
+        let Spot::Beside(file) = spot else { return true };
+        let of_a_package = |record: &Record| record.kind == Kind::Planned && record.spot == *spot;
+        let whose = if journal.records.iter().any(of_a_package) { Whose::Package } else { Whose::Nobody };
+        let dropped = drop_beside(root, mounted, file, *alias, whose);
+        let is_gone = dropped.is_ok();
+        failed = failed.take().or(dropped.err().map(|error| error.context(message::path(file))));
+        is_gone
+    });
+    (aliases, failed)
 }
 
-fn drop_in_store(site: &Site, aliases: &[(Spot, AliasName)]) -> Result<()> {
-    let Some(store) = Store::open(site)? else { return Ok(()) };
-    let here = Spot::Store(site.path().to_owned());
-    let failed = || message::path(site.path());
-    for (_, alias) in aliases.iter().filter(|(spot, _)| *spot == here) {
-        store.drop_alias(*alias).with_context(failed)?;
+fn drop_in_store(site: &Site, here: &Spot, aliases: &[(Spot, AliasName)]) -> nix::Result<()> {
+    // What is no store of ours had no aliases to drop.
+    let Ok(Some(store)) = Store::open(site) else { return Ok(()) };
+    for (_, alias) in aliases.iter().filter(|(spot, _)| spot == here) {
+        store.drop_alias(*alias)?;
     }
-    store.remove_if_empty(site).with_context(failed)
+    store.remove_if_empty(site)
 }
 
 /// Then the directory of a package's file, which dpkg may have wanted gone, and could not remove.

@@ -180,7 +180,7 @@ fn leave_out_what_does_not_fit(
         let new = if usr.as_ref().is_some_and(|usr| usr.site == *site) { archives.new_bytes } else { 0 };
         let Some(placed) = places.site(site) else { continue };
         let free = placed.free().with_context(|| format!("cannot ask how full {} is", message::path(site)))?.bytes;
-        let shortage = plan::leave_out_what_does_not_fit(aliases, free, replaced + new);
+        let shortage = plan::leave_out_what_does_not_fit(aliases, free, replaced.saturating_add(new));
         shortages.extend(shortage.map(|shortage| (site.clone(), shortage)));
     }
     Ok(shortages)

@@ -339,7 +339,7 @@ fn in_stores(root: &Root, mounted: &Mounted, journal: &Journal) -> Result<Vec<Fo
     Ok(found)
 }
 
-/// The other sites that the journal knows, if they are on the same file system still.
+/// The other sites that the journal knows, if they are on the same file system still, and their stores ours.
 pub(crate) fn sites_below<'a>(
     root: &Root,
     mounted: &Mounted,
@@ -358,7 +358,8 @@ pub(crate) fn sites_below<'a>(
     let here = mounts_of(root, mounted)?;
     let mut sites = Vec::new();
     for path in paths {
-        sites.extend(Site::open(root, path)?.filter(|site| here.contains(&site.mount_id())));
+        let is_it = |site: &Site| here.contains(&site.mount_id()) && site.is_roots() && Store::open(site).is_ok();
+        sites.extend(Site::open(root, path)?.filter(is_it));
     }
     Ok(sites)
 }

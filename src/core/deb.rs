@@ -206,6 +206,12 @@ pub struct ControlFiles {
 }
 
 impl ControlFiles {
+    /// How many files they can name at most: one a line.
+    pub fn lines(&self) -> usize {
+        let lines = |text: &[u8]| text.split(|b| *b == b'\n').count();
+        lines(&self.md5sums).max(lines(&self.conffiles))
+    }
+
     /// Where to append the content of this file. `None`: it tells nothing.
     pub fn place(&mut self, member: &[u8]) -> Option<&mut Vec<u8>> {
         let place = match below_root(member) {

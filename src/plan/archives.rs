@@ -105,7 +105,7 @@ impl Archives {
             self.switching.insert(package.clone());
         }
         if step.installed.is_none() {
-            self.new_bytes += deb.installed_bytes;
+            self.new_bytes = self.new_bytes.saturating_add(deb.installed_bytes);
         }
         let joins_others = step.installed.is_none() && deb.co_installable;
         let shared = match joins_others {

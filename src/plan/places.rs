@@ -79,7 +79,8 @@ impl<'a> Places<'a> {
             None => None,
             Some((_, at)) => {
                 let at = *at;
-                Some(Place { site: self.add(Site::above(dir)?, at), mount_id: stat.mount_id })
+                let site = Some(Site::above(dir)?).filter(Site::is_roots);
+                site.map(|site| Place { site: self.add(site, at), mount_id: stat.mount_id })
             }
         };
         self.known.insert(key, place.clone());

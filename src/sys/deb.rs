@@ -22,6 +22,9 @@ const MOST_CONTROL: u64 = 64 << 20;
 /// All names of a package together; Debian's longest lists have 10 MiB.
 const MOST_NAMES: usize = 64 << 20;
 
+/// More files than any package has; the largest of Debian have some tens of thousands.
+const MOST_FILES: usize = 1_000_000;
+
 /// One name. The kernel takes 4 KiB.
 const LONGEST_NAME: u64 = 64 << 10;
 
@@ -120,7 +123,13 @@ fn read_control(member: &Found) -> Result<ControlFiles> {
         }
     }
     to_its_end(archive.into_inner())?;
+    at_most_files(files.lines())?;
     Ok(files)
+}
+
+fn at_most_files(files: usize) -> Result<()> {
+    ensure!(files <= MOST_FILES, "it has more than {MOST_FILES} files");
+    Ok(())
 }
 
 /// Everything in the data member that is not a directory.
@@ -144,6 +153,7 @@ fn read_data(member: &Found) -> Result<Vec<ListedPath>> {
                 // How a directory was written before tar had a type for it.
                 if !name.ends_with(b"/") {
                     paths.extend(deb::member_path(&name, &mut reader));
+                    at_most_files(paths.len())?;
                 }
             }
         }

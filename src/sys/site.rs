@@ -24,6 +24,8 @@ pub struct Site {
     dir: Directory,
     inode: Inode,
     mount_id: u64,
+    uid: u32,
+    mode: u32,
 }
 
 /// What a file system has left.
@@ -86,7 +88,7 @@ impl Site {
         // Not O_PATH: a file handle needs a mount that was really opened.
         let dir = readable(dir)?;
         let stat = kernel::stat(&dir, OsStr::new(""), LastLink::Itself)?;
-        Ok(Site { path, dir, inode: stat.inode, mount_id: stat.mount_id })
+        Ok(Site { path, dir, inode: stat.inode, mount_id: stat.mount_id, uid: stat.uid, mode: stat.mode })
     }
 
     /// Where it is.
@@ -97,6 +99,11 @@ impl Site {
     /// `st_dev` of everything that can be linked here.
     pub fn dev(&self) -> u64 {
         self.inode.dev
+    }
+
+    /// Whether nobody else can put anything into it: a subvolume may be any user's.
+    pub fn is_roots(&self) -> bool {
+        self.uid == 0 && self.mode & 0o002 == 0
     }
 
     /// The mount that it is on, as in mountinfo.

@@ -123,15 +123,7 @@ impl Store {
     /// Those of [`link::prove`], and an alias name that is taken by what is no alias.
     pub fn prove(&self, attempt: Linked, inode: Inode) -> Result<Linked> {
         let alias = AliasName(inode.ino).entry();
-        match link::prove(attempt, inode, &self.dir, &alias).with_context(|| self.cannot_link())? {
-            // Files of two layers of an overlayfs may have one number.
-            Linked::Taken(other) if other.ino != inode.ino => bail!(
-                "{} is not the alias of inode {}: it is not rokeep's; move it away",
-                message::path(&self.path.join(&alias)),
-                inode.ino
-            ),
-            linked => Ok(linked),
-        }
+        link::prove(attempt, inode, &self.dir, &alias).with_context(|| self.cannot_link())
     }
 
     /// The aliases that are what they are called, as the store itself has it, without a look at each of them.

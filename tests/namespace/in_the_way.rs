@@ -85,6 +85,44 @@ fn a_subvolume_whose_owner_has_a_directory_called_as_a_store() {
     upgrade_plain(&world);
 }
 
+/// Whatever is put into it could be moved away, or exchanged, at any moment.
+#[test]
+fn a_subvolume_that_is_somebody_elses() {
+    let world = Small::on(Btrfs).installed("plain", "1", &[PLAIN]);
+    world.writably(|| {
+        world.subvolume("/usr/lib/users");
+        world.write("/usr/lib/users/file", b"x");
+        std::os::unix::fs::chown(world.outside("/usr/lib/users"), Some(1000), None).expect("it is given away");
+    });
+    let _holder = world.hold(Open("/usr/lib/users/file"));
+    world.begin();
+    world.protect(&[Upgrade("plain", "1", "2")]);
+    assert!(world.inode("/usr/lib/users/.rokeep").is_none());
+    world.end();
+    world.assert_mount("/usr", ReadOnly);
+}
+
+/// What waits there keeps nothing else from being done.
+#[test]
+fn a_store_on_a_mount_that_was_closed_meanwhile() {
+    let world = with_second_mount();
+    let holders = (world.hold(Mapped(BOUND)), world.hold(Mapped(PLAIN)));
+    world.begin();
+    world.protect(&[Upgrade("tool", "1", "2"), Upgrade("plain", "1", "2")]);
+    world.dpkg_replaces(BOUND);
+    world.dpkg_replaces(PLAIN);
+    world.end();
+    world.remount("bind,ro", "/usr/share/second").expect("it is closed");
+    drop(holders);
+    world.rokeep(["cleanup"]);
+    world.assert_alias(PLAIN, Alias::None);
+    world.assert_alias(BOUND, Alias::Kept);
+    world.assert_mount("/usr", ReadOnly);
+    world.writably(|| world.remount("bind,rw", "/usr/share/second").expect("it is open again"));
+    world.rokeep(["cleanup"]).assert_code(0);
+    world.assert_nothing_of_ours();
+}
+
 #[test]
 fn something_mounted_over_a_store() {
     let world = with_second_mount();

@@ -1,0 +1,139 @@
+//! Making the aliases of one site, each believed only after it was looked at.
+
+use std::collections::HashSet;
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use nix::errno::Errno;
+
+use super::made::Made;
+use super::without::Without;
+use crate::core::inode::AliasName;
+use crate::core::message;
+use crate::core::plan::PlannedAlias;
+use crate::plan::Planned;
+use crate::sys::files::{Lookup, Root};
+use crate::sys::link::{self, Linked, Source};
+use crate::sys::site::Site;
+use crate::sys::store::{self, Store};
+
+/// The aliases of one site in the making.
+pub struct Linking<'a, 'p> {
+    root: &'a Root,
+    lookup: Lookup<'a>,
+    planned: &'a Planned<'p>,
+    site: &'a Site,
+    made: &'a mut Made,
+    without: Without,
+}
+
+impl<'a, 'p> Linking<'a, 'p> {
+    /// Into the store of this site.
+    pub fn new(root: &'a Root, planned: &'a Planned<'p>, site: &'a Site, made: &'a mut Made) -> Linking<'a, 'p> {
+        Linking { root, lookup: Lookup::new(root), planned, site, made, without: Without::default() }
+    }
+
+    /// Answers those that the store is out of reach for, or has no name for.
+    ///
+    /// # Errors
+    /// Where the store is none of ours, or cannot be written for another reason than that it is full.
+    pub fn link_into_store<'l>(&mut self, aliases: &'l [PlannedAlias]) -> Result<Vec<&'l PlannedAlias>> {
+        let store = match Store::open_or_make(self.site) {
+            Ok(store) => store,
+            Err(error) => {
+                let Some(errno) = store::refused(&error) else { return Err(error) };
+                aliases.iter().for_each(|alias| self.without.note(Linked::Refused(errno), alias));
+                return Ok(Vec::new());
+            }
+        };
+        let mut attempts = Vec::with_capacity(aliases.len());
+        let all_attempted = aliases.iter().try_for_each(|alias| {
+            attempts.push(self.link(alias, |source| store.attempt(source, alias.inode))?);
+            Ok(())
+        });
+        let (site, mut out_of_reach) = (Arc::<Path>::from(self.site.path()), Vec::new());
+        let sound = self.sound_aliases(&store, &attempts);
+        for (alias, attempt) in aliases.iter().zip(attempts) {
+            let name = AliasName(alias.inode.ino);
+            let linked = match attempt {
+                Linked::Made if sound.contains(&name) => Linked::Made,
+                unproven => self.prove(&store, alias, unproven)?,
+            };
+            match linked {
+                Linked::Made => self.made.in_stores.push((site.clone(), name)),
+                Linked::Refused(Errno::EXDEV) | Linked::Taken(_) if !alias.names.is_empty() => out_of_reach.push(alias),
+                other => self.without.note(other, alias),
+            }
+        }
+        all_attempted.map(|()| out_of_reach)
+    }
+
+    /// None of them gets an alias, because of this.
+    pub fn give_up<'l>(&mut self, aliases: &[PlannedAlias], why: &anyhow::Error) -> Vec<&'l PlannedAlias> {
+        self.without.note_all(aliases, why);
+        Vec::new()
+    }
+
+    /// What got no alias, for a person.
+    pub fn say_what_is_without(self) -> Option<String> {
+        self.without.describe(self.site)
+    }
+
+    /// Those that need no look at each. A link cannot lead to another file system, so its number says all; but on
+    /// overlayfs files of two layers may have one number.
+    fn sound_aliases(&self, store: &Store, attempts: &[Linked]) -> HashSet<AliasName> {
+        match attempts.contains(&Linked::Made) && self.planned.places.knows_inodes(self.site.path()) {
+            true => store.sound_aliases().unwrap_or_default(),
+            false => HashSet::new(),
+        }
+    }
+
+    fn prove(&mut self, store: &Store, alias: &PlannedAlias, attempt: Linked) -> Result<Linked> {
+        match store.prove(attempt, alias.inode)? {
+            // One of its other names may still lead to it.
+            Linked::NameChanged => self.link(alias, |source| store.link(source, alias.inode)),
+            proven => Ok(proven),
+        }
+    }
+
+    /// Beside themselves.
+    ///
+    /// # Errors
+    /// Where a directory cannot be looked at.
+    pub fn link_beside(&mut self, aliases: &[&PlannedAlias]) -> Result<()> {
+        for alias in aliases {
+            let Some(first) = alias.names.first() else { continue };
+            let entry = AliasName(alias.inode.ino).entry_beside(&first.name);
+            let failed = || format!("cannot link beside {}", message::path(&first.full()));
+            let Some(dir) = self.root.open_dir(&first.dir).with_context(failed)? else { continue };
+            let linked = link::link(Source::Entry(&dir, &first.name), alias.inode, &dir, &entry);
+            match linked.with_context(failed)? {
+                Linked::Made => self.made.beside.push((first.dir.clone(), entry)),
+                other => self.without.note(other, alias),
+            }
+        }
+        Ok(())
+    }
+
+    /// By any of its names; by its handle where none leads to it.
+    fn link(&mut self, alias: &PlannedAlias, link: impl Fn(Source) -> Result<Linked>) -> Result<Linked> {
+        let mut answer = Linked::NameChanged;
+        for name in &alias.names {
+            let dir = self.lookup.directory(&name.dir);
+            let Some(dir) = dir.with_context(|| format!("cannot look at {}", message::path(&name.dir)))? else {
+                continue;
+            };
+            answer = link(Source::Entry(dir, &name.name))?;
+            if answer != Linked::NameChanged {
+                return Ok(answer);
+            }
+        }
+        let handle = self.planned.in_use.handle(alias.inode);
+        match handle.and_then(|handle| handle.open(self.site).ok()) {
+            Some(file) => link(Source::Open(file.as_fd())),
+            None => Ok(answer),
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! What this run made, so that it can be taken back before dpkg has started.
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::core::inode::AliasName;
+use crate::sys::files::Root;
+use crate::sys::link;
+use crate::sys::marker::Marked;
+use crate::sys::site::Site;
+use crate::sys::store::Store;
+
+/// What this run made.
+#[derive(Default)]
+pub struct Made {
+    /// Aliases, each with the site of its store.
+    pub in_stores: Vec<(Arc<Path>, AliasName)>,
+    /// Aliases beside their files: directory and entry.
+    pub beside: Vec<(Arc<Path>, OsString)>,
+    /// Directories that got a marker.
+    pub markers: Vec<Marked>,
+}
+
+impl Made {
+    /// Takes it back, while dpkg has not started: only what another name still leads to. What cannot be taken back
+    /// stays as an alias of an unchanged file, which is safe.
+    pub fn take_back(&self, root: &Root) {
+        for in_one_store in self.in_stores.chunk_by(|(a, _), (b, _)| a == b) {
+            let Some((site, _)) = in_one_store.first() else { continue };
+            let store = Site::open(root, site).ok().flatten().and_then(|site| Store::open(&site).ok().flatten());
+            let Some(store) = store else { continue };
+            for (_, alias) in in_one_store {
+                if store.alias(*alias).is_ok_and(|stat| stat.is_some_and(|stat| stat.links > 1)) {
+                    let _ = store.drop_alias(*alias);
+                }
+            }
+        }
+        for (dir, entry) in &self.beside {
+            let Ok(Some(dir)) = root.open_dir(dir) else { continue };
+            if dir.entry(entry).is_ok_and(|stat| stat.is_some_and(|stat| stat.links > 1)) {
+                let _ = link::unlink(&dir, entry);
+            }
+        }
+        for marked in &self.markers {
+            let _ = marked.unmark();
+        }
+    }
+}

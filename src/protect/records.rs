@@ -1,0 +1,64 @@
+//! What is written down before it is made, and what need not be.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use crate::core::inode::AliasName;
+use crate::core::journal::{Journal, Record, Spot};
+use crate::core::paths::ListedPath;
+use crate::core::plan::PlannedAlias;
+use crate::core::verdict::Kind;
+use crate::plan::Planned;
+
+/// A record for everything that is planned. One after the other: all of them at once would take more memory than the plan.
+pub fn records(planned: &Planned) -> impl Iterator<Item = Record> {
+    let aliases = planned.aliases.iter().flat_map(|(site, aliases)| {
+        let mount = planned.places.mount(site);
+        aliases.iter().map(move |alias| Record {
+            mount: mount.clone(),
+            spot: Spot::Store(site.to_path_buf()),
+            alias: AliasName(alias.inode.ino),
+            names: alias.names.iter().map(ListedPath::full).collect(),
+            kind: alias.kind(),
+        })
+    });
+    let markers = planned.directories.iter().map(|directory| Record {
+        mount: directory.mount.clone(),
+        spot: Spot::Inside(directory.path.full()),
+        alias: AliasName(directory.inode.ino),
+        names: std::iter::once(&directory.path).chain(&directory.above).map(ListedPath::full).collect(),
+        kind: Kind::Guard,
+    });
+    aliases.chain(markers)
+}
+
+/// For an alias that the store cannot take; `None` where there is no name to stand beside.
+pub fn record_beside(mount: &Path, alias: &PlannedAlias) -> Option<Record> {
+    let names: Vec<_> = alias.names.iter().map(ListedPath::full).collect();
+    let spot = Spot::Beside(names.first()?.clone());
+    Some(Record { mount: mount.to_owned(), spot, alias: AliasName(alias.inode.ino), names, kind: alias.kind() })
+}
+
+/// What the journal has already.
+pub struct Known<'a>(HashMap<(&'a Spot, AliasName), Vec<&'a Record>>);
+
+impl<'a> Known<'a> {
+    /// As it was read.
+    pub fn of(journal: &'a Journal) -> Known<'a> {
+        let mut known = Known(HashMap::new());
+        for record in &journal.records {
+            known.0.entry((&record.spot, record.alias)).or_default().push(record);
+        }
+        known
+    }
+
+    /// That an alias was once a guard does not make it one for ever; that what it was made for is in use as well says
+    /// nothing new.
+    pub fn lacks(&self, record: &Record) -> bool {
+        match self.0.get(&(&record.spot, record.alias)) {
+            None => true,
+            Some(_) if record.kind == Kind::Guard => false,
+            Some(known) => !known.iter().any(|known| known.kind == Kind::Planned && known.names == record.names),
+        }
+    }
+}
