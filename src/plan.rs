@@ -25,6 +25,7 @@ use anyhow::{Context, Result};
 
 use self::archives::Archives;
 use self::in_use::InUse;
+use self::lists::Lists;
 use self::places::Places;
 use crate::core::apt_stream::{Action, Stream};
 use crate::core::candidates::{Candidate, Candidates};
@@ -80,7 +81,7 @@ pub fn plan<'a>(root: &'a Root, stream: &Stream, mounts: &'a [Mounted]) -> Resul
     });
     let (mut in_use, lists) = rest?;
     let archives = archives::brought(root, opened, &lists, &mut candidates)?;
-    let Found { mut files, directories } = find(root, &candidates, &archives, &mut places, &in_use)?;
+    let Found { mut files, directories } = find(root, &candidates, &lists, &archives, &mut places, &in_use)?;
     files.extend(in_use.take_found());
     let mut aliases = plan::plan(files);
     let shortages = leave_out_what_does_not_fit(root, stream, &archives, &mut places, &mut aliases)?;
@@ -115,6 +116,7 @@ struct Found {
 fn find(
     root: &Root,
     candidates: &Candidates,
+    lists: &Lists,
     archives: &Archives,
     places: &mut Places,
     in_use: &InUse,
@@ -131,7 +133,10 @@ fn find(
                 let (site, inode, bytes) = (place.site.clone(), stat.inode, stat.bytes);
                 let path = Some(ListedPath { dir: path.clone(), name });
                 found.files.push(FoundFile { path, site, inode, bytes, reasons });
-            } else if stat.is_directory() && in_use.has_directory(stat.inode) && may_be_removed(&reasons, archives) {
+            } else if stat.is_directory()
+                && in_use.has_directory(stat.inode)
+                && may_be_removed(root, &reasons, lists, archives)?
+            {
                 let (mount, path) = (places.mount(&place.site), ListedPath { dir: path.clone(), name });
                 let above = listed_above(&path, candidates);
                 found.directories.push(InUseDirectory { mount, path, above, inode: stat.inode });
@@ -147,10 +152,21 @@ fn listed_above(path: &ListedPath, candidates: &Candidates) -> Vec<ListedPath> {
     std::iter::successors(parent(path), parent).take_while(|above| candidates.has_installed(above)).collect()
 }
 
-fn may_be_removed(reasons: &[(Reason, Option<Arc<str>>)], archives: &Archives) -> bool {
-    let switches = |package: &Option<Arc<str>>| package.as_ref().is_some_and(|package| archives.switches(package));
-    reasons.iter().any(|(reason, _)| *reason == Reason::Installed)
-        && !reasons.iter().any(|(_, package)| switches(package))
+/// Whether dpkg may remove the directory, and nobody objects to a marker in it.
+fn may_be_removed(
+    root: &Root,
+    reasons: &[(Reason, Option<Arc<str>>)],
+    lists: &Lists,
+    archives: &Archives,
+) -> Result<bool> {
+    for (reason, package) in reasons {
+        let Some(package) = package else { continue };
+        let installed = *reason == Reason::Installed;
+        if archives.mind_other_files(package) || (installed && lists.mind_other_files(root, package)?) {
+            return Ok(false);
+        }
+    }
+    Ok(reasons.iter().any(|(reason, _)| *reason == Reason::Installed))
 }
 
 /// A file system takes all old files beside the new ones, or only what must be kept.

@@ -8,6 +8,7 @@ use std::fmt;
 
 use super::apt_stream::Name;
 use super::dpkg_db;
+use super::maintainer_script;
 use super::message;
 use super::paths::{ListedPath, PathReader};
 
@@ -27,8 +28,8 @@ pub struct Deb {
     /// What it brings, sorted, each once. Its symlinks and other special files are among them only where it has no
     /// checksums: nothing else tells of them before the archive is unpacked.
     pub paths: Vec<ListedPath>,
-    /// Its maintainer scripts may replace a directory by a symlink (dpkg-maintscript-helper(1), dir_to_symlink).
-    pub switches_directories: bool,
+    /// See [`maintainer_script::minds_other_files`].
+    pub minds_other_files: bool,
 }
 
 /// Why an archive cannot be read. The file's name is for the caller to add.
@@ -252,7 +253,7 @@ impl ControlFiles {
             co_installable: field("Multi-Arch") == Some(b"same"),
             installed_bytes: kibibytes.unwrap_or(0).saturating_mul(1024),
             paths,
-            switches_directories: mentions(&self.scripts, b"dir_to_symlink"),
+            minds_other_files: maintainer_script::minds_other_files(&self.scripts),
         })
     }
 }
@@ -321,10 +322,6 @@ fn below_root(mut name: &[u8]) -> &[u8] {
         name = rest;
     }
     name
-}
-
-fn mentions(text: &[u8], word: &[u8]) -> bool {
-    text.windows(word.len()).any(|window| window == word)
 }
 
 #[cfg(test)]
@@ -399,7 +396,7 @@ mod tests {
         let read = control_files(&files);
         let deb = read.deb(read.paths().unwrap()).unwrap();
         assert_eq!((deb.package.as_str(), &*deb.version, deb.arch.as_str()), ("tool", "1:2-3", "amd64"));
-        assert_eq!((deb.co_installable, deb.installed_bytes, deb.switches_directories), (true, 12 * 1024, false));
+        assert_eq!((deb.co_installable, deb.installed_bytes, deb.minds_other_files), (true, 12 * 1024, false));
         assert_eq!(shown(deb.paths), ["/etc/tool.conf", "/usr/bin/tool"], "sorted, each once");
     }
 
@@ -407,7 +404,7 @@ mod tests {
     fn what_a_package_need_not_say_may_be_missing() {
         let read = control_files(&[("control", "Package: a\nVersion: 1\nArchitecture: all\n")]);
         let deb = read.deb(vec![]).unwrap();
-        assert_eq!((deb.co_installable, deb.installed_bytes, deb.switches_directories), (false, 0, false));
+        assert_eq!((deb.co_installable, deb.installed_bytes, deb.minds_other_files), (false, 0, false));
         assert_eq!(read.paths(), None);
     }
 
@@ -423,13 +420,13 @@ mod tests {
     }
 
     #[test]
-    fn a_script_that_switches_directories_is_noticed() {
+    fn a_script_that_minds_other_files_is_noticed() {
         let control = ("control", "Package: a\nVersion: 1\nArchitecture: all\n");
         let line = "dpkg-maintscript-helper dir_to_symlink /usr/share/doc/a b 1 -- \"$@\"\n";
         for script in ["./preinst", "./postinst", "./prerm", "./postrm"] {
-            let switches = |text| control_files(&[control, ("preinst", "#!/bin/sh\n"), (script, text)]).deb(vec![]);
-            assert!(switches(line).unwrap().switches_directories, "{script}");
-            assert!(!switches("dpkg-maintscript-helper rm_conffile\n").unwrap().switches_directories, "{script}");
+            let deb_with = |text| control_files(&[control, ("preinst", "#!/bin/sh\n"), (script, text)]).deb(vec![]);
+            assert!(deb_with(line).unwrap().minds_other_files, "{script}");
+            assert!(!deb_with("dpkg-maintscript-helper rm_conffile\n").unwrap().minds_other_files, "{script}");
         }
         assert!(control_files(&[control]).place(b"./config").is_none(), "debconf asks with it, and runs it before");
     }

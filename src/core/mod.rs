@@ -9,6 +9,7 @@ pub mod dpkg_db;
 pub mod frontend;
 pub mod inode;
 pub mod journal;
+pub mod maintainer_script;
 pub mod message;
 pub mod mount_state;
 pub mod mountinfo;

@@ -29,7 +29,7 @@ pub struct Archives {
     pub new_bytes: u64,
     /// What a person should know.
     pub notes: Vec<String>,
-    switching: HashSet<Arc<str>>,
+    minding: HashSet<Arc<str>>,
 }
 
 /// An archive, and the step that unpacks it.
@@ -72,7 +72,7 @@ pub fn brought(root: &Root, opened: Vec<Opened>, lists: &Lists, candidates: &mut
             Ok(deb) => archives.add(root, step, deb, lists, candidates)?,
             Err(error) => {
                 // It may, for all that is known.
-                archives.switching.insert(step.package.as_str().into());
+                archives.minding.insert(step.package.as_str().into());
                 // apt has no name for some (`**ERROR**`).
                 let nameless = archive.as_os_str().is_empty();
                 unreadable.push(if nameless {
@@ -93,16 +93,15 @@ pub fn brought(root: &Root, opened: Vec<Opened>, lists: &Lists, candidates: &mut
 }
 
 impl Archives {
-    /// Whether a new package turns a directory into a symbolic link, and for that insists on finding nothing in it that
-    /// is not its own (dpkg-maintscript-helper(1), dir_to_symlink).
-    pub fn switches(&self, package: &str) -> bool {
-        self.switching.contains(package)
+    /// Whether the new version of a package may fail if it finds something in its directories that is not its own.
+    pub fn mind_other_files(&self, package: &str) -> bool {
+        self.minding.contains(package)
     }
 
     fn add(&mut self, root: &Root, step: &Step, deb: Deb, lists: &Lists, candidates: &mut Candidates) -> Result<()> {
         let package: Arc<str> = step.package.as_str().into();
-        if deb.switches_directories {
-            self.switching.insert(package.clone());
+        if deb.minds_other_files {
+            self.minding.insert(package.clone());
         }
         if step.installed.is_none() {
             self.new_bytes = self.new_bytes.saturating_add(deb.installed_bytes);

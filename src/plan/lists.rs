@@ -12,6 +12,7 @@ use crate::core::apt_stream::{Action, Name, Step, Stream, Version};
 use crate::core::candidates::Candidates;
 use crate::core::dpkg_db::{self, Diversions};
 use crate::core::inode::Inode;
+use crate::core::maintainer_script::minds_other_files;
 use crate::core::paths::ListedPath;
 use crate::core::plan::Reason;
 use crate::sys::files::{Lookup, Root};
@@ -68,6 +69,25 @@ fn stays(root: &Root, step: &Step, installed: &Version, steps: &[&Step]) -> Resu
 }
 
 impl Lists {
+    /// Whether the installed version of a package of the run may fail if it finds something in its directories that is
+    /// not its own.
+    ///
+    /// # Errors
+    /// Where a script cannot be read.
+    pub fn mind_other_files(&self, root: &Root, package: &str) -> Result<bool> {
+        let lists = self.read.iter().filter_map(|list| list.to_str()?.strip_suffix(".list"));
+        let is_of = |name: &&str| name.split(':').next() == Some(package);
+        for name in lists.filter(is_of) {
+            for script in ["prerm", "postrm"] {
+                let text = read(root, format!("info/{name}.{script}"))?.unwrap_or_default();
+                if minds_other_files(&text) {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
+    }
+
     /// The list of a package; `None` where it need have none.
     fn read(&mut self, root: &Root, step: &Step, installed: &Version) -> Result<Option<Vec<u8>>> {
         let names = dpkg_db::list_files(&step.package, &installed.arch, installed.co_installable);

@@ -464,6 +464,19 @@ fn that_becomes_a_symbolic_link_gets_none() {
     }
 }
 
+/// Its own script removes the directory, and fails if that is not empty: it must not be because of us.
+#[test]
+fn that_a_script_of_the_installed_package_removes_gets_none() {
+    for (script, expected) in [("rmdir /usr/share/old/data", 0), ("rmdir /usr/share/old/data || true", 1)] {
+        let world = with_package(Ext4);
+        world.write("/var/lib/dpkg/info/old.postrm", format!("#!/bin/sh\nset -e\n{script}\n").as_bytes());
+        let _holder = world.hold(Cwd(DATA));
+        world.begin();
+        world.protect(&[Remove("old", "1")]);
+        assert_eq!(markers(&world).len(), expected, "{script}");
+    }
+}
+
 #[test]
 fn in_a_run_that_stops_before_dpkg_gets_none() {
     let world = with_package(Ext4);
