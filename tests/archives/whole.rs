@@ -124,7 +124,7 @@ fn it_says_of_itself_what_dpkg_deb_says_of_it() {
 fn scripts_that_switch_a_directory_are_noticed() {
     let with = |script: &str, text: &str| {
         let tree = Tree::new().file("/usr/bin/tool").checksums().control_file(script, text.as_bytes());
-        read(&tree.build("gzip")).unwrap().switches_directories
+        read(&tree.build("gzip")).unwrap().minds_other_files
     };
     let switch = "#!/bin/sh\ndpkg-maintscript-helper dir_to_symlink /usr/share/doc/tool other 1 -- \"$@\"\n";
     for script in ["preinst", "postinst", "prerm", "postrm"] {
