@@ -72,19 +72,20 @@ pub struct InUseDirectory {
 /// that cannot be read is a note: dpkg will say more of it.
 pub fn plan<'a>(root: &'a Root, stream: &Stream, mounts: &'a [Mounted]) -> Result<Planned<'a>> {
     let mut places = Places::new(root, mounts)?;
-    let mut candidates = Candidates::default();
-    let (opened, rest) = thread::scope(|scope| {
+    let (mut found, mut in_use, lists, mut archives) = thread::scope(|scope| {
         let opened = scope.spawn(|| archives::open(stream));
-        let rest = in_use::in_use(root, &mut places)
-            .and_then(|in_use| Ok((in_use, lists::listed(root, stream, &mut candidates)?)));
-        (opened.join().unwrap_or_else(|panic| resume_unwind(panic)), rest)
-    });
-    let (mut in_use, lists) = rest?;
-    let archives = archives::brought(root, opened, &lists, &mut candidates)?;
-    let Found { mut files, directories } = find(root, &candidates, &lists, &archives, &mut places, &in_use)?;
-    files.extend(in_use.take_found());
-    let mut aliases = plan::plan(files);
+        let in_use = in_use::in_use(root, &mut places)?;
+        let lists = lists::listed(root, stream)?;
+        let found = find(root, &lists.candidates, Reason::Installed, &mut places, &in_use)?;
+        let archives = archives::brought(root, opened.join().unwrap_or_else(|panic| resume_unwind(panic)), &lists)?;
+        Ok::<_, anyhow::Error>((found, in_use, lists, archives))
+    })?;
+    plan::add_brought(&mut found.files, &mut archives.candidates);
+    found.files.extend(find(root, &archives.candidates, Reason::Brought, &mut places, &in_use)?.files);
+    found.files.extend(in_use.take_found());
+    let mut aliases = plan::plan(found.files);
     let shortages = leave_out_what_does_not_fit(root, stream, &archives, &mut places, &mut aliases)?;
+    let directories = without_objections(root, found.directories, &lists, &archives)?;
     let directories = lists::of_no_other_package(root, &lists, directories)?;
     let mut notes = archives.notes;
     if !in_use.unreadable.is_empty() {
@@ -113,30 +114,21 @@ struct Found {
 }
 
 /// Those of the candidates that are regular files on one of the mounts, and directories that somebody is in.
-fn find(
-    root: &Root,
-    candidates: &Candidates,
-    lists: &Lists,
-    archives: &Archives,
-    places: &mut Places,
-    in_use: &InUse,
-) -> Result<Found> {
+fn find(root: &Root, candidates: &Candidates, reason: Reason, places: &mut Places, in_use: &InUse) -> Result<Found> {
     let mut found = Found { files: Vec::new(), directories: Vec::new() };
     let unreadable = |path: &Path| format!("cannot look at {}", message::path(path));
     for (path, names) in candidates.by_directory() {
         let Some(dir) = root.open_dir(path).with_context(|| unreadable(path))? else { continue };
         let Some(place) = places.of(&dir).with_context(|| unreadable(path))? else { continue };
-        for Candidate { name, reasons } in names {
+        for Candidate { name, packages } in names {
             let entry = dir.entry(&name).with_context(|| unreadable(&path.join(&name)))?;
             let Some(stat) = entry.filter(|stat| stat.mount_id == place.mount_id) else { continue };
             if stat.is_file() && places.can_link(&place, &dir, &name)? {
                 let (site, inode, bytes) = (place.site.clone(), stat.inode, stat.bytes);
+                let reasons = packages.into_iter().map(|package| (reason, Some(package))).collect();
                 let path = Some(ListedPath { dir: path.clone(), name });
                 found.files.push(FoundFile { path, site, inode, bytes, reasons });
-            } else if stat.is_directory()
-                && in_use.has_directory(stat.inode)
-                && may_be_removed(root, &reasons, lists, archives)?
-            {
+            } else if stat.is_directory() && in_use.has_directory(stat.inode) {
                 let (mount, path) = (places.mount(&place.site), ListedPath { dir: path.clone(), name });
                 let above = listed_above(&path, candidates);
                 found.directories.push(InUseDirectory { mount, path, above, inode: stat.inode });
@@ -149,24 +141,29 @@ fn find(
 /// As far up as there is no gap: dpkg removes no directory that none of its packages has.
 fn listed_above(path: &ListedPath, candidates: &Candidates) -> Vec<ListedPath> {
     let parent = |path: &ListedPath| ListedPath::parse(path.dir.as_os_str().as_bytes());
-    std::iter::successors(parent(path), parent).take_while(|above| candidates.has_installed(above)).collect()
+    std::iter::successors(parent(path), parent)
+        .take_while(|above| candidates.packages(above).next().is_some())
+        .collect()
 }
 
-/// Whether dpkg may remove the directory, and nobody objects to a marker in it.
-fn may_be_removed(
+/// Those whose packages have nothing against a marker in them.
+fn without_objections(
     root: &Root,
-    reasons: &[(Reason, Option<Arc<str>>)],
+    directories: Vec<InUseDirectory>,
     lists: &Lists,
     archives: &Archives,
-) -> Result<bool> {
-    for (reason, package) in reasons {
-        let Some(package) = package else { continue };
-        let installed = *reason == Reason::Installed;
-        if archives.mind_other_files(package) || (installed && lists.mind_other_files(root, package)?) {
-            return Ok(false);
+) -> Result<Vec<InUseDirectory>> {
+    let mut left = Vec::new();
+    for directory in directories {
+        let mut objections = archives.candidates.packages(&directory.path).any(|new| archives.mind_other_files(new));
+        for package in lists.candidates.packages(&directory.path) {
+            objections |= archives.mind_other_files(package) || lists.mind_other_files(root, package)?;
+        }
+        if !objections {
+            left.push(directory);
         }
     }
-    Ok(reasons.iter().any(|(reason, _)| *reason == Reason::Installed))
+    Ok(left)
 }
 
 /// A file system takes all old files beside the new ones, or only what must be kept.

@@ -1,12 +1,14 @@
 //! Which inodes get an alias: one each, with every name that was found to lead to it, and every reason.
 #![forbid(unsafe_code)]
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 
 use serde::Serialize;
 
+use super::candidates::{Candidates, Claim};
 use super::inode::Inode;
 use super::paths::ListedPath;
 use super::verdict::Kind;
@@ -64,6 +66,28 @@ impl PlannedAlias {
         let only_in_use = self.reasons.iter().all(|(reason, _)| *reason == Reason::InUse);
         if only_in_use { Kind::Guard } else { Kind::Planned }
     }
+}
+
+/// Adds to the files who brings them too, and leaves in `brought` only what is none of them. The files have names, and are
+/// in the order of these.
+pub fn add_brought(files: &mut [FoundFile], brought: &mut Candidates) {
+    brought.visit(|dir, claims| {
+        let here = files_in(files, dir);
+        claims.retain(|Claim { name, package }| {
+            let name_of = |file: &FoundFile| file.path.as_ref().map(|path| path.name.cmp(name));
+            let at = here.binary_search_by(|file| name_of(file).unwrap_or(Ordering::Less));
+            let found = at.ok().and_then(|at| here.get_mut(at));
+            found.map(|file| file.reasons.push((Reason::Brought, Some(package.clone())))).is_none()
+        });
+    });
+}
+
+fn files_in<'a>(files: &'a mut [FoundFile], dir: &Path) -> &'a mut [FoundFile] {
+    let dir_of = |file: &FoundFile| file.path.as_ref().map(|path| path.dir.as_os_str().cmp(dir.as_os_str()));
+    let start = files.partition_point(|file| dir_of(file) < Some(Ordering::Equal));
+    let (_, files) = files.split_at_mut(start);
+    let end = files.partition_point(|file| dir_of(file) == Some(Ordering::Equal));
+    files.split_at_mut(end).0
 }
 
 /// What is to be done in each store, by the directory that has it. What is in use comes first, as it matters most; then
@@ -170,6 +194,21 @@ mod tests {
         let names: Vec<_> = aliases[1].names.iter().map(ListedPath::full).collect();
         assert_eq!(names, [PathBuf::from("/usr/bin/perl"), "/usr/bin/perl5.36.0".into()]);
         assert_eq!(aliases[1].reasons.len(), 1);
+    }
+
+    #[test]
+    fn what_is_found_already_is_not_looked_for_again_when_it_is_brought() {
+        let mut files = vec![file("/usr/bin/awk", 3), file("/usr/bin/perl", 7), file("/usr/lib/perl", 5)];
+        let mut brought = Candidates::default();
+        let paths = ["/usr/bin/perl", "/usr/bin/new", "/usr/lib/awk", "/opt/perl"];
+        brought.add(paths.into_iter().filter_map(|path| ListedPath::parse(path.as_bytes())), &"mawk".into());
+        add_brought(&mut files, &mut brought);
+        let [installed, mawk] =
+            [(Reason::Installed, "perl"), (Reason::Brought, "mawk")].map(|(why, who)| (why, Some(who.into())));
+        let reasons: Vec<_> = files.into_iter().map(|file| file.reasons).collect();
+        assert_eq!(reasons, [vec![installed.clone()], vec![installed.clone(), mawk], vec![installed]]);
+        let left = brought.by_directory().flat_map(|(dir, names)| names.into_iter().map(move |it| dir.join(it.name)));
+        assert_eq!(left.collect::<Vec<_>>(), ["/opt/perl", "/usr/bin/new", "/usr/lib/awk"].map(PathBuf::from));
     }
 
     #[test]

@@ -15,7 +15,6 @@ use crate::core::apt_stream::{Action, Step, Stream};
 use crate::core::candidates::Candidates;
 use crate::core::deb::Deb;
 use crate::core::message;
-use crate::core::plan::Reason;
 use crate::sys::deb;
 use crate::sys::files::Root;
 
@@ -25,6 +24,8 @@ const MOST_THREADS: usize = 4;
 /// What they say of themselves.
 #[derive(Debug, Default)]
 pub struct Archives {
+    /// Every path that they bring, where diversions put it.
+    pub candidates: Candidates,
     /// Bytes that packages take which were not there before, by their own account.
     pub new_bytes: u64,
     /// What a person should know.
@@ -39,7 +40,7 @@ pub struct Opened<'a> {
     deb: Result<Deb>,
 }
 
-/// Reads every archive that is to be unpacked, once. Most of that is decompressing: all processors share it.
+/// Reads every archive that is to be unpacked, once. Most of that is decompressing: the other processors share it.
 pub fn open(stream: &Stream) -> Vec<Opened<'_>> {
     let mut seen = HashSet::new();
     let unpacks = stream.steps.iter().filter_map(|step| match &step.action {
@@ -47,9 +48,10 @@ pub fn open(stream: &Stream) -> Vec<Opened<'_>> {
         Action::Remove | Action::Configure => None,
     });
     let steps: Vec<(&Step, &Path)> = unpacks.filter(|(_, archive)| seen.insert(*archive)).collect();
-    let processors = available_parallelism().map_or(1, NonZero::get).min(MOST_THREADS);
+    // The caller has something else to do meanwhile.
+    let others = available_parallelism().map_or(1, NonZero::get).saturating_sub(1).clamp(1, MOST_THREADS);
     thread::scope(|scope| {
-        let share = steps.len().div_ceil(processors).max(1);
+        let share = steps.len().div_ceil(others).max(1);
         let open_all = |steps| scope.spawn(move || open_each(steps));
         let threads: Vec<_> = steps.chunks(share).map(open_all).collect();
         threads.into_iter().flat_map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic))).collect()
@@ -60,16 +62,16 @@ fn open_each<'a>(steps: &[(&'a Step, &'a Path)]) -> Vec<Opened<'a>> {
     steps.iter().map(|(step, archive)| Opened { step, archive, deb: deb::read(archive) }).collect()
 }
 
-/// Adds every path that the archives bring, where diversions put it.
+/// What the archives bring.
 ///
 /// # Errors
 /// Where one of dpkg's lists cannot be read. An archive that cannot is a note.
-pub fn brought(root: &Root, opened: Vec<Opened>, lists: &Lists, candidates: &mut Candidates) -> Result<Archives> {
+pub fn brought(root: &Root, opened: Vec<Opened>, lists: &Lists) -> Result<Archives> {
     let mut archives = Archives::default();
     let mut unreadable = Vec::new();
     for Opened { step, archive, deb } in opened {
         match deb {
-            Ok(deb) => archives.add(root, step, deb, lists, candidates)?,
+            Ok(deb) => archives.add(root, step, deb, lists)?,
             Err(error) => {
                 // It may, for all that is known.
                 archives.minding.insert(step.package.as_str().into());
@@ -98,7 +100,7 @@ impl Archives {
         self.minding.contains(package)
     }
 
-    fn add(&mut self, root: &Root, step: &Step, deb: Deb, lists: &Lists, candidates: &mut Candidates) -> Result<()> {
+    fn add(&mut self, root: &Root, step: &Step, deb: Deb, lists: &Lists) -> Result<()> {
         let package: Arc<str> = step.package.as_str().into();
         if deb.minds_other_files {
             self.minding.insert(package.clone());
@@ -113,7 +115,7 @@ impl Archives {
         };
         let brought = deb.paths.into_iter().filter(|path| !shared.contains(path));
         let placed = brought.map(|path| lists.diversions.place(path, &step.package));
-        candidates.add(placed, Reason::Brought, &package);
+        self.candidates.add(placed, &package);
         Ok(())
     }
 }

@@ -14,7 +14,6 @@ use crate::core::dpkg_db::{self, Diversions};
 use crate::core::inode::Inode;
 use crate::core::maintainer_script::minds_other_files;
 use crate::core::paths::ListedPath;
-use crate::core::plan::Reason;
 use crate::sys::files::{Lookup, Root};
 
 /// dpkg's database.
@@ -23,20 +22,21 @@ pub const DPKG: &str = "/var/lib/dpkg";
 /// What the lists of the run's packages say.
 #[derive(Debug)]
 pub struct Lists {
+    /// Every path in them, directories included, where diversions put it.
+    pub candidates: Candidates,
     /// Where other files of the run's packages are put.
     pub diversions: Diversions,
     /// The lists that were read, by file name.
     read: HashSet<OsString>,
 }
 
-/// Adds every path, directories included, that is in the list of a package that is upgraded, downgraded, reinstalled or
-/// removed, where diversions put it.
+/// Reads the list of each package that is upgraded, downgraded, reinstalled or removed.
 ///
 /// # Errors
 /// Where one cannot be read, or is missing although dpkg counts the package as installed.
-pub fn listed(root: &Root, stream: &Stream, candidates: &mut Candidates) -> Result<Lists> {
+pub fn listed(root: &Root, stream: &Stream) -> Result<Lists> {
     let diversions = Diversions::parse(&read(root, "diversions")?.unwrap_or_default());
-    let mut lists = Lists { diversions, read: HashSet::new() };
+    let mut lists = Lists { candidates: Candidates::default(), diversions, read: HashSet::new() };
     let steps = dpkg_db::packages_that_lose_files(stream);
     for step in &steps {
         let Some(installed) = &step.installed else { continue };
@@ -44,7 +44,7 @@ pub fn listed(root: &Root, stream: &Stream, candidates: &mut Candidates) -> Resu
         let stays = stays(root, step, installed, &steps)?;
         let listed = dpkg_db::listed_paths(&list).filter(|path| !stays.contains(path));
         let placed = listed.map(|path| lists.diversions.place(path, &step.package));
-        candidates.add(placed, Reason::Installed, &step.package.as_str().into());
+        lists.candidates.add(placed, &step.package.as_str().into());
     }
     Ok(lists)
 }
