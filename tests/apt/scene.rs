@@ -201,7 +201,8 @@ impl<'a> Change<'a> {
 
 /// Shell commands for a maintainer script: from here on a process uses this file.
 pub fn use_in_script(file: &str) -> String {
-    format!("setsid sleep 1000000 <{file} >/dev/null 2>&1 &\necho \"$! {file}\" >>{USERS}")
+    // Opened here: a child in the background may come too late for it.
+    format!("exec 3<{file}\nsetsid sleep 1000000 <&3 3<&- >/dev/null 2>&1 &\nexec 3<&-\necho \"$! {file}\" >>{USERS}")
 }
 
 /// A process that uses something, by the name by which it came to it.
@@ -310,7 +311,10 @@ const LATE_USERS: &str = r#"#!/bin/sh
 [ -e /run/late ] || exit 0
 mv /run/late /run/late.taken
 while read -r file; do
-    setsid sleep 1000000 <"$file" >/dev/null 2>&1 &
+    # Opened here: a child in the background may come too late for it.
+    exec 3<"$file"
+    setsid sleep 1000000 <&3 3<&- >/dev/null 2>&1 &
+    exec 3<&-
     echo "$! $file" >>/run/late-users
 done </run/late.taken
 "#;
