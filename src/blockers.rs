@@ -9,18 +9,22 @@ use std::path::PathBuf;
 use anyhow::Result;
 use nix::errno::Errno;
 
+use crate::core::inode::Device;
 use crate::core::message;
+use crate::core::proc_maps::Mapping;
 use crate::sys::files::Root;
 use crate::sys::kernel::{self, LastLink, Stat};
 use crate::sys::mounts::{self, Mounted};
 use crate::sys::processes;
-use crate::sys::scan::{self, How, Question, Seen, What};
+use crate::sys::scan::{self, How, Question, Seen, Unreadable, What};
 
 /// Why a mount could not go back, and the next step. `refused` is the kernel's last word.
 pub fn why_refused(root: &Root, mount: &Mounted, refused: Option<Errno>) -> String {
     match refused {
         Some(Errno::EBUSY) | None => match blockers(root, mount) {
-            Ok(blockers) => format!("{}. Once that has ended: \"rokeep cleanup\"", explain(&blockers)),
+            Ok((blockers, unreadable)) => {
+                format!("{}. Once that has ended: \"rokeep cleanup\"", explain(&blockers, &unreadable))
+            }
             Err(error) => format!("it is busy. \"rokeep cleanup\" tries again ({error:#})"),
         },
         Some(other) => format!("the kernel refused: {}. See \"dmesg\", then \"rokeep cleanup\"", other.desc()),
@@ -38,23 +42,45 @@ struct Blocker {
 }
 
 /// Every process that keeps this mount's file system from going read-only, as far as /proc can tell.
-fn blockers(root: &Root, mounted: &Mounted) -> Result<Vec<Blocker>> {
+fn blockers(root: &Root, mounted: &Mounted) -> Result<(Vec<Blocker>, Unreadable)> {
     let dev = kernel::stat(mounted, OsStr::new(""), LastLink::Itself)?.inode.dev;
     let device = mounted.mount.device;
-    // On btrfs and overlayfs one superblock's files have several `st_dev`: what they were opened through tells more.
+    let superblocks = Some(device).filter(|_| mounted.mount.has_several_devs()).into_iter().collect();
+    // What they were opened through tells more there.
     let mounts = mounts::table(root)?.into_iter().filter(|mount| mount.device == device).map(|mount| mount.id);
-    let mounts: HashSet<u64> = mounts.collect();
-    let question = Question {
-        mapping: &|mapping| mapping.device == device && mapping.name_is_gone,
-        inode: &|stat: &Stat| stat.inode.dev == dev || mounts.contains(&stat.mount_id),
-    };
+    let question = WhatKeepsItBusy { device, superblocks, dev, mounts: mounts.collect() };
     let mut found = BTreeSet::new();
-    scan::scan(root, &question, |seen| {
-        if keeps_it_busy(&seen) {
-            found.insert(describe(root, &seen));
-        }
+    let unreadable = scan::scan(root, question, |(pid, how, path)| {
+        found.insert(Blocker { pid, command: processes::command(root, pid), how, path });
     })?;
-    Ok(found.into_iter().collect())
+    Ok((found.into_iter().collect(), unreadable))
+}
+
+struct WhatKeepsItBusy {
+    device: Device,
+    superblocks: HashSet<Device>,
+    dev: u64,
+    mounts: HashSet<u64>,
+}
+
+impl Question for WhatKeepsItBusy {
+    type Answer = (i32, How, PathBuf);
+
+    fn mapping(&self, mapping: &Mapping) -> bool {
+        mapping.device == self.device && mapping.name_is_gone
+    }
+
+    fn inode(&self, stat: &Stat) -> bool {
+        stat.inode.dev == self.dev || self.mounts.contains(&stat.mount_id)
+    }
+
+    fn superblocks(&self) -> &HashSet<Device> {
+        &self.superblocks
+    }
+
+    fn tell(&self, seen: &Seen) -> Option<Self::Answer> {
+        keeps_it_busy(seen).then(|| (seen.pid, seen.how, seen.opened_as().unwrap_or_default()))
+    }
 }
 
 /// A deleted inode in any use, or a regular file open for writing.
@@ -65,18 +91,11 @@ fn keeps_it_busy(seen: &Seen) -> bool {
     }
 }
 
-fn describe(root: &Root, seen: &Seen) -> Blocker {
-    let link = root.path(&format!("/proc/{}/{}", seen.pid, seen.link));
-    Blocker {
-        pid: seen.pid,
-        command: processes::command(root, seen.pid),
-        how: seen.how,
-        path: std::fs::read_link(link).unwrap_or_default(),
-    }
-}
-
 /// What to say of them, and what to do next.
-fn explain(blockers: &[Blocker]) -> String {
+fn explain(blockers: &[Blocker], unreadable: &Unreadable) -> String {
+    if blockers.is_empty() && !unreadable.is_empty() {
+        return format!("it may be used by {}, of which that could not be read", unreadable.who());
+    }
     if blockers.is_empty() {
         return "no process could be seen to use it; a bind mount, a loop device or another mount namespace may"
             .to_owned();

@@ -96,8 +96,8 @@ pub fn summary(survey: &Survey) -> Vec<String> {
         ));
     }
     if !survey.unreadable.is_empty() {
-        let count = message::count(survey.unreadable.count(), "process");
-        lines.push(format!("what {count} may hold could not be read, so every replaced file is kept"));
+        let who = survey.unreadable.who();
+        lines.push(format!("what {who} may hold could not be read, so every replaced file is kept"));
     }
     lines
 }

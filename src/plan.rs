@@ -89,9 +89,11 @@ pub fn plan<'a>(root: &'a Root, stream: &Stream, mounts: &'a [Mounted]) -> Resul
     let directories = lists::of_no_other_package(root, &lists, directories)?;
     let mut notes = archives.notes;
     if !in_use.unreadable.is_empty() {
-        let count = message::count(in_use.unreadable.count(), "process");
-        notes
-            .push(format!("what {count} may use could not be read; if a file of theirs is replaced, nothing keeps it"));
+        let who = in_use.unreadable.who();
+        notes.push(format!(
+            "what {who} may use could not be read; if a file is replaced that only they use, and that no list names, \
+             nothing keeps it"
+        ));
     }
     Ok(Planned { aliases, places, in_use, directories, shortages, notes })
 }

@@ -135,8 +135,10 @@ pub fn status(root: &Root) -> Result<Status> {
     let run = if session.in_use() { Run::On } else { Run::Over };
     let survey = survey(root, &mounted.iter().collect::<Vec<_>>(), &journal, run)?;
     if !survey.unreadable.is_empty() {
-        let count = message::count(survey.unreadable.count(), "process");
-        problems.push(format!("what {count} may hold cannot be read: run this as root, outside a container"));
+        let who = survey.unreadable.who();
+        problems.push(format!(
+            "what {who} may hold cannot be read: run this as root, outside a container; as root, end what hangs"
+        ));
     }
     let mut rows = Vec::new();
     for mount in &mounted {

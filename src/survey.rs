@@ -13,6 +13,7 @@ use crate::core::inode::{AliasName, Device, Inode};
 use crate::core::journal::{Journal, Spot};
 use crate::core::mountinfo::Mount;
 use crate::core::paths::ListedPath;
+use crate::core::proc_maps::Mapping;
 use crate::core::verdict::{self, DirectoryVerdict, Kind, Original, Run, Use, Verdict};
 use crate::plan::in_use::path_of;
 use crate::plan::lists;
@@ -21,7 +22,7 @@ use crate::sys::kernel::Stat;
 use crate::sys::marker::Marked;
 use crate::sys::mounts::{self, Mounted};
 use crate::sys::processes;
-use crate::sys::scan::{self, How, Question, Unreadable, What};
+use crate::sys::scan::{self, How, Question, Seen, Unreadable, What};
 use crate::sys::shown::ShownNames;
 use crate::sys::site::Site;
 use crate::sys::store::Store;
@@ -178,29 +179,19 @@ impl Survey {
             by_inode.entry(directory.inode).or_default().push(Kept::Directory(at));
         }
         let near = NearDirectories::new(root, &self.directories)?;
-        let question = Question {
-            mapping: &|mapping| {
-                by_mapping.contains_key(&(mapping.device, mapping.ino)) || near.devices.contains(&mapping.device)
-            },
-            inode: &|stat| by_inode.contains_key(&stat.inode) || near.may_be_in_one(stat),
-        };
+        let mounts = near.mounts.clone();
         let mut uses: BTreeMap<(Kept, i32), BTreeSet<How>> = BTreeMap::new();
         let mut opened_in: BTreeMap<Arc<Path>, BTreeSet<(i32, How)>> = BTreeMap::new();
-        let unreadable = scan::scan(root, &question, |seen| {
-            let kept = match seen.what {
-                What::Stat(stat) => by_inode.get(&stat.inode),
-                What::Mapping(device, ino) => by_mapping.get(&(device, ino)),
-            };
-            for kept in kept.into_iter().flatten() {
-                uses.entry((*kept, seen.pid)).or_default().insert(seen.how);
+        let unreadable = scan::scan(root, WhoHolds { by_inode, by_mapping, near }, |held: Held| {
+            for kept in held.kept {
+                uses.entry((kept, held.pid)).or_default().insert(held.how);
             }
-            if near.is_asked_for(&seen.what) {
-                let dir = seen.opened_as(root).and_then(|name| Some(path_of(&name)?.dir));
-                dir.map(|dir| opened_in.entry(dir).or_default().insert((seen.pid, seen.how)));
+            if let Some(dir) = held.opened_in {
+                opened_in.entry(dir).or_default().insert((held.pid, held.how));
             }
         })?;
         // The kernel keeps a directory as long as a file that was opened through it.
-        let mut names = ShownNames::new(root, &near.mounts);
+        let mut names = ShownNames::new(root, &mounts);
         for (dir, users) in opened_in {
             let Some(dir) = names.directory(&dir) else { continue };
             let inode = dir.stat()?.inode;
@@ -248,9 +239,57 @@ impl Survey {
     }
 }
 
+struct WhoHolds {
+    by_inode: HashMap<Inode, Vec<Kept>>,
+    by_mapping: HashMap<(Device, u64), Vec<Kept>>,
+    near: NearDirectories,
+}
+
+/// Something of ours that a process uses, or may.
+struct Held {
+    pid: i32,
+    how: How,
+    kept: Vec<Kept>,
+    /// Where a file is, by its name, that may have been opened through one of the directories.
+    opened_in: Option<Arc<Path>>,
+}
+
+impl Question for WhoHolds {
+    type Answer = Held;
+
+    fn mapping(&self, mapping: &Mapping) -> bool {
+        self.by_mapping.contains_key(&(mapping.device, mapping.ino)) || self.near.devices.contains(&mapping.device)
+    }
+
+    fn inode(&self, stat: &Stat) -> bool {
+        self.by_inode.contains_key(&stat.inode) || self.near.may_be_in_one(stat)
+    }
+
+    fn superblocks(&self) -> &HashSet<Device> {
+        &self.near.superblocks
+    }
+
+    fn tell(&self, seen: &Seen) -> Option<Held> {
+        let (kept, may_be_near) = match seen.what {
+            What::Stat(stat) => {
+                let kept = self.by_inode.get(&stat.inode);
+                // What is no alias was asked for because it is near, be it by a mount elsewhere.
+                (kept, !stat.is_directory() && (kept.is_none() || self.near.may_be_in_one(&stat)))
+            }
+            What::Mapping(device, ino) => (self.by_mapping.get(&(device, ino)), self.near.devices.contains(&device)),
+        };
+        let opened_in = may_be_near.then(|| Some(path_of(&seen.opened_as()?)?.dir)).flatten();
+        let kept = kept.cloned().unwrap_or_default();
+        let says_something = !kept.is_empty() || opened_in.is_some();
+        says_something.then_some(Held { pid: seen.pid, how: seen.how, kept, opened_in })
+    }
+}
+
 /// Where files may be that were opened through one of the directories.
 struct NearDirectories {
     devices: HashSet<Device>,
+    /// Those of them that are known by their mounts alone.
+    superblocks: HashSet<Device>,
     devs: HashSet<u64>,
     mounts: Vec<Mount>,
 }
@@ -260,21 +299,15 @@ impl NearDirectories {
         let devices: HashSet<Device> = directories.iter().map(|directory| directory.device).collect();
         let devs = directories.iter().map(|directory| directory.inode.dev).collect();
         let table = if directories.is_empty() { Vec::new() } else { mounts::table(root)? };
-        let mounts = table.into_iter().filter(|mount| devices.contains(&mount.device)).collect();
-        Ok(NearDirectories { devices, devs, mounts })
+        let mounts: Vec<Mount> = table.into_iter().filter(|mount| devices.contains(&mount.device)).collect();
+        let superblocks = mounts.iter().filter(|mount| mount.has_several_devs()).map(|mount| mount.device).collect();
+        Ok(NearDirectories { devices, superblocks, devs, mounts })
     }
 
     /// On overlayfs files have other device numbers than directories.
     fn may_be_in_one(&self, stat: &Stat) -> bool {
         !stat.is_directory()
             && (self.devs.contains(&stat.inode.dev) || self.mounts.iter().any(|mount| mount.id == stat.mount_id))
-    }
-
-    fn is_asked_for(&self, what: &What) -> bool {
-        match what {
-            What::Stat(stat) => self.may_be_in_one(stat),
-            What::Mapping(device, _) => self.devices.contains(device),
-        }
     }
 }
 

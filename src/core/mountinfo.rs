@@ -48,6 +48,12 @@ impl Mount {
         !matches!(self.fs_type.as_str(), "vfat" | "msdos" | "exfat")
     }
 
+    /// Whether its files may have another `st_dev` than its root: those of a btrfs subvolume, those of one layer of an
+    /// overlayfs.
+    pub fn has_several_devs(&self) -> bool {
+        matches!(self.fs_type.as_str(), "btrfs" | "overlay")
+    }
+
     /// Where a path below the mount point is in the file system, relative to its topmost directory.
     pub fn path_inside(&self, path: &Path) -> Option<PathBuf> {
         let below = path.strip_prefix(&self.point).ok()?;

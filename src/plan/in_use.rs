@@ -8,16 +8,16 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::Result;
 use nix::errno::Errno;
 
-use super::places::Places;
-use crate::core::inode::Inode;
+use super::places::{Places, Reach};
+use crate::core::inode::{Device, Inode};
 use crate::core::paths::ListedPath;
 use crate::core::plan::{FoundFile, Reason};
-use crate::core::proc_maps::DELETED;
+use crate::core::proc_maps::{DELETED, Mapping};
 use crate::sys::files::Root;
 use crate::sys::handle::FileHandle;
 use crate::sys::kernel::Stat;
@@ -62,27 +62,19 @@ pub fn in_use(root: &Root, places: &mut Places) -> Result<InUse> {
     let mut mapped: HashMap<PathBuf, u64> = HashMap::new();
     let mut directories = HashSet::new();
     let mut opened_in = BTreeSet::new();
-    let question =
-        Question { mapping: &|mapping| places.may_have_device(mapping.device), inode: &|stat| places.may_have(stat) };
-    let unreadable = scan::scan(root, &question, |seen| match seen.what {
-        What::Stat(stat) if stat.is_directory() => {
-            directories.insert(stat.inode);
+    let question = WhatIsUsed { here: places.reach(), shown: Mutex::default() };
+    let unreadable = scan::scan(root, question, |used| match used {
+        Used::File(inode, file) => {
+            shown.entry(inode).or_insert(file);
         }
-        // Deleted already: nothing can give it a name again.
-        What::Stat(stat) if stat.links == 0 => {}
-        // Known already, but another of its names may be in another directory.
-        What::Stat(stat) if shown.contains_key(&stat.inode) => {
-            if stat.links > 1 {
-                opened_in.extend(seen.opened_as(root).and_then(|name| Some(path_of(&name)?.dir)));
-            }
+        Used::FileIn(dir) => {
+            opened_in.insert(dir);
         }
-        What::Stat(stat) => {
-            if let Some(file) = show(root, &seen, &stat) {
-                shown.insert(stat.inode, file);
-            }
+        Used::Directory(inode) => {
+            directories.insert(inode);
         }
-        What::Mapping(_, ino) => {
-            mapped.extend(seen.opened_as(root).map(|name| (name, ino)));
+        Used::Mapping(name, ino) => {
+            mapped.insert(name, ino);
         }
     })?;
     let mut in_use = InUse { files: HashMap::new(), directories, unreadable };
@@ -100,14 +92,73 @@ pub fn in_use(root: &Root, places: &mut Places) -> Result<InUse> {
     Ok(in_use)
 }
 
-/// At once, while the process has it. `None` where it has gone: another one may still have it.
-fn show(root: &Root, seen: &Seen, stat: &Stat) -> Option<Shown> {
-    let handle = match FileHandle::of_link(&seen.link_in(root)) {
-        Ok(handle) => Some(handle),
+struct WhatIsUsed {
+    here: Reach,
+    /// Those that were shown: their name and handle are known.
+    shown: Mutex<HashSet<Inode>>,
+}
+
+enum Used {
+    File(Inode, Shown),
+    /// A file that was shown by another name, perhaps.
+    FileIn(Arc<Path>),
+    Directory(Inode),
+    Mapping(PathBuf, u64),
+}
+
+impl Question for WhatIsUsed {
+    type Answer = Used;
+
+    fn mapping(&self, mapping: &Mapping) -> bool {
+        self.here.may_have_device(mapping.device)
+    }
+
+    fn inode(&self, stat: &Stat) -> bool {
+        self.here.may_have(stat)
+    }
+
+    fn superblocks(&self) -> &HashSet<Device> {
+        self.here.superblocks()
+    }
+
+    fn tell(&self, seen: &Seen) -> Option<Used> {
+        match seen.what {
+            What::Stat(stat) if stat.is_directory() => Some(Used::Directory(stat.inode)),
+            // Deleted already: nothing can give it a name again.
+            What::Stat(stat) if stat.links == 0 => None,
+            // Another of its names may be in another directory.
+            What::Stat(stat) if self.was_shown(&stat) && stat.links > 1 => {
+                Some(Used::FileIn(path_of(&seen.opened_as()?)?.dir))
+            }
+            What::Stat(stat) if self.was_shown(&stat) => None,
+            What::Stat(stat) => {
+                let file = show(seen, &stat)?;
+                self.shown().insert(stat.inode);
+                Some(Used::File(stat.inode, file))
+            }
+            What::Mapping(_, ino) => Some(Used::Mapping(seen.opened_as()?, ino)),
+        }
+    }
+}
+
+impl WhatIsUsed {
+    fn was_shown(&self, stat: &Stat) -> bool {
+        self.shown().contains(&stat.inode)
+    }
+
+    fn shown(&self) -> MutexGuard<'_, HashSet<Inode>> {
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// `None` where the process has let go of it: another one may still have it.
+fn show(seen: &Seen, stat: &Stat) -> Option<Shown> {
+    let handle = match seen.handle() {
+        Ok(handle) => handle,
         Err(Errno::ENOENT | Errno::ESRCH) => return None,
         Err(_) => None,
     };
-    Some(Shown { bytes: stat.bytes, name: seen.opened_as(root), handle })
+    Some(Shown { bytes: stat.bytes, name: seen.opened_as(), handle })
 }
 
 impl InUse {

@@ -3,7 +3,7 @@
 //! A file is, on a managed mount or on another mount of the same file system below it: a deleted inode keeps the
 //! superblock from going read-only, through whichever mount it was deleted.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, AsRawFd};
 use std::path::{Path, PathBuf};
@@ -97,14 +97,15 @@ impl<'a> Places<'a> {
         self.by_dev.get(&dev)
     }
 
-    /// Whether an inode that somebody uses may be our business.
-    pub fn may_have(&self, stat: &Stat) -> bool {
-        self.by_dev.contains_key(&stat.inode.dev) || self.mounts.contains_key(&stat.mount_id)
-    }
-
-    /// Whether this is the device number of one of the superblocks.
-    pub fn may_have_device(&self, device: Device) -> bool {
-        self.mounts.values().any(|(mount, _)| mount.device == device)
+    /// By what their files are known, as far as can be told now.
+    pub fn reach(&self) -> Reach {
+        let mounts = || self.mounts.values().map(|(mount, _)| mount);
+        Reach {
+            devs: self.by_dev.keys().copied().collect(),
+            mounts: self.mounts.keys().copied().collect(),
+            devices: mounts().map(|mount| mount.device).collect(),
+            superblocks: mounts().filter(|mount| mount.has_several_devs()).map(|mount| mount.device).collect(),
+        }
     }
 
     /// Whether an inode there is itself, whatever it is called. On overlayfs it takes the name to tell in which layer a
@@ -155,6 +156,32 @@ impl<'a> Places<'a> {
         self.by_dev.entry(site.dev()).or_insert_with(|| path.clone());
         self.sites.insert(path.clone(), (site, managed));
         path
+    }
+}
+
+/// What may be found on the mounts that matter.
+#[derive(Debug)]
+pub struct Reach {
+    devs: HashSet<u64>,
+    mounts: HashSet<u64>,
+    devices: HashSet<Device>,
+    superblocks: HashSet<Device>,
+}
+
+impl Reach {
+    /// Whether an inode that somebody uses may be our business.
+    pub fn may_have(&self, stat: &Stat) -> bool {
+        self.devs.contains(&stat.inode.dev) || self.mounts.contains(&stat.mount_id)
+    }
+
+    /// Whether this is the device number of one of the superblocks.
+    pub fn may_have_device(&self, device: Device) -> bool {
+        self.devices.contains(&device)
+    }
+
+    /// Those that are known by their mounts alone.
+    pub fn superblocks(&self) -> &HashSet<Device> {
+        &self.superblocks
     }
 }
 

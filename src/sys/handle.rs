@@ -5,10 +5,9 @@
 //! through a mount of our own. ext4, xfs, btrfs and tmpfs have handles; overlayfs has them with `nfs_export` only.
 #![allow(unsafe_code, reason = "raw system calls; each block says why it is sound")]
 
-use std::ffi::CString;
+use std::ffi::{CString, OsStr};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
 
 use nix::errno::Errno;
 use nix::libc;
@@ -36,16 +35,16 @@ impl FileHandle {
     ///
     /// # Errors
     /// `EOPNOTSUPP` where the file system has none; others of name_to_handle_at(2).
-    pub fn of_link(link: &Path) -> nix::Result<FileHandle> {
-        let link = CString::new(link.as_os_str().as_bytes()).map_err(|_| Errno::EINVAL)?;
+    pub fn of_link(dir: impl AsFd, link: &OsStr) -> nix::Result<FileHandle> {
+        let link = CString::new(link.as_bytes()).map_err(|_| Errno::EINVAL)?;
         let mut raw = Raw { length: MOST_BYTES as libc::c_uint, kind: 0, bytes: [0; MOST_BYTES] };
         let mut mount_id: libc::c_int = 0;
-        // SAFETY: the path is NUL-terminated, `raw` has room for as many bytes as it says, and `mount_id` is an int; all
+        // SAFETY: the descriptor is open, the path is NUL-terminated, `raw` has room for as many bytes as it says, and `mount_id` is an int; all
         // outlive the call.
         let result = unsafe {
             libc::syscall(
                 libc::SYS_name_to_handle_at,
-                libc::AT_FDCWD,
+                dir.as_fd().as_raw_fd(),
                 link.as_ptr(),
                 &raw mut raw,
                 &raw mut mount_id,

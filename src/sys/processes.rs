@@ -54,6 +54,9 @@ pub fn frontend(called_by: CalledBy) -> Result<Frontend> {
 }
 
 /// Whether its command line says that a package manager only pretends, see [`crate::core::frontend::only_pretends`].
+///
+/// For the caller only, which waits for us: a command line is read from the memory of a process, and one that does not let
+/// go of that keeps its readers waiting for ever. What else is read here by process id is the kernel's own.
 pub fn only_pretends(frontend: &Frontend) -> bool {
     let line = fs::read(format!("/proc/{}/cmdline", frontend.pid)).unwrap_or_default();
     let arguments: Vec<&[u8]> = line.split(|b| *b == 0).collect();

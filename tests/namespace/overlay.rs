@@ -1,6 +1,7 @@
 //! overlayfs as /usr: what is replaced through it lives in its lower layer, in its upper one, or in both.
 
 use nix::errno::Errno;
+use nix::fcntl::AT_FDCWD;
 use rokeep::sys::handle::FileHandle;
 
 use crate::support::small::{
@@ -10,6 +11,7 @@ use crate::support::small::{
     FileSystem::{Overlay, OverlayOutOfSight},
     LOWER, Small,
     State::{self, Cwd, Mapped, Open, OpenPath},
+    Where::OwnMounts,
 };
 
 const UPPER: &str = "/usr/bin/upper";
@@ -126,7 +128,7 @@ fn control_a_file_has_no_handle_unless_it_is_meant_for_nfs() {
     for (options, has) in [(DATA_IS_COPIED, false), (DATA_STAYS, false), ("index=on,nfs_export=on", true)] {
         let world = writable(options);
         for file in [LOWER[0], UPPER, COPIED] {
-            let handle = FileHandle::of_link(&world.outside(file));
+            let handle = FileHandle::of_link(AT_FDCWD, world.outside(file).as_os_str());
             assert_eq!(handle.as_ref().err(), (!has).then_some(&Errno::EOPNOTSUPP), "{file} {options}");
         }
     }
@@ -281,6 +283,57 @@ fn what_no_package_lists_is_kept_where_that_copies_nothing() {
     world.assert_alias("/usr/lib/cache", Alias::Kept);
     drop(holders);
     world.rokeep(["cleanup"]).assert_code(0);
+    world.assert_nothing_of_ours();
+}
+
+/// Files have neither the mount's device number nor, there, a mount that is one of ours.
+#[test]
+fn what_is_used_in_another_mount_namespace_is_kept_too() {
+    for state in [Mapped("/usr/lib/cache"), Open("/usr/lib/cache"), OpenPath("/usr/lib/cache")] {
+        let world = Small::on(Overlay(DATA_IS_COPIED)).unlisted(&["/usr/lib/cache"]);
+        let holder = world.hold_from(OwnMounts, state);
+        protected_without_copying(&world, &[]);
+        world.rebuilds("/usr/lib/cache");
+        world.end().assert_says(&["1 replaced file", &format!("({})", holder.pid())]);
+        world.assert_mount("/usr", ReadOnly);
+        world.assert_alias("/usr/lib/cache", Alias::Kept);
+        drop(holder);
+        world.rokeep(["cleanup"]).assert_code(0);
+        world.assert_nothing_of_ours();
+    }
+}
+
+#[test]
+fn who_is_in_the_way_may_be_in_another_mount_namespace() {
+    let world = Small::on(Overlay(DATA_IS_COPIED)).unlisted(&["/usr/lib/cache"]);
+    world.begin();
+    world.protect(&[]);
+    let holder = world.hold_from(OwnMounts, Open("/usr/lib/cache"));
+    world.dpkg_removes("/usr/lib/cache");
+    world.end().assert_says(&["degraded", &format!("({})", holder.pid()), "/usr/lib/cache"]);
+    world.assert_mount("/usr", ReadOnlyMount);
+    drop(holder);
+    world.rokeep(["cleanup"]).assert_code(0);
+    world.assert_mount("/usr", ReadOnly);
+}
+
+/// The directory is kept as long as a file that was opened through it, wherever that was.
+#[test]
+fn a_removed_directory_of_a_file_that_is_used_in_another_mount_namespace() {
+    let world = Small::on(Overlay(DATA_IS_COPIED)).installed_tree("old", "1", &["/usr/lib/old/file"]);
+    let world = world.recorded("other", "1", &["/usr", "/usr/lib"]).unlisted(&["/usr/lib/old/moved"]);
+    let holder = world.hold_from(OwnMounts, Open("/usr/lib/old/moved"));
+    protected_without_copying(&world, &[Remove("old", "1")]);
+    world.renames("/usr/lib/old/moved", "/usr/lib/moved");
+    world.dpkg_removes_package("old");
+    world.end();
+    world.assert_mount("/usr", ReadOnly);
+    assert!(world.inode("/usr/lib/old").is_some(), "somebody came through it");
+    drop(holder);
+    world.remount("ro", "/usr").expect("which makes the kernel forget");
+    world.rokeep(["cleanup"]).assert_code(0);
+    assert_eq!(world.inode("/usr/lib/old"), None);
+    world.assert_mount("/usr", ReadOnly);
     world.assert_nothing_of_ours();
 }
 

@@ -9,6 +9,7 @@ use crate::support::small::{
     FileSystem::{self, Btrfs, Exfat, Ext4, Subvolume, Tmpfs, Xfs},
     Mount, Small,
     State::{Mapped, Open, OpenPath},
+    Where::OwnMounts,
     stream,
 };
 
@@ -360,6 +361,41 @@ fn a_subvolume_without_a_mount_has_its_own() {
     drop(holders);
     world.rokeep(["cleanup"]).assert_code(0);
     world.assert_nothing_of_ours();
+}
+
+/// Its mount there is none of ours, and its device number nobody knew until then.
+#[test]
+fn what_is_used_in_a_subvolume_in_another_mount_namespace_is_kept_too() {
+    for state in [Mapped("/usr/lib/machines/cache"), Open("/usr/lib/machines/cache")] {
+        let world = Small::on(Btrfs);
+        world.writably(|| world.subvolume(INNER));
+        let world = world.unlisted(&["/usr/lib/machines/cache"]);
+        let holder = world.hold_from(OwnMounts, state);
+        world.begin();
+        world.protect(&[]);
+        world.rebuilds("/usr/lib/machines/cache");
+        world.end().assert_says(&["1 replaced file", &format!("({})", holder.pid())]);
+        world.assert_mount("/usr", ReadOnly);
+        drop(holder);
+        world.rokeep(["cleanup"]).assert_code(0);
+        world.assert_nothing_of_ours();
+    }
+}
+
+#[test]
+fn who_is_in_the_way_may_be_in_a_subvolume_in_another_mount_namespace() {
+    let world = Small::on(Btrfs);
+    world.writably(|| world.subvolume(INNER));
+    let world = world.unlisted(&["/usr/lib/machines/cache"]);
+    world.begin();
+    world.protect(&[]);
+    let holder = world.hold_from(OwnMounts, Open("/usr/lib/machines/cache"));
+    world.dpkg_removes("/usr/lib/machines/cache");
+    world.end().assert_says(&["degraded", &format!("({})", holder.pid()), "/usr/lib/machines/cache"]);
+    world.assert_mount("/usr", ReadOnlyMount);
+    drop(holder);
+    world.rokeep(["cleanup"]).assert_code(0);
+    world.assert_mount("/usr", ReadOnly);
 }
 
 #[test]
