@@ -23,5 +23,6 @@ mod overlay;
 mod plan;
 mod space;
 mod stores;
+mod unreadable;
 mod what_is_in_use_stays;
 mod which_files_get_an_alias;

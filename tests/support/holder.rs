@@ -3,7 +3,8 @@
 //! `holder STATE PATH` takes PATH into that state ([`STATES`] lists them), says `PID ready` – its process id as it sees
 //! it itself – and stays so until its standard input ends. Words before STATE say from where: `chroot DIR` (PATH is meant
 //! below it), `own-mounts` (a mount namespace of its own), `own-path` (the same, and PATH's directory is reached through
-//! another one that nobody else has), `own-processes` (pid and mount namespaces of its own).
+//! another one that nobody else has), `own-processes` (pid and mount namespaces of its own); `unreadable` says that its
+//! memory map can be read by nobody.
 //! The other words stand in for programs of a machine that a throw-away root does not have:
 //!
 //! | `holder` … | is |
@@ -22,6 +23,7 @@
 
 mod order;
 mod timed;
+mod unreadable;
 
 use std::any::Any;
 use std::ffi::{OsStr, OsString};
@@ -109,6 +111,8 @@ fn main() -> Result<ExitCode> {
         }
         ["unmount", _] => umount2(&last, MntFlags::empty())?,
         ["remount", how, _] => return remount(how, &last),
+        ["unreadable", state, _] => unreadable::hold(state, &last)?,
+        ["become-unreadable", state, _] => unreadable::become_so(state, &last)?,
         ["timed", log, command @ ..] => return timed::run(log, command),
         ["chroot", root, state, _] => {
             nix::unistd::chroot(*root)?;
@@ -131,9 +135,13 @@ fn main() -> Result<ExitCode> {
 }
 
 fn hold(state: &str, path: &Path) -> Result<()> {
-    let (_, use_of_it, enter) = STATES.iter().find(|(name, ..)| *name == state).context("no such state")?;
-    let _kept = enter(path).with_context(|| format!("{path:?} cannot become {use_of_it}"))?;
+    let _kept = enter(state, path)?;
     wait()
+}
+
+fn enter(state: &str, path: &Path) -> Result<Kept> {
+    let (_, use_of_it, enter) = STATES.iter().find(|(name, ..)| *name == state).context("no such state")?;
+    enter(path).with_context(|| format!("{path:?} cannot become {use_of_it}"))
 }
 
 fn kept<T: 'static, E: Into<anyhow::Error>>(state: Result<T, E>) -> Result<Kept> {
@@ -158,13 +166,16 @@ fn nameless(dir: &Path) -> Result<Kept> {
     kept(OpenOptions::new().write(true).custom_flags(OFlag::O_TMPFILE.bits()).open(dir))
 }
 
-#[allow(unsafe_code, reason = "nothing in std maps a file")]
 fn mapped(path: &Path) -> Result<Kept> {
+    map(&File::open(path)?)
+}
+
+#[allow(unsafe_code, reason = "nothing in std maps a file")]
+fn map(file: &File) -> Result<Kept> {
     use nix::sys::mman::{MapFlags, ProtFlags, mmap};
-    let file = File::open(path)?;
     let one = std::num::NonZeroUsize::MIN;
     // SAFETY: nobody ever looks at the mapped bytes, so nothing can be said about them that is not so.
-    kept(unsafe { mmap(None, one, ProtFlags::PROT_READ, MapFlags::MAP_PRIVATE, &file, 0) }.map(|_| ()))
+    kept(unsafe { mmap(None, one, ProtFlags::PROT_READ, MapFlags::MAP_PRIVATE, file, 0) }.map(|_| ()))
 }
 
 fn mapped_all(list: &Path) -> Result<Kept> {

@@ -31,6 +31,13 @@ impl Small {
         Holder(Resident::start(command.arg(word).arg(path.as_ref())))
     }
 
+    /// The same as [`Small::hold`], by a process whose memory map nobody can read: whoever tries waits for ever.
+    pub fn hold_unreadably<P: AsRef<Path>>(&self, state: State<P>) -> Holder {
+        let (word, path) = state.words();
+        let mut command = self.sandbox.command("/tool/holder");
+        Holder(Resident::start(command.args(["unreadable", word]).arg(path.as_ref())))
+    }
+
     /// A directory that can be somebody's root: the world's /usr is in it.
     pub fn jail(&self, root: &str) {
         self.bind("/usr", &format!("{root}/usr"));
