@@ -81,13 +81,13 @@ pub fn in_use(root: &Root, places: &mut Places) -> Result<InUse> {
     let mounts = places.mounts();
     let mut names = ShownNames::new(root, &mounts);
     for (inode, file) in shown {
-        in_use.add(&mut names, places, inode, file)?;
+        in_use.add(&mut names, places, inode, file);
     }
     for (name, ino) in mapped {
-        in_use.add_by_name(&mut names, places, &name, ino)?;
+        in_use.add_by_name(&mut names, places, &name, ino);
     }
     for dir in opened_in {
-        in_use.add_directory(&mut names, places, &dir)?;
+        in_use.add_directory(&mut names, places, &dir);
     }
     Ok(in_use)
 }
@@ -184,14 +184,14 @@ impl InUse {
         self.files.get(&inode)?.handle.as_ref()
     }
 
-    fn add(&mut self, names: &mut ShownNames, places: &mut Places, inode: Inode, file: Shown) -> Result<()> {
+    fn add(&mut self, names: &mut ShownNames, places: &mut Places, inode: Inode, file: Shown) {
         let Shown { bytes, name, handle } = file;
         let path = name.and_then(|name| path_of(&name));
-        let mut named = self.add_directory_and_find(names, places, path, inode)?;
+        let mut named = self.add_directory_and_find(names, places, path, inode);
         if named.is_none() {
             let path =
                 handle.as_ref().and_then(|handle| name_here(places, inode, handle)).and_then(|name| path_of(&name));
-            named = self.add_directory_and_find(names, places, path, inode)?;
+            named = self.add_directory_and_find(names, places, path, inode);
         }
         let used = match named {
             Some(Named { site, path, .. }) => Some(UsedFile { site, bytes, name: Some(path), handle }),
@@ -201,7 +201,6 @@ impl InUse {
             }
         };
         self.files.extend(used.map(|used| (inode, used)));
-        Ok(())
     }
 
     /// Also where the name is gone from the directory: the file was opened through it all the same.
@@ -211,30 +210,28 @@ impl InUse {
         places: &mut Places,
         path: Option<ListedPath>,
         inode: Inode,
-    ) -> Result<Option<Named>> {
+    ) -> Option<Named> {
         // A name that we gave it would go with the guard.
-        let Some(path) = path.filter(|path| !store::is_alias(path, inode)) else { return Ok(None) };
-        self.add_directory(names, places, &path.dir)?;
+        let path = path.filter(|path| !store::is_alias(path, inode))?;
+        self.add_directory(names, places, &path.dir);
         find(names, places, path, |stat| stat.inode == inode)
     }
 
-    fn add_directory(&mut self, names: &mut ShownNames, places: &mut Places, path: &Path) -> Result<()> {
-        let Some(dir) = names.directory(path) else { return Ok(()) };
-        if places.of(&dir)?.is_some() {
-            self.directories.insert(dir.stat()?.inode);
+    fn add_directory(&mut self, names: &mut ShownNames, places: &mut Places, path: &Path) {
+        let Some(dir) = names.directory(path) else { return };
+        if places.of(&dir).is_ok_and(|place| place.is_some()) {
+            self.directories.extend(dir.stat().ok().map(|stat| stat.inode));
         }
-        Ok(())
     }
 
     /// For what is known by its number only: the name has to be the one.
-    fn add_by_name(&mut self, names: &mut ShownNames, places: &mut Places, name: &Path, ino: u64) -> Result<()> {
-        let Some(path) = path_of(name) else { return Ok(()) };
-        self.add_directory(names, places, &path.dir)?;
-        if let Some(Named { site, path, stat }) = find(names, places, path, |stat| stat.inode.ino == ino)? {
+    fn add_by_name(&mut self, names: &mut ShownNames, places: &mut Places, name: &Path, ino: u64) {
+        let Some(path) = path_of(name) else { return };
+        self.add_directory(names, places, &path.dir);
+        if let Some(Named { site, path, stat }) = find(names, places, path, |stat| stat.inode.ino == ino) {
             let used = UsedFile { site, bytes: stat.bytes, name: Some(path), handle: None };
             self.files.entry(stat.inode).or_insert(used);
         }
-        Ok(())
     }
 }
 
@@ -244,20 +241,14 @@ struct Named {
     stat: Stat,
 }
 
-/// Where a name leads from here, if it leads to the right inode and that can be linked.
-fn find(
-    names: &mut ShownNames,
-    places: &mut Places,
-    path: ListedPath,
-    is_it: impl Fn(&Stat) -> bool,
-) -> Result<Option<Named>> {
-    let Some(dir) = names.directory(&path.dir) else { return Ok(None) };
-    let Some(place) = places.of(&dir)? else { return Ok(None) };
-    let Some(stat) = dir.entry(&path.name)?.filter(|stat| stat.mount_id == place.mount_id && is_it(stat)) else {
-        return Ok(None);
-    };
-    let linkable = places.can_link(&place, &dir, &path.name)?;
-    Ok(linkable.then_some(Named { site: place.site, path, stat }))
+/// Where a name leads from here, if it leads to the right inode and that can be linked. What cannot be looked at by this
+/// name is one process's oddity, and no reason to stop anybody.
+fn find(names: &mut ShownNames, places: &mut Places, path: ListedPath, is_it: impl Fn(&Stat) -> bool) -> Option<Named> {
+    let dir = names.directory(&path.dir)?;
+    let place = places.of(&dir).ok()??;
+    let stat = dir.entry(&path.name).ok()?.filter(|stat| stat.mount_id == place.mount_id && is_it(stat))?;
+    let linkable = places.can_link(&place, &dir, &path.name).ok()?;
+    linkable.then_some(Named { site: place.site, path, stat })
 }
 
 /// What the kernel calls an inode on our own mount, whatever it is called where it was opened.
