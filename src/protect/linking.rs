@@ -19,6 +19,12 @@ use crate::sys::link::{self, Linked, Source};
 use crate::sys::site::Site;
 use crate::sys::store::{self, Store};
 
+/// Which aliases may be something else than they are called.
+enum Doubtful {
+    All,
+    These(HashSet<AliasName>),
+}
+
 /// The aliases of one site in the making.
 pub struct Linking<'a, 'p> {
     root: &'a Root,
@@ -49,25 +55,29 @@ impl<'a, 'p> Linking<'a, 'p> {
             }
         };
         let mut attempts = Vec::with_capacity(aliases.len());
-        let all_attempted = aliases.iter().try_for_each(|alias| {
+        let mut done = aliases.iter().try_for_each(|alias| {
             attempts.push(self.link(alias, |source| store.attempt(source, alias.inode))?);
             Ok(())
         });
         let (site, mut out_of_reach) = (Arc::<Path>::from(self.site.path()), Vec::new());
-        let sound = self.sound_aliases(&store, &attempts);
+        let doubtful = self.doubtful(&store, &attempts);
         for (alias, attempt) in aliases.iter().zip(attempts) {
             let name = AliasName(alias.inode.ino);
-            let linked = match attempt {
-                Linked::Made if sound.contains(&name) => Linked::Made,
-                unproven => self.prove(&store, alias, unproven)?,
+            let linked = match (attempt, &doubtful) {
+                (Linked::Made, Doubtful::These(doubtful)) if !doubtful.contains(&name) => Ok(Linked::Made),
+                (unproven, _) => self.prove(&store, alias, unproven),
             };
             match linked {
-                Linked::Made => self.made.in_stores.push((site.clone(), name)),
-                Linked::Refused(Errno::EXDEV) | Linked::Taken(_) if !alias.names.is_empty() => out_of_reach.push(alias),
-                other => self.without.note(other, alias),
+                Ok(Linked::Made) => self.made.in_stores.push((site.clone(), name)),
+                Ok(Linked::Refused(Errno::EXDEV) | Linked::Taken(_)) if !alias.names.is_empty() => {
+                    out_of_reach.push(alias)
+                }
+                Ok(other) => self.without.note(other, alias),
+                // The others still have to be known, to be taken back.
+                Err(error) => done = done.and(Err(error)),
             }
         }
-        all_attempted.map(|()| out_of_reach)
+        done.map(|()| out_of_reach)
     }
 
     /// None of them gets an alias, because of this.
@@ -81,12 +91,12 @@ impl<'a, 'p> Linking<'a, 'p> {
         self.without.describe(self.site)
     }
 
-    /// Those that need no look at each. A link cannot lead to another file system, so its number says all; but on
+    /// Those that need a look at each. A link cannot lead to another file system, so its number says all; but on
     /// overlayfs files of two layers may have one number.
-    fn sound_aliases(&self, store: &Store, attempts: &[Linked]) -> HashSet<AliasName> {
+    fn doubtful(&self, store: &Store, attempts: &[Linked]) -> Doubtful {
         match attempts.contains(&Linked::Made) && self.planned.places.knows_inodes(self.site.path()) {
-            true => store.sound_aliases().unwrap_or_default(),
-            false => HashSet::new(),
+            true => store.misnamed().map_or(Doubtful::All, Doubtful::These),
+            false => Doubtful::All,
         }
     }
 

@@ -126,20 +126,20 @@ impl Store {
         link::prove(attempt, inode, &self.dir, &alias).with_context(|| self.cannot_link())
     }
 
-    /// The aliases that are what they are called, as the store itself has it, without a look at each of them.
+    /// The aliases that are not what they are called, as the store itself has it, without a look at each of them.
     ///
     /// # Errors
     /// Where the store cannot be read.
-    pub fn sound_aliases(&self) -> Result<HashSet<AliasName>> {
+    pub fn misnamed(&self) -> Result<HashSet<AliasName>> {
         let failed = || format!("cannot read {}", message::path(&self.path));
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let dir = Dir::openat(&self.dir, ".", flags, Mode::empty()).with_context(failed)?;
-        let mut sound = HashSet::new();
+        let mut misnamed = HashSet::new();
         for entry in dir {
             let entry = entry.with_context(failed)?;
-            sound.extend(AliasName::parse(entry.file_name().to_bytes()).filter(|alias| alias.0 == entry.ino()));
+            misnamed.extend(AliasName::parse(entry.file_name().to_bytes()).filter(|alias| alias.0 != entry.ino()));
         }
-        Ok(sound)
+        Ok(misnamed)
     }
 
     /// Which directory it is: two paths may lead to one store.
