@@ -159,8 +159,8 @@ fn drop_in_store(site: &Site, here: &Spot, aliases: &[(Spot, AliasName)]) -> nix
 /// Then the directory of a package's file, which dpkg may have wanted gone, and could not remove.
 fn drop_beside(root: &Root, mounted: &Mounted, file: &Path, alias: AliasName, whose: Whose) -> Result<()> {
     let Some(path) = ListedPath::parse(file.as_os_str().as_bytes()) else { return Ok(()) };
-    let Some(dir) = root.open_dir(&path.dir)? else { return Ok(()) };
-    let entry = alias.entry_beside(&path.name);
+    let Some(dir) = root.open_dir(path.dir())? else { return Ok(()) };
+    let entry = alias.entry_beside(path.name());
     let here = survey::mounts_of(root, mounted)?;
     let is_alias = |stat: Stat| here.contains(&stat.mount_id) && !stat.is_directory() && stat.inode.ino == alias.0;
     if !dir.entry(&entry)?.is_some_and(is_alias) {
@@ -168,7 +168,7 @@ fn drop_beside(root: &Root, mounted: &Mounted, file: &Path, alias: AliasName, wh
     }
     link::unlink(&dir, &entry)?;
     match whose {
-        Whose::Package if *path.dir != *mounted.mount.point => remove_unowned(root, dir, std::iter::once(&*path.dir)),
+        Whose::Package if *path.dir() != *mounted.mount.point => remove_unowned(root, dir, std::iter::once(path.dir())),
         Whose::Package | Whose::Nobody => Ok(()),
     }
 }

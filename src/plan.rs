@@ -14,16 +14,15 @@ pub mod in_use;
 pub mod lists;
 pub mod places;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::os::unix::ffi::OsStrExt;
-use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 
 use anyhow::{Context, Result};
 
-use self::archives::Archives;
+use self::archives::{Archives, Opening};
 use self::in_use::InUse;
 use self::lists::Lists;
 use self::places::Places;
@@ -73,17 +72,17 @@ pub struct InUseDirectory {
 pub fn plan<'a>(root: &'a Root, stream: &Stream, mounts: &'a [Mounted]) -> Result<Planned<'a>> {
     let mut places = Places::new(root, mounts)?;
     let (mut found, mut in_use, lists, mut archives) = thread::scope(|scope| {
-        let opened = scope.spawn(|| archives::open(stream));
+        let opening = Opening::start(scope, stream);
         let in_use = in_use::in_use(root, &mut places)?;
         let lists = lists::listed(root, stream)?;
-        let found = find(root, &lists.candidates, Reason::Installed, &mut places, &in_use)?;
-        let archives = archives::brought(root, opened.join().unwrap_or_else(|panic| resume_unwind(panic)), &lists)?;
+        let found = find(root, &lists.candidates, &mut places, &in_use)?;
+        let archives = archives::brought(root, opening.finish(), &lists)?;
         Ok::<_, anyhow::Error>((found, in_use, lists, archives))
     })?;
     plan::add_brought(&mut found.files, &mut archives.candidates);
-    found.files.extend(find(root, &archives.candidates, Reason::Brought, &mut places, &in_use)?.files);
-    found.files.extend(in_use.take_found());
-    let mut aliases = plan::plan(found.files);
+    found.files.extend(find(root, &archives.candidates, &mut places, &in_use)?.files);
+    // In the order in which they are to be linked, so that nothing has to be moved.
+    let mut aliases = plan::plan(in_use.take_found().into_iter().chain(found.files));
     let shortages = leave_out_what_does_not_fit(root, stream, &archives, &mut places, &mut aliases)?;
     let directories = without_objections(root, found.directories, &lists, &archives)?;
     let directories = lists::of_no_other_package(root, &lists, directories)?;
@@ -116,23 +115,20 @@ struct Found {
 }
 
 /// Those of the candidates that are regular files on one of the mounts, and directories that somebody is in.
-fn find(root: &Root, candidates: &Candidates, reason: Reason, places: &mut Places, in_use: &InUse) -> Result<Found> {
+fn find(root: &Root, candidates: &Candidates, places: &mut Places, in_use: &InUse) -> Result<Found> {
     let mut found = Found { files: Vec::new(), directories: Vec::new() };
     let unreadable = |path: &Path| format!("cannot look at {}", message::path(path));
-    for (path, names) in candidates.by_directory() {
-        let Some(dir) = root.open_dir(path).with_context(|| unreadable(path))? else { continue };
-        let Some(place) = places.of(&dir).with_context(|| unreadable(path))? else { continue };
-        for Candidate { name, packages } in names {
-            let entry = dir.entry(&name).with_context(|| unreadable(&path.join(&name)))?;
+    for (directory, names) in candidates.by_directory() {
+        let Some(dir) = root.open_dir(directory).with_context(|| unreadable(directory))? else { continue };
+        let Some(place) = places.of(&dir).with_context(|| unreadable(directory))? else { continue };
+        for Candidate { path, reasons } in names {
+            let entry = dir.entry(path.name()).with_context(|| unreadable(path.full()))?;
             let Some(stat) = entry.filter(|stat| stat.mount_id == place.mount_id) else { continue };
-            if stat.is_file() && places.can_link(&place, &dir, &name)? {
+            if stat.is_file() && places.can_link(&place, &dir, path.name())? {
                 let (site, inode, bytes) = (place.site.clone(), stat.inode, stat.bytes);
-                let reasons = packages.into_iter().map(|package| (reason, Some(package))).collect();
-                let path = Some(ListedPath { dir: path.clone(), name });
-                found.files.push(FoundFile { path, site, inode, bytes, reasons });
+                found.files.push(FoundFile { path: Some(path), site, inode, bytes, reasons });
             } else if stat.is_directory() && in_use.has_directory(stat.inode) {
-                let (mount, path) = (places.mount(&place.site), ListedPath { dir: path.clone(), name });
-                let above = listed_above(&path, candidates);
+                let (mount, above) = (places.mount(&place.site), listed_above(&path, candidates));
                 found.directories.push(InUseDirectory { mount, path, above, inode: stat.inode });
             }
         }
@@ -142,7 +138,7 @@ fn find(root: &Root, candidates: &Candidates, reason: Reason, places: &mut Place
 
 /// As far up as there is no gap: dpkg removes no directory that none of its packages has.
 fn listed_above(path: &ListedPath, candidates: &Candidates) -> Vec<ListedPath> {
-    let parent = |path: &ListedPath| ListedPath::parse(path.dir.as_os_str().as_bytes());
+    let parent = |path: &ListedPath| ListedPath::parse(path.dir().as_os_str().as_bytes());
     std::iter::successors(parent(path), parent)
         .take_while(|above| candidates.packages(above).next().is_some())
         .collect()
@@ -155,17 +151,20 @@ fn without_objections(
     lists: &Lists,
     archives: &Archives,
 ) -> Result<Vec<InUseDirectory>> {
-    let mut left = Vec::new();
-    for directory in directories {
-        let mut objections = archives.candidates.packages(&directory.path).any(|new| archives.mind_other_files(new));
+    // Some directories are in every package.
+    let mut asked: HashMap<&Arc<str>, bool> = HashMap::new();
+    for directory in &directories {
         for package in lists.candidates.packages(&directory.path) {
-            objections |= archives.mind_other_files(package) || lists.mind_other_files(root, package)?;
-        }
-        if !objections {
-            left.push(directory);
+            if !asked.contains_key(package) {
+                asked.insert(package, archives.mind_other_files(package) || lists.mind_other_files(root, package)?);
+            }
         }
     }
-    Ok(left)
+    let objections = |directory: &InUseDirectory| {
+        lists.candidates.packages(&directory.path).any(|package| asked.get(package) == Some(&true))
+            || archives.candidates.packages(&directory.path).any(|package| archives.mind_other_files(package))
+    };
+    Ok(directories.into_iter().filter(|directory| !objections(directory)).collect())
 }
 
 /// A file system takes all old files beside the new ones, or only what must be kept.

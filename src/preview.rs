@@ -10,7 +10,6 @@ use serde::Serialize;
 use crate::core::apt_stream::{Action, Name, Step, Stream, Version};
 use crate::core::inode::AliasName;
 use crate::core::message;
-use crate::core::paths::ListedPath;
 use crate::core::plan::{PlannedAlias, Reason};
 use crate::core::verdict::Kind;
 use crate::managed;
@@ -87,7 +86,7 @@ pub fn preview(root: &Root, stream: &Stream) -> Result<Preview> {
     }
     let planned = plan::plan(root, stream, &managed.mounts)?;
     notes.extend(planned.notes.iter().cloned());
-    let directories = planned.directories.iter().map(|directory| message::path(&directory.path.full())).collect();
+    let directories = planned.directories.iter().map(|directory| message::path(directory.path.full())).collect();
     Ok(Preview { format: 1, stores: stores(&planned), directories, notes })
 }
 
@@ -165,12 +164,14 @@ fn alias(alias: &PlannedAlias) -> AliasPreview {
         reason: *reason,
         package: package.as_deref().map(str::to_owned),
     };
+    let mut reasons = alias.reasons.clone();
+    reasons.sort_unstable();
     AliasPreview {
         inode: AliasName(alias.inode.ino),
-        names: alias.names.iter().map(ListedPath::full).map(|name| message::path(&name)).collect(),
+        names: alias.names.iter().map(|name| message::path(name.full())).collect(),
         bytes: alias.bytes,
         guard: alias.kind() == Kind::Guard,
-        reasons: alias.reasons.iter().map(reason).collect(),
+        reasons: reasons.iter().map(reason).collect(),
     }
 }
 

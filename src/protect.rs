@@ -160,9 +160,9 @@ fn mark(root: &Root, directories: &[InUseDirectory], made: &mut Made) -> Option<
     let mut without = Vec::new();
     for directory in directories {
         let path = directory.path.full();
-        match Marked::make(root, &path, directory.inode) {
+        match Marked::make(root, path, directory.inode) {
             Ok(marked) => made.markers.extend(marked),
-            Err(errno) => without.push(format!("{} ({})", message::path(&path), errno.desc())),
+            Err(errno) => without.push(format!("{} ({})", message::path(path), errno.desc())),
         }
     }
     (!without.is_empty()).then(|| format!("directories in use that are not protected: {}", message::few(&without, 3)))

@@ -66,7 +66,7 @@ fn plain(mount: &Path) -> Option<PathBuf> {
     if mount == Path::new("/") {
         return Some(mount.to_owned());
     }
-    ListedPath::parse(mount.as_os_str().as_encoded_bytes()).map(|path| path.full())
+    ListedPath::parse(mount.as_os_str().as_encoded_bytes()).map(|path| path.full().to_owned())
 }
 
 #[cfg(test)]

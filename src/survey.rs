@@ -226,7 +226,7 @@ impl Survey {
         for alias in self.aliases.iter().filter(|alias| !alias.holders.is_empty()) {
             for name in &alias.names {
                 let Some(path) = ListedPath::parse(name.as_os_str().as_bytes()) else { continue };
-                let Some(dir) = lookup.directory(&path.dir)? else { continue };
+                let Some(dir) = lookup.directory(path.dir())? else { continue };
                 let inode = dir.stat()?.inode;
                 for directory in self.directories.iter_mut().filter(|directory| directory.inode == inode) {
                     let new = alias.holders.iter().filter(|holder| !directory.holders.contains(holder));
@@ -278,7 +278,7 @@ impl Question for WhoHolds {
             }
             What::Mapping(device, ino) => (self.by_mapping.get(&(device, ino)), self.near.devices.contains(&device)),
         };
-        let opened_in = may_be_near.then(|| Some(path_of(&seen.opened_as()?)?.dir)).flatten();
+        let opened_in = may_be_near.then(|| Some(path_of(&seen.opened_as()?)?.dir().into())).flatten();
         let kept = kept.cloned().unwrap_or_default();
         let says_something = !kept.is_empty() || opened_in.is_some();
         says_something.then_some(Held { pid: seen.pid, how: seen.how, kept, opened_in })
@@ -412,9 +412,9 @@ fn beside(root: &Root, mounted: &Mounted, journal: &Journal) -> Result<Vec<Found
     for ((spot, name), told) in told {
         let Spot::Beside(file) = &spot else { continue };
         let Some(path) = ListedPath::parse(file.as_os_str().as_bytes()) else { continue };
-        let Some(dir) = root.open_dir(&path.dir)? else { continue };
+        let Some(dir) = root.open_dir(path.dir())? else { continue };
         let is_alias = |stat: &Stat| !stat.is_directory() && stat.inode.ino == name.0 && here.contains(&stat.mount_id);
-        if let Some(stat) = dir.entry(&name.entry_beside(&path.name))?.filter(is_alias) {
+        if let Some(stat) = dir.entry(&name.entry_beside(path.name()))?.filter(is_alias) {
             let (mount, device, link) = (mounted.mount.point.clone(), mounted.mount.device, (dir.stat()?.inode, name));
             found.push(Found { mount, device, link, spot, name, stat, told });
         }
@@ -487,6 +487,6 @@ fn a_name_leads_to(lookup: &mut Lookup, names: &[PathBuf], inode: Inode) -> Opti
 
 fn leads_to(lookup: &mut Lookup, name: &Path, inode: Inode) -> Option<bool> {
     let path = ListedPath::parse(name.as_os_str().as_bytes())?;
-    let Some(dir) = lookup.directory(&path.dir).ok()? else { return Some(false) };
-    Some(dir.entry(&path.name).ok()?.is_some_and(|stat| stat.inode == inode))
+    let Some(dir) = lookup.directory(path.dir()).ok()? else { return Some(false) };
+    Some(dir.entry(path.name()).ok()?.is_some_and(|stat| stat.inode == inode))
 }

@@ -2,78 +2,89 @@
 #![forbid(unsafe_code)]
 
 use std::collections::HashMap;
-use std::ffi::OsString;
+use std::ffi::OsStr;
 use std::path::Path;
 use std::sync::Arc;
 
 use super::paths::ListedPath;
+use super::plan::{Reason, Reasons};
 
-/// The names, by directory.
-#[derive(Debug, Default)]
-pub struct Candidates(HashMap<Arc<Path>, Vec<Claim>>);
+/// Names that are in danger for one reason, by directory.
+#[derive(Debug)]
+pub struct Candidates {
+    reason: Reason,
+    claims: HashMap<Box<OsStr>, Vec<Claim>>,
+}
 
 /// That a package has a name, or brings it.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Claim {
-    /// The name, without its directory.
-    pub name: OsString,
+    /// The name.
+    pub path: ListedPath,
     /// The package.
     pub package: Arc<str>,
 }
 
-/// A name in a directory.
+/// A name that somebody claims.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Candidate {
     /// The name.
-    pub name: OsString,
-    /// Every package that has it, or brings it.
-    pub packages: Vec<Arc<str>>,
+    pub path: ListedPath,
+    /// The reason, once for every package.
+    pub reasons: Reasons,
 }
 
 impl Candidates {
+    /// None yet.
+    pub fn new(reason: Reason) -> Candidates {
+        Candidates { reason, claims: HashMap::new() }
+    }
+
     /// Adds what a package has, or brings.
     pub fn add(&mut self, paths: impl IntoIterator<Item = ListedPath>, package: &Arc<str>) {
         let mut paths = paths.into_iter().peekable();
-        while let Some(ListedPath { dir, name }) = paths.next() {
-            let claims = self.0.entry(dir.clone()).or_default();
-            claims.push(Claim { name, package: package.clone() });
-            while let Some(path) = paths.next_if(|next| Arc::ptr_eq(&next.dir, &dir)) {
-                claims.push(Claim { name: path.name, package: package.clone() });
+        while let Some(path) = paths.next() {
+            let claims = self.claims.entry(path.dir().as_os_str().into()).or_default();
+            claims.push(Claim { path, package: package.clone() });
+            let beside_last =
+                |next: &ListedPath, claims: &[Claim]| claims.last().is_some_and(|it| it.path.is_beside(next));
+            while let Some(path) = paths.next_if(|next| beside_last(next, claims)) {
+                claims.push(Claim { path, package: package.clone() });
             }
         }
     }
 
     /// Each directory once, and each name in it once, in the order of paths.
-    pub fn by_directory(&self) -> impl Iterator<Item = (&Arc<Path>, Vec<Candidate>)> {
-        let mut directories: Vec<_> = self.0.iter().collect();
-        directories.sort_unstable_by(|(a, _), (b, _)| a.as_os_str().cmp(b.as_os_str()));
-        directories.into_iter().map(|(dir, claims)| (dir, merge(claims)))
+    pub fn by_directory(&self) -> impl Iterator<Item = (&Path, Vec<Candidate>)> {
+        let mut directories: Vec<_> = self.claims.iter().collect();
+        directories.sort_unstable_by_key(|(dir, _)| *dir);
+        directories.into_iter().map(|(dir, claims)| (Path::new(dir), merge(self.reason, claims)))
     }
 
     /// The packages that have this name, or bring it.
     pub fn packages(&self, path: &ListedPath) -> impl Iterator<Item = &Arc<str>> {
-        let claims = self.0.get(&path.dir).into_iter().flatten();
-        claims.filter(|claim| claim.name == path.name).map(|claim| &claim.package)
+        let claims = self.claims.get(path.dir().as_os_str()).into_iter().flatten();
+        claims.filter(|claim| claim.path == *path).map(|claim| &claim.package)
     }
 
     /// Shows every directory and what is claimed in it, in no order. A visitor may take claims away.
     pub fn visit(&mut self, mut visitor: impl FnMut(&Path, &mut Vec<Claim>)) {
-        self.0.retain(|dir, claims| {
-            visitor(dir, claims);
+        self.claims.retain(|dir, claims| {
+            visitor(Path::new(dir), claims);
             !claims.is_empty()
         });
     }
 }
 
-fn merge(claims: &[Claim]) -> Vec<Candidate> {
+fn merge(reason: Reason, claims: &[Claim]) -> Vec<Candidate> {
     let mut claims: Vec<&Claim> = claims.iter().collect();
-    claims.sort_unstable();
+    claims.sort_unstable_by_key(|claim| (claim.path.name(), &claim.package));
     claims.dedup();
     let candidate = |same: &[&Claim]| {
-        let packages = same.iter().map(|claim| claim.package.clone()).collect();
-        Some(Candidate { name: same.first()?.name.clone(), packages })
+        let reasons = same.iter().map(|claim| (reason, Some(claim.package.clone()))).collect();
+        Some(Candidate { path: same.first()?.path.clone(), reasons })
     };
-    claims.chunk_by(|a, b| a.name == b.name).filter_map(candidate).collect()
+    claims.chunk_by(|a, b| a.path == b.path).filter_map(candidate).collect()
 }
 
 #[cfg(test)]
@@ -82,11 +93,11 @@ mod tests {
     use crate::core::paths::PathReader;
 
     fn candidates(lists: &[(&str, &[&str])]) -> Candidates {
-        let mut candidates = Candidates::default();
+        let mut candidates = Candidates::new(Reason::Installed);
         for (package, lines) in lists {
             let mut reader = PathReader::default();
-            let paths = lines.iter().filter_map(|line| reader.absolute(line.as_bytes()));
-            candidates.add(paths, &Arc::from(*package));
+            lines.iter().for_each(|line| reader.absolute(line.as_bytes()));
+            candidates.add(reader.paths(), &Arc::from(*package));
         }
         candidates
     }
@@ -94,8 +105,10 @@ mod tests {
     fn text(candidates: &Candidates) -> String {
         let mut text = String::new();
         for (dir, names) in candidates.by_directory() {
-            for Candidate { name, packages } in names {
-                text += &format!("{}: {}\n", dir.join(name).display(), packages.join(", "));
+            for Candidate { path, reasons } in names {
+                assert_eq!(path.dir(), dir);
+                let packages: Vec<_> = reasons.into_iter().filter_map(|(_, package)| package).collect();
+                text += &format!("{}: {}\n", path.full().display(), packages.join(", "));
             }
         }
         text
@@ -123,7 +136,7 @@ mod tests {
         let path = |path: &str| ListedPath::parse(path.as_bytes()).unwrap();
         assert_eq!(candidates.packages(&path("/usr/bin/a")).count(), 2);
         assert_eq!(candidates.packages(&path("/usr/a")).count(), 0);
-        candidates.visit(|dir, claims| claims.retain(|claim| dir != Path::new("/usr/bin") || claim.name == "b"));
+        candidates.visit(|dir, claims| claims.retain(|claim| dir != Path::new("/usr/bin") || claim.path.name() == "b"));
         assert_eq!(text(&candidates), "/opt/a: tool\n/usr/bin/b: tool\n");
         candidates.visit(|_, claims| claims.clear());
         assert_eq!(candidates.by_directory().count(), 0, "no empty directory is left");

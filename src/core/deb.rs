@@ -266,23 +266,25 @@ impl ControlFiles {
 /// md5sum puts `\` before a line whose path it escaped. debhelper takes that away again, so other lines are as they are.
 pub fn md5sums(text: &[u8]) -> Option<Vec<ListedPath>> {
     let mut reader = PathReader::default();
-    let lines = text.split(|b| *b == b'\n').filter(|line| !line.is_empty());
-    let paths: Vec<_> = lines.map(|line| checksummed(line, &mut reader)).collect::<Option<_>>()?;
-    if paths.is_empty() { None } else { Some(paths.into_iter().flatten().collect()) }
+    let mut lines = text.split(|b| *b == b'\n').filter(|line| !line.is_empty()).peekable();
+    lines.peek()?;
+    lines.try_for_each(|line| checksummed(line, &mut reader))?;
+    Some(reader.paths())
 }
 
-/// The path of a line, if it is a line, and if it is a path.
-fn checksummed(line: &[u8], reader: &mut PathReader) -> Option<Option<ListedPath>> {
+/// Reads the path of a line; `None` if it is no line.
+fn checksummed(line: &[u8], reader: &mut PathReader) -> Option<()> {
     let escaped = line.strip_prefix(b"\\");
     let (digest, path) = escaped.unwrap_or(line).split_at_checked(32)?;
     let path = path.strip_prefix(b"  ").or_else(|| path.strip_prefix(b" *"))?;
     if !digest.iter().all(u8::is_ascii_hexdigit) {
         return None;
     }
-    Some(match escaped {
-        Some(_) => member_path(&unescape(path)?, reader),
-        None => member_path(path, reader),
-    })
+    match escaped {
+        Some(_) => read_member(&unescape(path)?, reader),
+        None => read_member(path, reader),
+    }
+    Some(())
 }
 
 /// What md5sum (coreutils) escapes.
@@ -306,14 +308,16 @@ fn unescape(path: &[u8]) -> Option<Vec<u8>> {
 /// The paths of `conffiles` (deb-conffiles(5)): absolute, one a line, space at its end is none of it. Before a path may
 /// be the word `remove-on-upgrade`: that file is not in the package.
 pub fn conffiles(text: &[u8]) -> impl Iterator<Item = ListedPath> {
-    text.split(|b| *b == b'\n').filter_map(|line| ListedPath::parse(line.trim_ascii_end()))
+    let mut reader = PathReader::default();
+    text.split(|b| *b == b'\n').for_each(|line| reader.absolute(line.trim_ascii_end()));
+    reader.paths().into_iter()
 }
 
-/// The path at which dpkg unpacks a member of the data archive: whatever its name starts with, it is below the root.
+/// Reads the path at which dpkg unpacks a member of the data archive: whatever its name starts with, it is below the root.
 ///
-/// `None` for the root itself, and for what could lead elsewhere.
-pub fn member_path(name: &[u8], reader: &mut PathReader) -> Option<ListedPath> {
-    reader.below_root(below_root(name))
+/// The root itself, and what could lead elsewhere, is passed over.
+pub fn read_member(name: &[u8], reader: &mut PathReader) {
+    reader.below_root(below_root(name));
 }
 
 /// Without any `/` and `./` in front (path_skip_slash_dotslash in dpkg's lib/dpkg/path.c).

@@ -36,7 +36,8 @@ pub fn list_files(package: &Name, arch: &Name, co_installable: bool) -> [String;
 /// Lines that no package can have written (relative, `..`, NUL) are left out.
 pub fn listed_paths(list: &[u8]) -> impl Iterator<Item = ListedPath> {
     let mut reader = PathReader::default();
-    list.split(|b| *b == b'\n').filter_map(move |line| reader.absolute(line))
+    list.split(|b| *b == b'\n').for_each(|line| reader.absolute(line));
+    reader.paths().into_iter()
 }
 
 /// Whether a list is that of a package for another architecture than this one: `PACKAGE:OTHER.list`.
@@ -202,7 +203,7 @@ mod tests {
     #[test]
     fn a_list_is_lines_of_bytes() {
         let list = b"/.\n/usr\n/usr/bin/a b\n/usr/share/\xff\xfe\nrelative\n/usr/../etc/shadow\n\n/usr/dir/\n";
-        let paths: Vec<_> = listed_paths(list).map(|path| path.full()).collect();
+        let paths: Vec<_> = listed_paths(list).map(|path| path.full().to_owned()).collect();
         let expected: Vec<std::path::PathBuf> = [&b"/usr"[..], b"/usr/bin/a b", b"/usr/share/\xff\xfe", b"/usr/dir"]
             .map(|bytes| OsStr::from_bytes(bytes).into())
             .into();

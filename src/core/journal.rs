@@ -196,11 +196,22 @@ pub fn encode(record: &Record) -> Vec<u8> {
     line(&Line::from(record))
 }
 
+/// Replaces what is in `line` by a record's line.
+pub fn encode_into(line: &mut Vec<u8>, record: &Record) {
+    line.clear();
+    write(line, &Line::from(record));
+}
+
 fn line(value: &impl Serialize) -> Vec<u8> {
-    // Numbers and strings only: serde_json has no way to fail on these.
-    let mut line = serde_json::to_vec(value).unwrap_or_default();
-    line.push(b'\n');
+    let mut line = Vec::new();
+    write(&mut line, value);
     line
+}
+
+fn write(line: &mut Vec<u8>, value: &impl Serialize) {
+    // Numbers and strings only: serde_json has no way to fail on these.
+    let _ = serde_json::to_writer(&mut *line, value);
+    line.push(b'\n');
 }
 
 #[cfg(test)]

@@ -2,50 +2,87 @@
 #![forbid(unsafe_code)]
 
 use std::cmp::Ordering;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
+use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 /// An absolute path without `.` or `..`, not the root itself.
 ///
 /// Only the directory part is resolved through symlinks, by the kernel; the last name is taken as it is, as dpkg does
 /// when it replaces or removes it.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct ListedPath {
-    /// The directory, absolute.
-    pub dir: Arc<Path>,
-    /// The entry in it.
-    pub name: OsString,
+    /// Of all paths that were read together: there may be hundreds of thousands.
+    text: Arc<[u8]>,
+    place: Place,
+}
+
+/// Where in the text a path is: from its first slash to its last one, and to its end.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    start: usize,
+    slash: usize,
+    end: usize,
 }
 
 impl ListedPath {
     /// `None` for whatever is not such a path.
     pub fn parse(bytes: &[u8]) -> Option<ListedPath> {
-        PathReader::default().absolute(bytes)
+        let mut reader = PathReader::default();
+        reader.absolute(bytes);
+        reader.paths().pop()
     }
 
-    /// The whole path again.
-    pub fn full(&self) -> PathBuf {
-        self.dir.join(&self.name)
+    /// The directory, absolute.
+    pub fn dir(&self) -> &Path {
+        let Place { start, slash, .. } = self.place;
+        Path::new(self.part(start, slash.max(start + 1)))
     }
 
-    /// What makes it this path and no other. Paths of one directory are next to each other in this order.
-    fn bytes(&self) -> (&[u8], &[u8]) {
-        (self.dir.as_os_str().as_bytes(), self.name.as_bytes())
+    /// The entry in it.
+    pub fn name(&self) -> &OsStr {
+        self.part(self.place.slash + 1, self.place.end)
+    }
+
+    /// Whether the other one is in the same directory.
+    pub fn is_beside(&self, other: &ListedPath) -> bool {
+        self.dir().as_os_str() == other.dir().as_os_str()
+    }
+
+    /// The whole path.
+    pub fn full(&self) -> &Path {
+        Path::new(self.part(self.place.start, self.place.end))
+    }
+
+    fn part(&self, from: usize, to: usize) -> &OsStr {
+        OsStr::from_bytes(self.text.get(from..to).unwrap_or_default())
     }
 }
 
-// Not derived: [`Path`] would be taken apart again for every comparison, which takes ten times as long.
+impl fmt::Debug for ListedPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.full().fmt(f)
+    }
+}
+
+// As bytes: there is only one way to write each, and taking paths apart for every comparison takes ten times as long.
 
 impl PartialEq for ListedPath {
     fn eq(&self, other: &ListedPath) -> bool {
-        self.bytes() == other.bytes()
+        self.full().as_os_str() == other.full().as_os_str()
     }
 }
 
 impl Eq for ListedPath {}
+
+impl Hash for ListedPath {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.full().as_os_str().hash(state);
+    }
+}
 
 impl PartialOrd for ListedPath {
     fn partial_cmp(&self, other: &ListedPath) -> Option<Ordering> {
@@ -53,58 +90,84 @@ impl PartialOrd for ListedPath {
     }
 }
 
+/// Paths of one directory are next to each other.
 impl Ord for ListedPath {
     fn cmp(&self, other: &ListedPath) -> Ordering {
-        self.bytes().cmp(&other.bytes())
+        let dirs = self.dir().as_os_str().cmp(other.dir().as_os_str());
+        dirs.then_with(|| self.name().cmp(other.name()))
     }
 }
 
-impl Hash for ListedPath {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.bytes().hash(state);
-    }
-}
-
-/// Reads one path after the other. Those of one directory that come in a row share its name in memory.
+/// Reads one path after the other.
 #[derive(Debug, Default)]
 pub struct PathReader {
-    last_dir: Option<Arc<Path>>,
+    text: Vec<u8>,
+    read: Vec<Place>,
 }
 
 impl PathReader {
-    /// A path from the root; `None` for whatever is no [`ListedPath`].
-    pub fn absolute(&mut self, path: &[u8]) -> Option<ListedPath> {
-        self.below_root(path.strip_prefix(b"/")?)
+    /// A path from the root. Whatever is no [`ListedPath`] is passed over.
+    pub fn absolute(&mut self, path: &[u8]) {
+        if let Some(path) = path.strip_prefix(b"/") {
+            self.below_root(path);
+        }
     }
 
     /// The same without the slash in front, as in an archive.
-    pub fn below_root(&mut self, path: &[u8]) -> Option<ListedPath> {
+    pub fn below_root(&mut self, path: &[u8]) {
+        let start = self.text.len();
+        match self.copy(path) {
+            Some(slash) => self.read.push(Place { start, slash, end: self.text.len() }),
+            None => self.text.truncate(start),
+        }
+    }
+
+    /// How many there are so far.
+    pub fn count(&self) -> usize {
+        self.read.len()
+    }
+
+    /// All that were read.
+    pub fn paths(self) -> Vec<ListedPath> {
+        let text: Arc<[u8]> = self.text.into();
+        self.read.into_iter().map(|place| ListedPath { text: text.clone(), place }).collect()
+    }
+
+    /// Answers where the last slash is now.
+    fn copy(&mut self, path: &[u8]) -> Option<usize> {
         let end = path.iter().rposition(|b| *b != b'/')? + 1;
         let path = path.get(..end)?;
         let (dir, name) = match path.iter().rposition(|b| *b == b'/') {
             Some(slash) => (path.get(..slash)?, path.get(slash + 1..)?),
             None => (&[][..], path),
         };
-        let name = is_name(name).then(|| OsStr::from_bytes(name).to_owned())?;
-        Some(ListedPath { dir: self.dir(dir)?, name })
+        self.copy_dir(dir)?;
+        let slash = self.text.len();
+        self.copy_name(name)?;
+        Some(slash)
     }
 
-    fn dir(&mut self, dir: &[u8]) -> Option<Arc<Path>> {
-        let is_it = |last: &&Arc<Path>| last.as_os_str().as_bytes().strip_prefix(b"/") == Some(dir);
-        if let Some(last) = self.last_dir.as_ref().filter(is_it) {
-            return Some(last.clone());
+    fn copy_dir(&mut self, dir: &[u8]) -> Option<()> {
+        // Nearly always it is the directory of the path before, or that path itself, and known to be one.
+        if let Some(Place { start, slash, end }) = self.read.last().copied() {
+            for end in [slash, end] {
+                if self.text.get(start + 1..end) == Some(dir) {
+                    self.text.extend_from_within(start..end);
+                    return Some(());
+                }
+            }
         }
-        let parts: Vec<&[u8]> = dir.split(|b| *b == b'/').filter(|part| !part.is_empty()).collect();
-        if !parts.iter().all(|part| is_name(part)) {
+        dir.split(|b| *b == b'/').filter(|name| !name.is_empty()).try_for_each(|name| self.copy_name(name))
+    }
+
+    fn copy_name(&mut self, name: &[u8]) -> Option<()> {
+        if matches!(name, b"." | b"..") || name.contains(&0) {
             return None;
         }
-        let dir = [b"/", parts.join(&b'/').as_slice()].concat();
-        Some(self.last_dir.insert(Path::new(OsStr::from_bytes(&dir)).into()).clone())
+        self.text.push(b'/');
+        self.text.extend_from_slice(name);
+        Some(())
     }
-}
-
-fn is_name(part: &[u8]) -> bool {
-    !matches!(part, b"." | b"..") && !part.contains(&0)
 }
 
 #[cfg(test)]
@@ -114,8 +177,8 @@ mod tests {
     #[test]
     fn split_at_the_last_name() {
         let path = ListedPath::parse(b"//usr///bin/tool/").unwrap();
-        assert_eq!((&*path.dir, path.name.as_os_str()), (Path::new("/usr/bin"), OsStr::new("tool")));
-        assert_eq!(&*ListedPath::parse(b"/vmlinuz").unwrap().dir, Path::new("/"));
+        assert_eq!((path.dir(), path.name()), (Path::new("/usr/bin"), OsStr::new("tool")));
+        assert_eq!(ListedPath::parse(b"/vmlinuz").unwrap().dir(), Path::new("/"));
     }
 
     #[test]
@@ -125,20 +188,25 @@ mod tests {
         }
     }
     #[test]
-    fn a_reader_reads_each_path_as_if_it_were_the_first() {
-        let paths: [&[u8]; 8] =
-            [b"/usr/a", b"/usr/b", b"/usr//c", b"/usr/share/a", b"/a", b"/b", b"/usr/../a", b"/usr/a/"];
+    fn each_path_is_read_as_if_it_were_the_first() {
+        let paths: [&[u8]; 12] = [
+            b"/usr/a",
+            b"/usr/b",
+            b"/usr//c",
+            b"/usr",
+            b"/usr/share",
+            b"/usr/share/a",
+            b"/a",
+            b"/b",
+            b"/usr/../a",
+            b"/usr/a/",
+            b"/.",
+            b"/usr/a/b",
+        ];
         let mut reader = PathReader::default();
-        for path in paths {
-            assert_eq!(reader.absolute(path), ListedPath::parse(path), "{path:?}");
-        }
-    }
-
-    #[test]
-    fn paths_of_one_directory_in_a_row_share_it() {
-        let mut reader = PathReader::default();
-        let [a, b] = [&b"/usr/a"[..], b"/usr/b"].map(|path| reader.absolute(path).unwrap());
-        assert!(Arc::ptr_eq(&a.dir, &b.dir));
-        assert!(Arc::ptr_eq(&a.dir, &reader.below_root(b"usr/c").unwrap().dir));
+        paths.iter().for_each(|path| reader.absolute(path));
+        let one_by_one: Vec<_> = paths.iter().filter_map(|path| ListedPath::parse(path)).collect();
+        assert_eq!(reader.count(), 10);
+        assert_eq!(reader.paths(), one_by_one);
     }
 }

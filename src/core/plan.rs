@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use serde::Serialize;
+use smallvec::{Array, SmallVec};
 
 use super::candidates::{Candidates, Claim};
 use super::inode::Inode;
@@ -38,19 +39,23 @@ pub struct FoundFile {
     pub inode: Inode,
     /// Bytes on disk that the alias keeps alive once the inode is replaced.
     pub bytes: u64,
-    /// Why it is in danger, each reason with its package, where a package is the reason.
-    pub reasons: Vec<(Reason, Option<Arc<str>>)>,
+    /// Why it is in danger.
+    pub reasons: Reasons,
 }
+
+/// Every reason, each with its package, where a package is the reason; none twice. Most files have two: that a package
+/// has them, and that its next version brings them.
+pub type Reasons = SmallVec<[(Reason, Option<Arc<str>>); 2]>;
 
 /// One alias to be made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlannedAlias {
     /// The inode.
     pub inode: Inode,
-    /// Every name known to lead to it.
-    pub names: Vec<ListedPath>,
-    /// Every reason, each with its package; none twice.
-    pub reasons: Vec<(Reason, Option<Arc<str>>)>,
+    /// Every name known to lead to it; nearly always one.
+    pub names: SmallVec<[ListedPath; 1]>,
+    /// Why it is in danger.
+    pub reasons: Reasons,
     /// Bytes on disk.
     pub bytes: u64,
 }
@@ -73,9 +78,8 @@ impl PlannedAlias {
 pub fn add_brought(files: &mut [FoundFile], brought: &mut Candidates) {
     brought.visit(|dir, claims| {
         let here = files_in(files, dir);
-        claims.retain(|Claim { name, package }| {
-            let name_of = |file: &FoundFile| file.path.as_ref().map(|path| path.name.cmp(name));
-            let at = here.binary_search_by(|file| name_of(file).unwrap_or(Ordering::Less));
+        claims.retain(|Claim { path, package }| {
+            let at = here.binary_search_by(|file| file.path.as_ref().map(ListedPath::name).cmp(&Some(path.name())));
             let found = at.ok().and_then(|at| here.get_mut(at));
             found.map(|file| file.reasons.push((Reason::Brought, Some(package.clone())))).is_none()
         });
@@ -83,15 +87,15 @@ pub fn add_brought(files: &mut [FoundFile], brought: &mut Candidates) {
 }
 
 fn files_in<'a>(files: &'a mut [FoundFile], dir: &Path) -> &'a mut [FoundFile] {
-    let dir_of = |file: &FoundFile| file.path.as_ref().map(|path| path.dir.as_os_str().cmp(dir.as_os_str()));
+    let dir_of = |file: &FoundFile| file.path.as_ref().map(|path| path.dir().as_os_str().cmp(dir.as_os_str()));
     let start = files.partition_point(|file| dir_of(file) < Some(Ordering::Equal));
     let (_, files) = files.split_at_mut(start);
     let end = files.partition_point(|file| dir_of(file) == Some(Ordering::Equal));
     files.split_at_mut(end).0
 }
 
-/// What is to be done in each store, by the directory that has it. What is in use comes first, as it matters most; then
-/// in the order of first names.
+/// What is to be done in each store, by the directory that has it. What is in use comes first, as it matters most; else
+/// in the order in which it was found.
 pub type Plan = BTreeMap<Arc<Path>, Vec<PlannedAlias>>;
 
 /// One alias an inode.
@@ -101,7 +105,7 @@ pub fn plan(files: impl IntoIterator<Item = FoundFile>) -> Plan {
         sites.entry(file.site.clone()).or_default().add(file);
     }
     let in_order = |(site, Gathered { mut aliases, .. })| {
-        aliases.sort_by(|a: &PlannedAlias, b| b.is_in_use().cmp(&a.is_in_use()).then_with(|| a.names.cmp(&b.names)));
+        aliases.sort_by_key(|alias: &PlannedAlias| !alias.is_in_use());
         (site, aliases)
     };
     sites.into_iter().map(in_order).collect()
@@ -127,7 +131,7 @@ impl Gathered {
     }
 }
 
-fn add_new<T: PartialEq>(to: &mut Vec<T>, more: impl IntoIterator<Item = T>) {
+fn add_new<A: Array<Item: PartialEq>>(to: &mut SmallVec<A>, more: impl IntoIterator<Item = A::Item>) {
     for one in more {
         if !to.contains(&one) {
             to.push(one);
@@ -161,7 +165,7 @@ pub fn leave_out_what_does_not_fit(aliases: &mut Vec<PlannedAlias>, free: u64, n
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::path::PathBuf;
+    use smallvec::smallvec;
 
     fn file(path: &str, ino: u64) -> FoundFile {
         FoundFile {
@@ -169,12 +173,12 @@ mod tests {
             site: Path::new("/usr").into(),
             inode: Inode { dev: 1, ino },
             bytes: 4096,
-            reasons: vec![(Reason::Installed, Some("perl".into()))],
+            reasons: smallvec![(Reason::Installed, Some("perl".into()))],
         }
     }
 
     fn in_use(path: &str, ino: u64) -> FoundFile {
-        FoundFile { reasons: vec![(Reason::InUse, None)], ..file(path, ino) }
+        FoundFile { reasons: smallvec![(Reason::InUse, None)], ..file(path, ino) }
     }
 
     fn numbers(aliases: &[PlannedAlias]) -> Vec<u64> {
@@ -190,35 +194,40 @@ mod tests {
             file("/usr/bin/perl", 7),
         ]);
         let aliases = &plan[Path::new("/usr")];
-        assert_eq!(numbers(aliases), [3, 7], "in the order of names");
-        let names: Vec<_> = aliases[1].names.iter().map(ListedPath::full).collect();
-        assert_eq!(names, [PathBuf::from("/usr/bin/perl"), "/usr/bin/perl5.36.0".into()]);
-        assert_eq!(aliases[1].reasons.len(), 1);
+        assert_eq!(numbers(aliases), [7, 3]);
+        let names: Vec<_> = aliases[0].names.iter().map(ListedPath::full).collect();
+        assert_eq!(names, [Path::new("/usr/bin/perl"), Path::new("/usr/bin/perl5.36.0")]);
+        assert_eq!(aliases[0].reasons.len(), 1);
     }
 
     #[test]
     fn what_is_found_already_is_not_looked_for_again_when_it_is_brought() {
         let mut files = vec![file("/usr/bin/awk", 3), file("/usr/bin/perl", 7), file("/usr/lib/perl", 5)];
-        let mut brought = Candidates::default();
+        let mut brought = Candidates::new(Reason::Brought);
         let paths = ["/usr/bin/perl", "/usr/bin/new", "/usr/lib/awk", "/opt/perl"];
         brought.add(paths.into_iter().filter_map(|path| ListedPath::parse(path.as_bytes())), &"mawk".into());
         add_brought(&mut files, &mut brought);
         let [installed, mawk] =
             [(Reason::Installed, "perl"), (Reason::Brought, "mawk")].map(|(why, who)| (why, Some(who.into())));
         let reasons: Vec<_> = files.into_iter().map(|file| file.reasons).collect();
-        assert_eq!(reasons, [vec![installed.clone()], vec![installed.clone(), mawk], vec![installed]]);
-        let left = brought.by_directory().flat_map(|(dir, names)| names.into_iter().map(move |it| dir.join(it.name)));
-        assert_eq!(left.collect::<Vec<_>>(), ["/opt/perl", "/usr/bin/new", "/usr/lib/awk"].map(PathBuf::from));
+        assert_eq!(
+            reasons,
+            [smallvec![installed.clone()], smallvec![installed.clone(), mawk], smallvec![installed]] as [Reasons; 3]
+        );
+        let left: Vec<_> =
+            brought.by_directory().flat_map(|(_, names)| names).map(|candidate| candidate.path).collect();
+        let expected = ["/opt/perl", "/usr/bin/new", "/usr/lib/awk"];
+        assert_eq!(left, expected.map(|path| ListedPath::parse(path.as_bytes()).unwrap()));
     }
 
     #[test]
     fn what_is_in_use_comes_first_and_is_a_guard_if_no_package_is_a_reason() {
         let plan = plan([file("/usr/bin/awk", 3), file("/usr/bin/perl", 7), in_use("", 9), in_use("/usr/bin/perl", 7)]);
         let aliases = &plan[Path::new("/usr")];
-        assert_eq!(numbers(aliases), [9, 7, 3]);
+        assert_eq!(numbers(aliases), [7, 9, 3]);
         assert_eq!(
             aliases.iter().map(PlannedAlias::kind).collect::<Vec<_>>(),
-            [Kind::Guard, Kind::Planned, Kind::Planned]
+            [Kind::Planned, Kind::Guard, Kind::Planned]
         );
     }
 

@@ -9,13 +9,10 @@ use std::path::{Path, PathBuf};
 /// Any bytes as text: what is not printable UTF-8, and `%` itself, as `%XX`.
 pub fn escape(name: &OsStr) -> Cow<'_, str> {
     match name.to_str() {
-        Some(text) if !text.contains(must_be_escaped) => Cow::Borrowed(text),
+        // What nearly all names are made of.
+        Some(text) if text.bytes().all(|byte| matches!(byte, b' '..=b'~') && byte != b'%') => Cow::Borrowed(text),
         _ => Cow::Owned(escape_each(name)),
     }
-}
-
-fn must_be_escaped(c: char) -> bool {
-    c == '%' || c.is_control()
 }
 
 fn escape_each(name: &OsStr) -> String {
@@ -23,7 +20,7 @@ fn escape_each(name: &OsStr) -> String {
     let mut text = String::with_capacity(name.len());
     for chunk in name.as_bytes().utf8_chunks() {
         for c in chunk.valid().chars() {
-            if must_be_escaped(c) {
+            if c == '%' || c.is_control() {
                 let mut utf8 = [0; 4];
                 for byte in c.encode_utf8(&mut utf8).bytes() {
                     let _ = write!(text, "%{byte:02X}");

@@ -2,11 +2,12 @@
 //! loses it (Replaces, --force-overwrite) or disappears altogether.
 
 use std::collections::HashSet;
-use std::num::NonZero;
+use std::iter::Enumerate;
 use std::panic::resume_unwind;
 use std::path::Path;
-use std::sync::Arc;
-use std::thread::{self, available_parallelism};
+use std::sync::{Arc, Mutex};
+use std::thread::{Scope, ScopedJoinHandle, available_parallelism};
+use std::vec::IntoIter;
 
 use anyhow::Result;
 
@@ -15,14 +16,15 @@ use crate::core::apt_stream::{Action, Step, Stream};
 use crate::core::candidates::Candidates;
 use crate::core::deb::Deb;
 use crate::core::message;
+use crate::core::plan::Reason;
 use crate::sys::deb;
 use crate::sys::files::Root;
 
-/// How many archives are read at a time, at most: each may need the memory that a decompression takes.
-const MOST_THREADS: usize = 4;
+/// Each may need as much memory as a decompression can take.
+const MOST_HELPERS: usize = 3;
 
 /// What they say of themselves.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Archives {
     /// Every path that they bring, where diversions put it.
     pub candidates: Candidates,
@@ -40,26 +42,49 @@ pub struct Opened<'a> {
     deb: Result<Deb>,
 }
 
-/// Reads every archive that is to be unpacked, once. Most of that is decompressing: the other processors share it.
-pub fn open(stream: &Stream) -> Vec<Opened<'_>> {
-    let mut seen = HashSet::new();
-    let unpacks = stream.steps.iter().filter_map(|step| match &step.action {
-        Action::Unpack(archive) => Some((step, archive.as_path())),
-        Action::Remove | Action::Configure => None,
-    });
-    let steps: Vec<(&Step, &Path)> = unpacks.filter(|(_, archive)| seen.insert(*archive)).collect();
-    // The caller has something else to do meanwhile.
-    let others = available_parallelism().map_or(1, NonZero::get).saturating_sub(1).clamp(1, MOST_THREADS);
-    thread::scope(|scope| {
-        let share = steps.len().div_ceil(others).max(1);
-        let open_all = |steps| scope.spawn(move || open_each(steps));
-        let threads: Vec<_> = steps.chunks(share).map(open_all).collect();
-        threads.into_iter().flat_map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic))).collect()
-    })
+/// All archives that are to be unpacked, being opened, each once. Most of that is decompressing.
+pub struct Opening<'scope, 'a> {
+    left: Arc<Mutex<Numbered<'a>>>,
+    helpers: Vec<ScopedJoinHandle<'scope, Vec<(usize, Opened<'a>)>>>,
 }
 
-fn open_each<'a>(steps: &[(&'a Step, &'a Path)]) -> Vec<Opened<'a>> {
-    steps.iter().map(|(step, archive)| Opened { step, archive, deb: deb::read(archive) }).collect()
+type Numbered<'a> = Enumerate<IntoIter<(&'a Step, &'a Path)>>;
+
+impl<'scope, 'a: 'scope> Opening<'scope, 'a> {
+    /// Has the other processors begin with it.
+    pub fn start(scope: &'scope Scope<'scope, '_>, stream: &'a Stream) -> Opening<'scope, 'a> {
+        let mut seen = HashSet::new();
+        let unpacks = stream.steps.iter().filter_map(|step| match &step.action {
+            Action::Unpack(archive) => Some((step, archive.as_path())),
+            Action::Remove | Action::Configure => None,
+        });
+        let all: Vec<_> = unpacks.filter(|(_, archive)| seen.insert(*archive)).collect();
+        let others = available_parallelism().map_or(0, |processors| processors.get() - 1);
+        let helpers = others.min(MOST_HELPERS).min(all.len());
+        let left = Arc::new(Mutex::new(all.into_iter().enumerate()));
+        let help = |left: &Arc<Mutex<Numbered<'a>>>| {
+            let left = left.clone();
+            scope.spawn(move || open_what_is_left(&left))
+        };
+        let helpers = (0..helpers).map(|_| help(&left)).collect();
+        Opening { left, helpers }
+    }
+
+    /// Joins in until the last one is open. They come in apt's order.
+    pub fn finish(self) -> Vec<Opened<'a>> {
+        let mut opened = open_what_is_left(&self.left);
+        for helper in self.helpers {
+            opened.extend(helper.join().unwrap_or_else(|panic| resume_unwind(panic)));
+        }
+        opened.sort_by_key(|(number, _)| *number);
+        opened.into_iter().map(|(_, opened)| opened).collect()
+    }
+}
+
+fn open_what_is_left<'a>(left: &Mutex<Numbered<'a>>) -> Vec<(usize, Opened<'a>)> {
+    let next = || left.lock().ok()?.next();
+    let open = |(number, (step, archive))| (number, Opened { step, archive, deb: deb::read(archive) });
+    std::iter::from_fn(next).map(open).collect()
 }
 
 /// What the archives bring.
@@ -67,7 +92,12 @@ fn open_each<'a>(steps: &[(&'a Step, &'a Path)]) -> Vec<Opened<'a>> {
 /// # Errors
 /// Where one of dpkg's lists cannot be read. An archive that cannot is a note.
 pub fn brought(root: &Root, opened: Vec<Opened>, lists: &Lists) -> Result<Archives> {
-    let mut archives = Archives::default();
+    let mut archives = Archives {
+        candidates: Candidates::new(Reason::Brought),
+        new_bytes: 0,
+        notes: Vec::new(),
+        minding: HashSet::new(),
+    };
     let mut unreadable = Vec::new();
     for Opened { step, archive, deb } in opened {
         match deb {

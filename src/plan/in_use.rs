@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::Result;
 use nix::errno::Errno;
+use smallvec::smallvec;
 
 use super::places::{Places, Reach};
 use crate::core::inode::{Device, Inode};
@@ -128,7 +129,7 @@ impl Question for WhatIsUsed {
             What::Stat(stat) if stat.links == 0 => None,
             // Another of its names may be in another directory.
             What::Stat(stat) if self.was_shown(&stat) && stat.links > 1 => {
-                Some(Used::FileIn(path_of(&seen.opened_as()?)?.dir))
+                Some(Used::FileIn(path_of(&seen.opened_as()?)?.dir().into()))
             }
             What::Stat(stat) if self.was_shown(&stat) => None,
             What::Stat(stat) => {
@@ -169,9 +170,11 @@ impl InUse {
             site: file.site.clone(),
             inode: *inode,
             bytes: file.bytes,
-            reasons: vec![(Reason::InUse, None)],
+            reasons: smallvec![(Reason::InUse, None)],
         };
-        self.files.iter_mut().map(found).collect()
+        let mut files: Vec<_> = self.files.iter_mut().map(found).collect();
+        files.sort_unstable_by(|a, b| a.path.cmp(&b.path));
+        files
     }
 
     /// Whether somebody is in this directory, has it open, or uses a file in it.
@@ -213,7 +216,7 @@ impl InUse {
     ) -> Option<Named> {
         // A name that we gave it would go with the guard.
         let path = path.filter(|path| !store::is_alias(path, inode))?;
-        self.add_directory(names, places, &path.dir);
+        self.add_directory(names, places, path.dir());
         find(names, places, path, |stat| stat.inode == inode)
     }
 
@@ -227,7 +230,7 @@ impl InUse {
     /// For what is known by its number only: the name has to be the one.
     fn add_by_name(&mut self, names: &mut ShownNames, places: &mut Places, name: &Path, ino: u64) {
         let Some(path) = path_of(name) else { return };
-        self.add_directory(names, places, &path.dir);
+        self.add_directory(names, places, path.dir());
         if let Some(Named { site, path, stat }) = find(names, places, path, |stat| stat.inode.ino == ino) {
             let used = UsedFile { site, bytes: stat.bytes, name: Some(path), handle: None };
             self.files.entry(stat.inode).or_insert(used);
@@ -244,10 +247,10 @@ struct Named {
 /// Where a name leads from here, if it leads to the right inode and that can be linked. What cannot be looked at by this
 /// name is one process's oddity, and no reason to stop anybody.
 fn find(names: &mut ShownNames, places: &mut Places, path: ListedPath, is_it: impl Fn(&Stat) -> bool) -> Option<Named> {
-    let dir = names.directory(&path.dir)?;
+    let dir = names.directory(path.dir())?;
     let place = places.of(&dir).ok()??;
-    let stat = dir.entry(&path.name).ok()?.filter(|stat| stat.mount_id == place.mount_id && is_it(stat))?;
-    let linkable = places.can_link(&place, &dir, &path.name).ok()?;
+    let stat = dir.entry(path.name()).ok()?.filter(|stat| stat.mount_id == place.mount_id && is_it(stat))?;
+    let linkable = places.can_link(&place, &dir, path.name()).ok()?;
     linkable.then_some(Named { site: place.site, path, stat })
 }
 

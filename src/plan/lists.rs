@@ -14,6 +14,7 @@ use crate::core::dpkg_db::{self, Diversions};
 use crate::core::inode::Inode;
 use crate::core::maintainer_script::minds_other_files;
 use crate::core::paths::ListedPath;
+use crate::core::plan::Reason;
 use crate::sys::files::{Lookup, Root};
 
 /// dpkg's database.
@@ -36,7 +37,7 @@ pub struct Lists {
 /// Where one cannot be read, or is missing although dpkg counts the package as installed.
 pub fn listed(root: &Root, stream: &Stream) -> Result<Lists> {
     let diversions = Diversions::parse(&read(root, "diversions")?.unwrap_or_default());
-    let mut lists = Lists { candidates: Candidates::default(), diversions, read: HashSet::new() };
+    let mut lists = Lists { candidates: Candidates::new(Reason::Installed), diversions, read: HashSet::new() };
     let steps = dpkg_db::packages_that_lose_files(stream);
     for step in &steps {
         let Some(installed) = &step.installed else { continue };
@@ -177,9 +178,9 @@ pub fn listed_directories(root: &Root, directories: &[(&OsStr, Inode)]) -> Resul
     for list in all_lists(root)? {
         let text = read(root, Path::new("info").join(list))?.unwrap_or_default();
         for path in dpkg_db::listed_paths(&text) {
-            let Some(inodes) = by_name.get(path.name.as_os_str()) else { continue };
-            let Some(dir) = lookup.directory(&path.dir)? else { continue };
-            let here = dir.entry(&path.name)?.map(|stat| stat.inode);
+            let Some(inodes) = by_name.get(path.name()) else { continue };
+            let Some(dir) = lookup.directory(path.dir())? else { continue };
+            let here = dir.entry(path.name())?.map(|stat| stat.inode);
             found.extend(here.filter(|inode| inodes.contains(inode)));
         }
     }

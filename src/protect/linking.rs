@@ -115,12 +115,12 @@ impl<'a, 'p> Linking<'a, 'p> {
     pub fn link_beside(&mut self, aliases: &[&PlannedAlias]) -> Result<()> {
         for alias in aliases {
             let Some(first) = alias.names.first() else { continue };
-            let entry = AliasName(alias.inode.ino).entry_beside(&first.name);
-            let failed = || format!("cannot link beside {}", message::path(&first.full()));
-            let Some(dir) = self.root.open_dir(&first.dir).with_context(failed)? else { continue };
-            let linked = link::link(Source::Entry(&dir, &first.name), alias.inode, &dir, &entry);
+            let entry = AliasName(alias.inode.ino).entry_beside(first.name());
+            let failed = || format!("cannot link beside {}", message::path(first.full()));
+            let Some(dir) = self.root.open_dir(first.dir()).with_context(failed)? else { continue };
+            let linked = link::link(Source::Entry(&dir, first.name()), alias.inode, &dir, &entry);
             match linked.with_context(failed)? {
-                Linked::Made => self.made.beside.push((first.dir.clone(), entry)),
+                Linked::Made => self.made.beside.push((first.dir().into(), entry)),
                 other => self.without.note(other, alias),
             }
         }
@@ -131,11 +131,11 @@ impl<'a, 'p> Linking<'a, 'p> {
     fn link(&mut self, alias: &PlannedAlias, link: impl Fn(Source) -> Result<Linked>) -> Result<Linked> {
         let mut answer = Linked::NameChanged;
         for name in &alias.names {
-            let dir = self.lookup.directory(&name.dir);
-            let Some(dir) = dir.with_context(|| format!("cannot look at {}", message::path(&name.dir)))? else {
+            let dir = self.lookup.directory(name.dir());
+            let Some(dir) = dir.with_context(|| format!("cannot look at {}", message::path(name.dir())))? else {
                 continue;
             };
-            answer = link(Source::Entry(dir, &name.name))?;
+            answer = link(Source::Entry(dir, name.name()))?;
             if answer != Linked::NameChanged {
                 return Ok(answer);
             }

@@ -1,7 +1,7 @@
 //! What is written down before it is made, and what need not be.
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::core::inode::AliasName;
 use crate::core::journal::{Journal, Record, Spot};
@@ -18,15 +18,15 @@ pub fn records(planned: &Planned) -> impl Iterator<Item = Record> {
             mount: mount.clone(),
             spot: Spot::Store(site.to_path_buf()),
             alias: AliasName(alias.inode.ino),
-            names: alias.names.iter().map(ListedPath::full).collect(),
+            names: alias.names.iter().map(full).collect(),
             kind: alias.kind(),
         })
     });
     let markers = planned.directories.iter().map(|directory| Record {
         mount: directory.mount.clone(),
-        spot: Spot::Inside(directory.path.full()),
+        spot: Spot::Inside(full(&directory.path)),
         alias: AliasName(directory.inode.ino),
-        names: std::iter::once(&directory.path).chain(&directory.above).map(ListedPath::full).collect(),
+        names: std::iter::once(&directory.path).chain(&directory.above).map(full).collect(),
         kind: Kind::Guard,
     });
     aliases.chain(markers)
@@ -34,9 +34,13 @@ pub fn records(planned: &Planned) -> impl Iterator<Item = Record> {
 
 /// For an alias that the store cannot take; `None` where there is no name to stand beside.
 pub fn record_beside(mount: &Path, alias: &PlannedAlias) -> Option<Record> {
-    let names: Vec<_> = alias.names.iter().map(ListedPath::full).collect();
+    let names: Vec<_> = alias.names.iter().map(full).collect();
     let spot = Spot::Beside(names.first()?.clone());
     Some(Record { mount: mount.to_owned(), spot, alias: AliasName(alias.inode.ino), names, kind: alias.kind() })
+}
+
+fn full(path: &ListedPath) -> PathBuf {
+    path.full().to_owned()
 }
 
 /// What the journal has already.

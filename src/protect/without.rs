@@ -53,7 +53,7 @@ impl Without {
 }
 
 fn name(alias: &PlannedAlias) -> String {
-    let name = alias.names.first().map(|name| message::path(&name.full()));
+    let name = alias.names.first().map(|name| message::path(name.full()));
     name.unwrap_or_else(|| format!("inode {}", alias.inode.ino))
 }
 

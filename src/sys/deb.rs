@@ -134,7 +134,7 @@ fn at_most_files(files: usize) -> Result<()> {
 
 /// Everything in the data member that is not a directory.
 fn read_data(member: &Found) -> Result<Vec<ListedPath>> {
-    let (mut paths, mut reader) = (Vec::new(), PathReader::default());
+    let mut paths = PathReader::default();
     let mut bytes = 0;
     let mut archive = tar::Archive::new(member.unpacked()?);
     // A name that does not fit into a header comes in a pseudo-file of its own before it.
@@ -152,14 +152,14 @@ fn read_data(member: &Found) -> Result<Vec<ListedPath>> {
                 ensure!(bytes <= MOST_NAMES, "it has more than {} MiB of names", MOST_NAMES >> 20);
                 // How a directory was written before tar had a type for it.
                 if !name.ends_with(b"/") {
-                    paths.extend(deb::member_path(&name, &mut reader));
-                    at_most_files(paths.len())?;
+                    deb::read_member(&name, &mut paths);
+                    at_most_files(paths.count())?;
                 }
             }
         }
     }
     to_its_end(archive.into_inner())?;
-    Ok(paths)
+    Ok(paths.paths())
 }
 
 fn read_name(entry: &mut impl Read) -> Result<Vec<u8>> {

@@ -2,6 +2,7 @@
 //!
 //! [`Locked`] is the only way to write either. Reading needs no lock: both files are replaced or extended whole.
 
+use std::borrow::Borrow;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -138,7 +139,7 @@ impl<'a> Locked<'a> {
         let replaced = (|| {
             let mut text = BufWriter::new(create(&new)?);
             text.write_all(&journal::header())?;
-            records.iter().try_for_each(|record| text.write_all(&journal::encode(record)))?;
+            write_records(&mut text, records)?;
             text.into_inner()?.sync_all()?;
             fs::rename(&new, &path)?;
             sync_dir(&dir)
@@ -175,7 +176,7 @@ impl Appender {
             if self.end == 0 {
                 text.write_all(&journal::header())?;
             }
-            records.try_for_each(|record| text.write_all(&journal::encode(&record)))?;
+            write_records(&mut text, records)?;
             let file = text.into_inner()?;
             file.sync_all()?;
             sync_dir(&self.dir)?;
@@ -184,6 +185,14 @@ impl Appender {
         self.end = appended.with_context(|| format!("cannot write the journal {}", self.path.display()))?;
         Ok(())
     }
+}
+
+fn write_records<R: Borrow<Record>>(to: &mut impl Write, records: impl IntoIterator<Item = R>) -> io::Result<()> {
+    let mut line = Vec::new();
+    records.into_iter().try_for_each(|record| {
+        journal::encode_into(&mut line, record.borrow());
+        to.write_all(&line)
+    })
 }
 
 /// The watcher's own lock: one for each frontend, so that hundreds of small package runs of one frontend share it.

@@ -33,8 +33,8 @@ const PROOF: &str = "proof";
 /// Whether a path is what an alias of this inode is called, in whatever store or beside whatever file.
 pub fn is_alias(path: &ListedPath, inode: Inode) -> bool {
     let name = AliasName(inode.ino);
-    let in_store = path.dir.ends_with(NAME) && path.name == name.entry();
-    let beside = path.name.as_bytes().ends_with(name.entry_inside().as_bytes());
+    let in_store = path.dir().ends_with(NAME) && *path.name() == *name.entry();
+    let beside = path.name().as_bytes().ends_with(name.entry_inside().as_bytes());
     in_store || beside
 }
 

@@ -36,8 +36,8 @@ pub fn decide(case: &Case) -> String {
     paths.sort();
     paths.dedup();
     let files = paths.into_iter().filter_map(|path| {
-        let (mount, inode, bytes) = found.get(&path.full())?.clone();
-        let reasons = vec![(Reason::Installed, None)];
+        let (mount, inode, bytes) = found.get(path.full())?.clone();
+        let reasons = [(Reason::Installed, None)].into_iter().collect();
         Some(FoundFile { path: Some(path), site: mount.into(), inode, bytes, reasons })
     });
     for (mount, aliases) in plan::plan(files) {

@@ -201,7 +201,13 @@ fn found_files() -> impl Strategy<Value = Vec<FoundFile>> {
     let file =
         (select(vec!["/usr", "/boot"]), 1..3_u64, 1..5_u64, reason).prop_map(|(site, dev, ino, (reason, package))| {
             let (site, inode) = (Path::new(site).into(), Inode { dev, ino });
-            FoundFile { path: None, site, inode, bytes: ino * 4096, reasons: vec![(reason, package.map(Into::into))] }
+            FoundFile {
+                path: None,
+                site,
+                inode,
+                bytes: ino * 4096,
+                reasons: [(reason, package.map(Into::into))].into_iter().collect(),
+            }
         });
     let files = btree_map(given::listed_path(), (any::<bool>(), file), 0..20);
     (files, any::<bool>()).prop_map(|(files, twice)| {
