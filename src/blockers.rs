@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use nix::errno::Errno;
 
+use crate::core::holder::How;
 use crate::core::inode::Device;
 use crate::core::message;
 use crate::core::proc_maps::Mapping;
@@ -16,7 +17,7 @@ use crate::sys::files::Root;
 use crate::sys::kernel::{self, LastLink, Stat};
 use crate::sys::mounts::{self, Mounted};
 use crate::sys::processes;
-use crate::sys::scan::{self, How, Question, Seen, Unreadable, What};
+use crate::sys::scan::{self, Question, Seen, Unreadable, What};
 
 /// Why a mount could not go back, and the next step. `refused` is the kernel's last word.
 pub fn why_refused(root: &Root, mount: &Mounted, refused: Option<Errno>) -> String {

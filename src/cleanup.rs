@@ -1,6 +1,6 @@
 //! The cleanup pass: drop what [`crate::core::verdict`] lets go, and nothing else.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -82,13 +82,10 @@ pub fn summary(survey: &Survey) -> Vec<String> {
     let mut lines = Vec::new();
     if !kept.is_empty() {
         let holders = held.iter().flat_map(|alias| &alias.holders);
-        let mut holders: Vec<(i32, String)> = holders
-            .chain(directories.iter().flat_map(|directory| &directory.holders))
-            .map(|holder| (holder.pid, message::process(&holder.command, holder.pid)))
-            .collect();
-        holders.sort();
-        holders.dedup();
-        let holders: Vec<String> = holders.into_iter().map(|(_, name)| name).collect();
+        let holders = holders.chain(directories.iter().flat_map(|directory| &directory.holders));
+        let holders: BTreeMap<Option<i32>, String> =
+            holders.map(|holder| (holder.process().map(|process| process.pid), holder.to_string())).collect();
+        let holders: Vec<String> = holders.into_values().collect();
         lines.push(format!(
             "kept while in use: {}, by {}; \"rokeep status\" says what frees each",
             kept.join(" and "),

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use serde::Serialize;
 
+use crate::core::holder::{Holder, How, Process};
 use crate::core::message;
 use crate::core::mount_state::{self, Flags, MountState};
 use crate::core::session::{FoundMount, Session};
@@ -15,10 +16,9 @@ use crate::core::verdict::{Because, DirectoryVerdict, Original, Run, Verdict};
 use crate::managed::{self, Managed};
 use crate::remount;
 use crate::settings::Settings;
-use crate::survey::{Alias, Holder, KeptDirectory, Survey, survey};
+use crate::survey::{Alias, KeptDirectory, Survey, survey};
 use crate::sys::files::Root;
 use crate::sys::mounts::Mounted;
-use crate::sys::scan::How;
 use crate::sys::site::Site;
 use crate::sys::store::{self, Store};
 use crate::sys::{processes, state};
@@ -233,7 +233,7 @@ fn held_alias(alias: &Alias) -> HeldAlias {
         names: alias.names.iter().map(|name| message::path(name)).collect(),
         inode: alias.name.0,
         bytes: alias.bytes,
-        holders: alias.holders.iter().map(holder_status).collect(),
+        holders: alias.holders.iter().filter_map(holder_status).collect(),
     }
 }
 
@@ -243,18 +243,19 @@ fn held_directory(kept: &KeptDirectory) -> HeldAlias {
         names: vec![message::path(&kept.path)],
         inode: kept.name.0,
         bytes: 0,
-        holders: kept.holders.iter().map(holder_status).collect(),
+        holders: kept.holders.iter().filter_map(holder_status).collect(),
     }
 }
 
-fn holder_status(holder: &Holder) -> HolderStatus {
-    HolderStatus {
-        pid: holder.pid,
-        command: holder.command.clone(),
-        unit: holder.unit.clone(),
-        uses: holder.uses.iter().copied().collect(),
-        remedy: message::remedy(holder.pid, &holder.command, holder.unit.as_deref()),
-    }
+fn holder_status(holder: &Holder) -> Option<HolderStatus> {
+    let Process { pid, command, unit, uses, .. } = holder.process()?;
+    Some(HolderStatus {
+        pid: *pid,
+        command: command.clone(),
+        unit: unit.clone(),
+        uses: uses.iter().copied().collect(),
+        remedy: message::remedy(*pid, command, unit.as_deref()),
+    })
 }
 
 fn session_status(session: &Session) -> Option<SessionStatus> {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use anyhow::Result;
 
+use crate::core::holder::{Holder, How, Process};
 use crate::core::inode::{AliasName, Device, Inode};
 use crate::core::journal::{Journal, Spot};
 use crate::core::mountinfo::Mount;
@@ -22,7 +23,7 @@ use crate::sys::kernel::Stat;
 use crate::sys::marker::Marked;
 use crate::sys::mounts::{self, Mounted};
 use crate::sys::processes;
-use crate::sys::scan::{self, How, Question, Seen, Unreadable, What};
+use crate::sys::scan::{self, Question, Seen, Unreadable, What};
 use crate::sys::shown::ShownNames;
 use crate::sys::site::Site;
 use crate::sys::store::Store;
@@ -80,19 +81,6 @@ pub struct KeptDirectory {
     /// Which one it is now.
     pub inode: Inode,
     device: Device,
-}
-
-/// A process that holds an alias's inode, or is in a directory.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Holder {
-    /// Process id.
-    pub pid: i32,
-    /// Command name.
-    pub command: String,
-    /// The systemd unit it belongs to.
-    pub unit: Option<String>,
-    /// In which ways.
-    pub uses: BTreeSet<How>,
 }
 
 /// Looks at what was left on these mounts, by a run that is still on or over.
@@ -203,14 +191,14 @@ impl Survey {
         }
         let mut known = HashMap::new();
         for ((kept, pid), uses) in uses {
-            let (command, unit) =
-                known.entry(pid).or_insert_with(|| (processes::command(root, pid), processes::unit(root, pid))).clone();
+            let process: &mut Process = known.entry(pid).or_insert_with(|| processes::describe_holder(root, pid));
+            let holder = Holder::Process(Process { uses, ..process.clone() });
             let holders = match kept {
                 Kept::Alias(at) => self.aliases.get_mut(at).map(|alias| &mut alias.holders),
                 Kept::Directory(at) => self.directories.get_mut(at).map(|directory| &mut directory.holders),
             };
             if let Some(holders) = holders {
-                holders.push(Holder { pid, command, unit, uses });
+                holders.push(holder);
             }
         }
         self.unreadable = unreadable;

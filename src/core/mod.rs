@@ -7,6 +7,7 @@ pub mod cgroup;
 pub mod deb;
 pub mod dpkg_db;
 pub mod frontend;
+pub mod holder;
 pub mod inode;
 pub mod journal;
 pub mod maintainer_script;

@@ -1,5 +1,6 @@
 //! Processes: who called us, who still lives, and what a person calls them.
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs;
 
@@ -12,6 +13,7 @@ use procfs::process::Process;
 use super::files::Root;
 use super::kernel::{self, LastLink};
 use crate::core::cgroup;
+use crate::core::holder;
 use crate::core::inode::Inode;
 use crate::core::session::Frontend;
 
@@ -97,6 +99,14 @@ pub fn dpkg_at_work(root: &Root) -> Option<Frontend> {
 pub fn command(root: &Root, pid: i32) -> String {
     let name = fs::read(root.path(&format!("/proc/{pid}/comm"))).unwrap_or_default();
     String::from_utf8_lossy(name.trim_ascii_end()).into_owned()
+}
+
+/// A process that holds something, as a person knows it. In which ways is for the caller to say.
+pub fn describe_holder(root: &Root, pid: i32) -> holder::Process {
+    let ticks = Process::new(pid).and_then(|process| process.stat()).map(|stat| stat.starttime).ok();
+    let started = ticks.and_then(|ticks| Some(procfs::boot_time_secs().ok()? + ticks / procfs::ticks_per_second()));
+    let (command, unit) = (command(root, pid), unit(root, pid));
+    holder::Process { pid, command, unit, started, uses: BTreeSet::new() }
 }
 
 /// The systemd unit that the process belongs to, see [`cgroup::unit`].

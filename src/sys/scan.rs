@@ -12,7 +12,6 @@ mod workers;
 
 use std::collections::HashSet;
 use std::ffi::OsStr;
-use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
@@ -20,52 +19,16 @@ use anyhow::{Context, Result};
 use nix::dir::Dir;
 use nix::fcntl::{OFlag, openat, readlinkat};
 use nix::sys::stat::Mode;
-use serde::Serialize;
 
 use self::workers::Workers;
 use super::files::{Directory, Root};
 use super::handle::FileHandle;
 use super::kernel::Stat;
 use super::processes;
+use crate::core::holder::How;
 use crate::core::inode::Device;
 use crate::core::message;
 use crate::core::proc_maps::Mapping;
-
-/// How a process uses an inode.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub enum How {
-    /// Mapped into its memory.
-    #[serde(rename = "mapped")]
-    Mapped,
-    /// The program it runs.
-    #[serde(rename = "executed")]
-    Executed,
-    /// An open descriptor, `O_PATH` ones included.
-    #[serde(rename = "open")]
-    Open,
-    /// An open descriptor that can be written to.
-    #[serde(rename = "open for writing")]
-    OpenForWriting,
-    /// Its working directory.
-    #[serde(rename = "current directory")]
-    CurrentDirectory,
-    /// Its root directory.
-    #[serde(rename = "root directory")]
-    RootDirectory,
-}
-
-impl fmt::Display for How {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            How::Mapped => "maps",
-            How::Executed => "runs",
-            How::Open => "has open",
-            How::OpenForWriting => "writes",
-            How::CurrentDirectory => "sits in",
-            How::RootDirectory => "has as its root",
-        })
-    }
-}
 
 /// What a scan looks for, and what it is to tell of it.
 pub trait Question: Send + Sync + 'static {

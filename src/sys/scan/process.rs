@@ -11,7 +11,8 @@ use nix::libc;
 use nix::sys::stat::Mode;
 
 use super::elsewhere::Elsewhere;
-use super::{By, Directory, How, Question, Seen, What, directory, list, numbers};
+use super::{By, Directory, Question, Seen, What, directory, list, numbers};
+use crate::core::holder::How;
 use crate::core::proc_maps::{self, Mapping};
 use crate::sys::kernel::{self, LastLink, Shared, Stat};
 
