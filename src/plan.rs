@@ -8,47 +8,71 @@
 //!
 //! Paths are resolved as the kernel would: `/lib/x` on a merged /usr is `/usr/lib/x`. [`places`] knows which store an
 //! alias of a file belongs into, if any.
+//!
+//! Opening the archives takes a processor nearly as long as linking takes another one, and tells of few files that no
+//! list has. So the plan comes in two parts, and while the first is being linked the archives are opened.
 
 pub mod archives;
 pub mod in_use;
 pub mod lists;
 pub mod places;
+pub mod room;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::os::unix::ffi::OsStrExt;
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::thread;
+use std::thread::{self, ScopedJoinHandle, available_parallelism};
 
 use anyhow::{Context, Result};
 
-use self::archives::{Archives, Opening};
+use self::archives::{Archives, Which};
 use self::in_use::InUse;
 use self::lists::Lists;
 use self::places::Places;
-use crate::core::apt_stream::{Action, Stream};
-use crate::core::candidates::{Candidate, Candidates};
+use self::room::Room;
+use crate::core::apt_stream::Stream;
+use crate::core::candidates::{self, Candidate, Candidates};
 use crate::core::inode::Inode;
 use crate::core::message;
 use crate::core::paths::ListedPath;
-use crate::core::plan::{self, FoundFile, Plan, PlannedAlias, Reason, Shortage};
-use crate::sys::files::{Directory, Root};
+use crate::core::plan::{self, FoundFile, Plan, Shortage};
+use crate::sys::files::Root;
 use crate::sys::mounts::Mounted;
 
-/// All that one run is to be protected from.
-pub struct Planned<'a> {
-    /// The aliases, by site.
-    pub aliases: Plan,
-    /// Where they go.
+/// Fewer names than this are looked at sooner than another thread is there.
+const WORTH_A_THREAD: usize = 2000;
+
+/// What every part of a plan stands on.
+pub struct Grounds<'a> {
+    /// Where aliases go.
     pub places: Places<'a>,
     /// How to reach what has no name here.
     pub in_use: InUse,
+}
+
+/// Some of what a run is to be protected from.
+#[derive(Debug, Default)]
+pub struct Part {
+    /// The aliases, by site.
+    pub aliases: Plan,
     /// Directories that dpkg may remove and somebody is in.
     pub directories: Vec<InUseDirectory>,
     /// What was left out because it would not fit, by site.
-    pub shortages: Vec<(Arc<Path>, Shortage)>,
+    pub shortages: BTreeMap<Arc<Path>, Shortage>,
     /// What a person should know.
     pub notes: Vec<String>,
+}
+
+impl Part {
+    /// Both together.
+    pub fn join(&mut self, later: Part) {
+        plan::join(&mut self.aliases, later.aliases);
+        self.directories.extend(later.directories);
+        self.shortages.extend(later.shortages);
+        self.notes.extend(later.notes);
+    }
 }
 
 /// A directory in use that a package of the run has, and no other package.
@@ -64,61 +88,104 @@ pub struct InUseDirectory {
     pub inode: Inode,
 }
 
-/// Plans for everything that apt announced, on these mounts.
+/// Plans for everything that apt announced, on these mounts, and hands over each part as soon as it is known.
 ///
 /// # Errors
-/// Where a list or a directory cannot be read, or a package has none although dpkg counts it as installed. An archive
-/// that cannot be read is a note: dpkg will say more of it.
-pub fn plan<'a>(root: &'a Root, stream: &Stream, mounts: &'a [Mounted]) -> Result<Planned<'a>> {
-    let mut places = Places::new(root, mounts)?;
-    let (mut found, mut in_use, lists, mut archives) = thread::scope(|scope| {
-        let opening = Opening::start(scope, stream);
-        let in_use = in_use::in_use(root, &mut places)?;
-        let lists = lists::listed(root, stream)?;
-        let found = find(root, &lists.candidates, &mut places, &in_use)?;
-        let archives = archives::brought(root, opening.finish(), &lists)?;
-        Ok::<_, anyhow::Error>((found, in_use, lists, archives))
+/// Where a list or a directory cannot be read, or a package has none although dpkg counts it as installed; and whatever
+/// `hand_over` fails with. An archive that cannot be read is a note: dpkg will say more of it.
+pub fn plan<'a>(
+    root: &'a Root,
+    stream: &Stream,
+    mounts: &'a [Mounted],
+    mut hand_over: impl FnMut(&Grounds<'a>, Part) -> Result<()>,
+) -> Result<()> {
+    let mut grounds = Grounds { places: Places::new(root, mounts)?, in_use: InUse::default() };
+    let mut room = Room::new(root, stream, &grounds.places)?;
+    let lists = thread::scope(|scope| {
+        let lists = scope.spawn(|| lists::listed(root, stream));
+        grounds.in_use = in_use::in_use(root, &grounds.places)?;
+        joined(lists)
     })?;
-    plan::add_brought(&mut found.files, &mut archives.candidates);
-    found.files.extend(find(root, &archives.candidates, &mut places, &in_use)?.files);
-    // In the order in which they are to be linked, so that nothing has to be moved.
-    let mut aliases = plan::plan(in_use.take_found().into_iter().chain(found.files));
-    let shortages = leave_out_what_does_not_fit(root, stream, &archives, &mut places, &mut aliases)?;
-    let directories = without_objections(root, found.directories, &lists, &archives)?;
-    let directories = lists::of_no_other_package(root, &lists, directories)?;
-    let mut notes = archives.notes;
-    if !in_use.unreadable.is_empty() {
-        let who = in_use.unreadable.who();
-        notes.push(format!(
-            "what {who} may use could not be read; if a file is replaced that only they use, and that no list names, \
-             nothing keeps it"
-        ));
-    }
-    Ok(Planned { aliases, places, in_use, directories, shortages, notes })
+    // They say how much room they take, and where there are many of them there is little else.
+    let mut archives = Archives::default();
+    archives.add(root, archives::open(stream, Which::New), &lists)?;
+    let found = find(root, &lists.candidates, &grounds)?;
+    let mut aliases = plan::plan(grounds.in_use.take_found().into_iter().chain(found.files));
+    room.leave_out_what_does_not_fit(&grounds.places, &mut aliases, archives.new_bytes)?;
+    let first = Part { aliases, notes: say_unreadable(&grounds.in_use), ..Part::default() };
+
+    let rest = || -> Result<Part> {
+        archives.add(root, archives::open(stream, Which::Replacing), &lists)?;
+        let directories = without_objections(root, found.directories, &lists, &archives)?;
+        let directories = lists::of_no_other_package(root, &lists, directories)?;
+        let notes = archives.notes();
+        let brought = archives.candidates.without(&lists.candidates);
+        let mut aliases = plan::plan(find(root, &brought, &grounds)?.files);
+        room.leave_out_what_does_not_fit(&grounds.places, &mut aliases, 0)?;
+        Ok(Part { aliases, directories, shortages: room.shortages, notes })
+    };
+    thread::scope(|scope| {
+        let rest = scope.spawn(rest);
+        hand_over(&grounds, first)?;
+        hand_over(&grounds, joined(rest)?)
+    })
 }
 
 /// Plans for what is in use now and nothing else.
 ///
 /// # Errors
 /// Where /proc or a mount cannot be looked at.
-pub fn plan_what_is_in_use<'a>(root: &'a Root, mounts: &'a [Mounted]) -> Result<Planned<'a>> {
-    let mut places = Places::new(root, mounts)?;
-    let mut in_use = in_use::in_use(root, &mut places)?;
+pub fn plan_what_is_in_use<'a>(root: &'a Root, mounts: &'a [Mounted]) -> Result<(Grounds<'a>, Part)> {
+    let places = Places::new(root, mounts)?;
+    let mut in_use = in_use::in_use(root, &places)?;
     let aliases = plan::plan(in_use.take_found());
-    let (directories, shortages, notes) = (Vec::new(), Vec::new(), Vec::new());
-    Ok(Planned { aliases, places, in_use, directories, shortages, notes })
+    Ok((Grounds { places, in_use }, Part { aliases, ..Part::default() }))
 }
 
+fn say_unreadable(in_use: &InUse) -> Vec<String> {
+    let note = |who| {
+        format!(
+            "what {who} may use could not be read; if a file is replaced that only they use, and that no list names, \
+             nothing keeps it"
+        )
+    };
+    (!in_use.unreadable.is_empty()).then(|| note(in_use.unreadable.who())).into_iter().collect()
+}
+
+#[derive(Default)]
 struct Found {
     files: Vec<FoundFile>,
     directories: Vec<InUseDirectory>,
 }
 
-/// Those of the candidates that are regular files on one of the mounts, and directories that somebody is in.
-fn find(root: &Root, candidates: &Candidates, places: &mut Places, in_use: &InUse) -> Result<Found> {
-    let mut found = Found { files: Vec::new(), directories: Vec::new() };
+/// Those of the candidates that are regular files on one of the mounts, and directories that somebody is in. In the
+/// order of paths; all processors look.
+fn find(root: &Root, candidates: &Candidates, grounds: &Grounds) -> Result<Found> {
+    let processors = available_parallelism().map_or(1, usize::from);
+    let parts = candidates.by_directory(processors.min(candidates.count() / WORTH_A_THREAD).max(1));
+    thread::scope(|scope| {
+        let (first, others) = parts.split_first().map_or((None, &[][..]), |(first, others)| (Some(first), others));
+        let look = |part| find_in(root, part, candidates, grounds);
+        let others: Vec<_> = others.iter().map(|part| scope.spawn(move || look(part))).collect();
+        let mut found = first.map(look).transpose()?.unwrap_or_default();
+        for other in others {
+            let Found { files, directories } = joined(other)?;
+            found.files.extend(files);
+            found.directories.extend(directories);
+        }
+        Ok(found)
+    })
+}
+
+fn joined<T>(thread: ScopedJoinHandle<T>) -> T {
+    thread.join().unwrap_or_else(|panic| resume_unwind(panic))
+}
+
+fn find_in(root: &Root, part: &candidates::Part, all: &Candidates, grounds: &Grounds) -> Result<Found> {
+    let Grounds { places, in_use } = grounds;
+    let mut found = Found::default();
     let unreadable = |path: &Path| format!("cannot look at {}", message::path(path));
-    for (directory, names) in candidates.by_directory() {
+    for (directory, names) in part.directories() {
         let Some(dir) = root.open_dir(directory).with_context(|| unreadable(directory))? else { continue };
         let Some(place) = places.of(&dir).with_context(|| unreadable(directory))? else { continue };
         for Candidate { path, reasons } in names {
@@ -128,7 +195,7 @@ fn find(root: &Root, candidates: &Candidates, places: &mut Places, in_use: &InUs
                 let (site, inode, bytes) = (place.site.clone(), stat.inode, stat.bytes);
                 found.files.push(FoundFile { path: Some(path), site, inode, bytes, reasons });
             } else if stat.is_directory() && in_use.has_directory(stat.inode) {
-                let (mount, above) = (places.mount(&place.site), listed_above(&path, candidates));
+                let (mount, above) = (places.mount(&place.site), listed_above(&path, all));
                 found.directories.push(InUseDirectory { mount, path, above, inode: stat.inode });
             }
         }
@@ -165,37 +232,4 @@ fn without_objections(
             || archives.candidates.packages(&directory.path).any(|package| archives.mind_other_files(package))
     };
     Ok(directories.into_iter().filter(|directory| !objections(directory)).collect())
-}
-
-/// A file system takes all old files beside the new ones, or only what must be kept.
-///
-/// What an upgrade brings to a file system is taken to be as much as what it replaces there; what a new package brings
-/// goes to /usr, where nearly all of it always goes.
-fn leave_out_what_does_not_fit(
-    root: &Root,
-    stream: &Stream,
-    archives: &Archives,
-    places: &mut Places,
-    aliases: &mut Plan,
-) -> Result<Vec<(Arc<Path>, Shortage)>> {
-    let unpacked = |step: &&crate::core::apt_stream::Step| matches!(step.action, Action::Unpack(_));
-    let comes_anew: HashSet<&str> = stream.steps.iter().filter(unpacked).map(|step| step.package.as_str()).collect();
-    let usr: Option<Directory> = root.open_dir(Path::new("/usr"))?;
-    let usr = usr.map(|dir| places.of(&dir)).transpose()?.flatten();
-    let mut shortages = Vec::new();
-    for (site, aliases) in aliases {
-        let replaced = |alias: &&PlannedAlias| {
-            let package = |(_, package): &(Reason, Option<Arc<str>>)| {
-                package.as_deref().is_some_and(|name| comes_anew.contains(name))
-            };
-            alias.reasons.iter().any(package)
-        };
-        let replaced: u64 = aliases.iter().filter(replaced).map(|alias| alias.bytes).sum();
-        let new = if usr.as_ref().is_some_and(|usr| usr.site == *site) { archives.new_bytes } else { 0 };
-        let Some(placed) = places.site(site) else { continue };
-        let free = placed.free().with_context(|| format!("cannot ask how full {} is", message::path(site)))?.bytes;
-        let shortage = plan::leave_out_what_does_not_fit(aliases, free, replaced.saturating_add(new));
-        shortages.extend(shortage.map(|shortage| (site.clone(), shortage)));
-    }
-    Ok(shortages)
 }

@@ -1,8 +1,10 @@
 //! `plan`: what would get an alias, for which reason, from which package, and how many bytes it would keep alive. Changes
 //! nothing.
 
+use std::collections::HashMap;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
@@ -13,7 +15,7 @@ use crate::core::message;
 use crate::core::plan::{PlannedAlias, Reason};
 use crate::core::verdict::Kind;
 use crate::managed;
-use crate::plan::{self, Planned, lists};
+use crate::plan::{self, Part, lists};
 use crate::settings::Settings;
 use crate::sys::files::Root;
 use crate::sys::mounts::Mounted;
@@ -84,10 +86,16 @@ pub fn preview(root: &Root, stream: &Stream) -> Result<Preview> {
     if managed.mounts.is_empty() {
         notes.push("no managed mount is read-only: nothing would get an alias".to_owned());
     }
-    let planned = plan::plan(root, stream, &managed.mounts)?;
-    notes.extend(planned.notes.iter().cloned());
-    let directories = planned.directories.iter().map(|directory| message::path(directory.path.full())).collect();
-    Ok(Preview { format: 1, stores: stores(&planned), directories, notes })
+    let (mut all, mut mounts) = (Part::default(), HashMap::new());
+    plan::plan(root, stream, &managed.mounts, |grounds, part| {
+        mounts.extend(part.aliases.keys().map(|site| (site.clone(), grounds.places.mount(site))));
+        all.join(part);
+        Ok(())
+    })?;
+    let directories = all.directories.iter().map(|directory| message::path(directory.path.full())).collect();
+    let stores = stores(&all, &mounts);
+    notes.extend(all.notes);
+    Ok(Preview { format: 1, stores, directories, notes })
 }
 
 /// The announcement that apt would make of these archives, and of removing these packages, or replacing them by others.
@@ -145,22 +153,19 @@ fn of_package(root: &Root, name: &[u8]) -> Result<Vec<Step>> {
     Ok(installed.into_iter().map(step).collect())
 }
 
-fn stores(planned: &Planned) -> Vec<StorePreview> {
-    let store = |(site, aliases): (&std::sync::Arc<Path>, &Vec<PlannedAlias>)| {
-        let shortage = planned.shortages.iter().find(|(short, _)| short == site);
-        StorePreview {
-            mount: message::path(&planned.places.mount(site)),
-            store: message::path(site),
-            bytes: aliases.iter().map(|alias| alias.bytes).sum(),
-            left_out: shortage.map_or(0, |(_, shortage)| shortage.left_out),
-            aliases: aliases.iter().map(alias).collect(),
-        }
+fn stores(part: &Part, mounts: &HashMap<Arc<Path>, PathBuf>) -> Vec<StorePreview> {
+    let store = |(site, aliases): (&Arc<Path>, &Vec<PlannedAlias>)| StorePreview {
+        mount: message::path(mounts.get(site).map_or(site, PathBuf::as_path)),
+        store: message::path(site),
+        bytes: aliases.iter().map(|alias| alias.bytes).sum(),
+        left_out: part.shortages.get(site).map_or(0, |shortage| shortage.left_out),
+        aliases: aliases.iter().map(alias).collect(),
     };
-    planned.aliases.iter().map(store).collect()
+    part.aliases.iter().map(store).collect()
 }
 
 fn alias(alias: &PlannedAlias) -> AliasPreview {
-    let reason = |(reason, package): &(Reason, Option<std::sync::Arc<str>>)| ReasonPreview {
+    let reason = |(reason, package): &(Reason, Option<Arc<str>>)| ReasonPreview {
         reason: *reason,
         package: package.as_deref().map(str::to_owned),
     };

@@ -7,7 +7,6 @@ mod without;
 
 use std::io::Read;
 use std::path::Path;
-use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 
@@ -15,16 +14,17 @@ use self::linking::Linking;
 use self::made::Made;
 use self::records::{Known, record_beside, records};
 use crate::core::apt_stream::{self, Stream};
+use crate::core::journal::Journal;
 use crate::core::message::{self, Outcome};
 use crate::core::plan::Shortage;
 use crate::core::session::Session;
-use crate::plan::{self, InUseDirectory, Planned};
+use crate::plan::{self, Grounds, InUseDirectory, Part};
 use crate::session;
 use crate::sys::files::Root;
 use crate::sys::marker::Marked;
 use crate::sys::mounts::{self, Mounted};
 use crate::sys::processes::CalledBy;
-use crate::sys::state::{self, Locked};
+use crate::sys::state::{self, Appender, Locked};
 
 /// Reads apt's announcement and protects what it is about to replace.
 ///
@@ -74,8 +74,12 @@ pub fn refresh(root: &Root) -> Result<Outcome> {
         return Ok(Outcome::default());
     }
     let mounts = writable(root, &session)?;
-    let planned = plan::plan_what_is_in_use(root, &mounts)?;
-    link_planned(root, &locked, &planned, &mut Made::default())
+    let (grounds, part) = plan::plan_what_is_in_use(root, &mounts)?;
+    let (journal, appender) = locked.journal_to_extend()?;
+    let mut made = Made::default();
+    let mut protecting = Protecting::new(root, &journal, appender, &mut made);
+    protecting.link(&grounds, part)?;
+    Ok(protecting.outcome)
 }
 
 /// Nobody made anything writable: then there should be nothing to protect.
@@ -99,8 +103,10 @@ fn opened_by_another(stream: &Stream) -> Option<String> {
 
 fn link_all(root: &Root, locked: &Locked, session: &Session, stream: &Stream, made: &mut Made) -> Result<Outcome> {
     let mounts = writable(root, session)?;
-    let planned = plan::plan(root, stream, &mounts)?;
-    link_planned(root, locked, &planned, made)
+    let (journal, appender) = locked.journal_to_extend()?;
+    let mut protecting = Protecting::new(root, &journal, appender, made);
+    plan::plan(root, stream, &mounts, |grounds, part| protecting.link(grounds, part))?;
+    Ok(protecting.outcome)
 }
 
 /// The mounts of the session, which must be writable.
@@ -115,36 +121,50 @@ fn writable(root: &Root, session: &Session) -> Result<Vec<Mounted>> {
     }
 }
 
-/// Intent first, then the deed: what is in the journal and not there is forgotten, what is there and not in the journal
-/// would be nobody's.
-fn link_planned(root: &Root, locked: &Locked, planned: &Planned, made: &mut Made) -> Result<Outcome> {
-    let (journal, mut appender) = locked.journal_to_extend()?;
-    let known = Known::of(&journal);
-    appender.append(records(planned).filter(|record| known.lacks(record)))?;
-    let mut outcome = Outcome { notes: planned.notes.clone(), problems: Vec::new() };
-    for (site, aliases) in &planned.aliases {
-        let Some(at) = planned.places.site(site) else { continue };
-        let mount = planned.places.mount(site);
-        let mut linking = Linking::new(root, planned, at, made);
-        let out_of_reach = match linking.link_into_store(aliases) {
-            // Below the mount there are places of other people: a snapshot, a subvolume of a user's. begin() proved the
-            // mount itself.
-            Err(error) if mount != **site => linking.give_up(aliases, &error),
-            linked => linked?,
-        };
-        let records = out_of_reach.iter().filter_map(|alias| record_beside(&mount, alias));
-        appender.append(records.filter(|record| known.lacks(record)))?;
-        linking.link_beside(&out_of_reach)?;
-        outcome.notes.extend(linking.say_what_is_without());
-    }
-    outcome.notes.extend(planned.shortages.iter().map(|(site, shortage)| say_shortage(site, shortage, planned)));
-    outcome.notes.extend(mark(root, &planned.directories, made));
-    Ok(outcome)
+/// What is needed for linking one part of a plan after the other.
+struct Protecting<'a> {
+    root: &'a Root,
+    /// What was in the journal when it began.
+    known: Known<'a>,
+    appender: Appender,
+    made: &'a mut Made,
+    outcome: Outcome,
 }
 
-fn say_shortage(site: &Arc<Path>, shortage: &Shortage, planned: &Planned) -> String {
-    let Shortage { free, needed, left_out } = shortage;
-    let kept = planned.aliases.get(site).map_or(0, Vec::len);
+impl<'a> Protecting<'a> {
+    fn new(root: &'a Root, journal: &'a Journal, appender: Appender, made: &'a mut Made) -> Protecting<'a> {
+        Protecting { root, known: Known::of(journal), appender, made, outcome: Outcome::default() }
+    }
+
+    /// Intent first, then the deed: what is in the journal and not there is forgotten, what is there and not in the
+    /// journal would be nobody's.
+    fn link(&mut self, grounds: &Grounds, part: Part) -> Result<()> {
+        let Protecting { root, known, appender, made, outcome } = self;
+        appender.append(records(grounds, &part).filter(|record| known.lacks(record)))?;
+        outcome.notes.extend(part.notes);
+        for (site, aliases) in &part.aliases {
+            let Some(at) = grounds.places.site(site) else { continue };
+            let mount = grounds.places.mount(site);
+            let mut linking = Linking::new(root, grounds, &at, made);
+            let out_of_reach = match linking.link_into_store(aliases) {
+                // Below the mount there are places of other people: a snapshot, a subvolume of a user's. begin() proved
+                // the mount itself.
+                Err(error) if mount != **site => linking.give_up(aliases, &error),
+                linked => linked?,
+            };
+            let records = out_of_reach.iter().filter_map(|alias| record_beside(&mount, alias));
+            appender.append(records.filter(|record| known.lacks(record)))?;
+            linking.link_beside(&out_of_reach)?;
+            outcome.notes.extend(linking.say_what_is_without());
+        }
+        outcome.notes.extend(part.shortages.iter().map(|(site, shortage)| say_shortage(site, shortage)));
+        outcome.notes.extend(mark(root, &part.directories, made));
+        Ok(())
+    }
+}
+
+fn say_shortage(site: &Path, shortage: &Shortage) -> String {
+    let Shortage { free, needed, kept, left_out } = shortage;
     format!(
         "{} has {} free and the new files need about {}: only what is in use is protected, {kept} of {}, so that the others \
          give their space back at once",

@@ -18,11 +18,9 @@ pub struct Candidates {
 
 /// That a package has a name, or brings it.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Claim {
-    /// The name.
-    pub path: ListedPath,
-    /// The package.
-    pub package: Arc<str>,
+struct Claim {
+    path: ListedPath,
+    package: Arc<str>,
 }
 
 /// A name that somebody claims.
@@ -54,11 +52,39 @@ impl Candidates {
         }
     }
 
-    /// Each directory once, and each name in it once, in the order of paths.
-    pub fn by_directory(&self) -> impl Iterator<Item = (&Path, Vec<Candidate>)> {
-        let mut directories: Vec<_> = self.claims.iter().collect();
+    /// Each directory once, and each name in it once, in the order of paths: in as many parts as are asked for, none of
+    /// them much larger than another, and none empty.
+    pub fn by_directory(&self, parts: usize) -> Vec<Part<'_>> {
+        let mut directories: Vec<_> = self.claims.iter().map(|(dir, claims)| (&**dir, &**claims)).collect();
         directories.sort_unstable_by_key(|(dir, _)| *dir);
-        directories.into_iter().map(|(dir, claims)| (Path::new(dir), merge(self.reason, claims)))
+        let (mut seen, size) = (0, self.count().div_ceil(parts.max(1)).max(1));
+        let mut number = |claims: &[Claim]| {
+            let number = seen / size;
+            seen += claims.len();
+            number
+        };
+        let numbered: Vec<_> = directories.into_iter().map(|(dir, claims)| (number(claims), (dir, claims))).collect();
+        let part = |same: &[(usize, (_, _))]| Part {
+            reason: self.reason,
+            directories: same.iter().map(|(_, directory)| *directory).collect(),
+        };
+        numbered.chunk_by(|(a, _), (b, _)| a == b).map(part).collect()
+    }
+
+    /// Takes away every name that these have as well.
+    pub fn without(mut self, others: &Candidates) -> Candidates {
+        self.claims.retain(|dir, claims| {
+            let mut theirs: Vec<&OsStr> = others.claims.get(dir).into_iter().flatten().map(Claim::name).collect();
+            theirs.sort_unstable();
+            claims.retain(|claim| theirs.binary_search(&claim.name()).is_err());
+            !claims.is_empty()
+        });
+        self
+    }
+
+    /// How many there are, one for each package that has or brings a name.
+    pub fn count(&self) -> usize {
+        self.claims.values().map(Vec::len).sum()
     }
 
     /// The packages that have this name, or bring it.
@@ -66,13 +92,25 @@ impl Candidates {
         let claims = self.claims.get(path.dir().as_os_str()).into_iter().flatten();
         claims.filter(|claim| claim.path == *path).map(|claim| &claim.package)
     }
+}
 
-    /// Shows every directory and what is claimed in it, in no order. A visitor may take claims away.
-    pub fn visit(&mut self, mut visitor: impl FnMut(&Path, &mut Vec<Claim>)) {
-        self.claims.retain(|dir, claims| {
-            visitor(Path::new(dir), claims);
-            !claims.is_empty()
-        });
+impl Claim {
+    fn name(&self) -> &OsStr {
+        self.path.name()
+    }
+}
+
+/// Some of the directories.
+#[derive(Debug)]
+pub struct Part<'a> {
+    reason: Reason,
+    directories: Vec<(&'a OsStr, &'a [Claim])>,
+}
+
+impl<'a> Part<'a> {
+    /// Each with the names that are claimed in it, in the order of paths.
+    pub fn directories(&self) -> impl Iterator<Item = (&'a Path, Vec<Candidate>)> {
+        self.directories.iter().map(|(dir, claims)| (Path::new(*dir), merge(self.reason, claims)))
     }
 }
 
@@ -104,7 +142,7 @@ mod tests {
 
     fn text(candidates: &Candidates) -> String {
         let mut text = String::new();
-        for (dir, names) in candidates.by_directory() {
+        for (dir, names) in candidates.by_directory(1).iter().flat_map(Part::directories) {
             for Candidate { path, reasons } in names {
                 assert_eq!(path.dir(), dir);
                 let packages: Vec<_> = reasons.into_iter().filter_map(|(_, package)| package).collect();
@@ -130,15 +168,29 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_asked_for_and_left_out_with_its_directory() {
-        let mut candidates =
-            candidates(&[("tool", &["/usr/bin/a", "/opt/a", "/usr/bin/b"]), ("other", &["/usr/bin/a"])]);
+    fn a_name_is_asked_for() {
+        let candidates = candidates(&[("tool", &["/usr/bin/a", "/opt/a", "/usr/bin/b"]), ("other", &["/usr/bin/a"])]);
         let path = |path: &str| ListedPath::parse(path.as_bytes()).unwrap();
         assert_eq!(candidates.packages(&path("/usr/bin/a")).count(), 2);
         assert_eq!(candidates.packages(&path("/usr/a")).count(), 0);
-        candidates.visit(|dir, claims| claims.retain(|claim| dir != Path::new("/usr/bin") || claim.path.name() == "b"));
-        assert_eq!(text(&candidates), "/opt/a: tool\n/usr/bin/b: tool\n");
-        candidates.visit(|_, claims| claims.clear());
-        assert_eq!(candidates.by_directory().count(), 0, "no empty directory is left");
+    }
+
+    #[test]
+    fn what_others_have_too_is_taken_away() {
+        let brought = || candidates(&[("new", &["/usr/bin/a", "/usr/bin/b", "/opt/a"]), ("other", &["/usr/bin/b"])]);
+        let listed = candidates(&[("tool", &["/usr/bin/b", "/usr/lib/a", "/opt/a"])]);
+        assert_eq!(text(&brought().without(&listed)), "/usr/bin/a: new\n");
+        assert!(brought().without(&brought()).by_directory(1).is_empty(), "no empty directory is left");
+    }
+
+    #[test]
+    fn parts_are_of_one_size_and_together_everything() {
+        let candidates = candidates(&[("tool", &["/a/1", "/a/2", "/b/1", "/c/1", "/c/2", "/d/1"])]);
+        let names = |part: &Part| part.directories().map(|(_, names)| names.len()).collect::<Vec<_>>();
+        for (parts, expected) in
+            [(1, vec![vec![2, 1, 2, 1]]), (2, vec![vec![2, 1], vec![2, 1]]), (3, vec![vec![2], vec![1, 2], vec![1]])]
+        {
+            assert_eq!(candidates.by_directory(parts).iter().map(names).collect::<Vec<_>>(), expected, "{parts}");
+        }
     }
 }

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use super::apt_stream::{Action, Name, Step, Stream, Version};
-use super::paths::{ListedPath, PathReader};
+use super::paths::ListedPath;
 
 /// The installed packages that lose or replace files, each once.
 pub fn packages_that_lose_files(stream: &Stream) -> Vec<&Step> {
@@ -34,10 +34,8 @@ pub fn list_files(package: &Name, arch: &Name, co_installable: bool) -> [String;
 /// The paths of a `.list`: raw bytes, one a line. Directories are among them; nothing says which.
 ///
 /// Lines that no package can have written (relative, `..`, NUL) are left out.
-pub fn listed_paths(list: &[u8]) -> impl Iterator<Item = ListedPath> {
-    let mut reader = PathReader::default();
-    list.split(|b| *b == b'\n').for_each(|line| reader.absolute(line));
-    reader.paths().into_iter()
+pub fn listed_paths(list: &[u8]) -> impl Iterator<Item = ListedPath> + use<> {
+    ListedPath::in_lines(list)
 }
 
 /// Whether a list is that of a package for another architecture than this one: `PACKAGE:OTHER.list`.

@@ -23,9 +23,17 @@ pub struct ListedPath {
 /// Where in the text a path is: from its first slash to its last one, and to its end.
 #[derive(Clone, Copy, Debug)]
 struct Place {
-    start: usize,
-    slash: usize,
-    end: usize,
+    start: u32,
+    slash: u32,
+    end: u32,
+}
+
+impl Place {
+    /// `None` beyond 4 GiB.
+    fn new(start: usize, slash: usize, end: usize) -> Option<Place> {
+        let [start, slash, end] = [start, slash, end].map(|at| u32::try_from(at).ok());
+        Some(Place { start: start?, slash: slash?, end: end? })
+    }
 }
 
 impl ListedPath {
@@ -34,6 +42,11 @@ impl ListedPath {
         let mut reader = PathReader::default();
         reader.absolute(bytes);
         reader.paths().pop()
+    }
+
+    /// The paths of a text that has one on each line. Whatever else is there is passed over.
+    pub fn in_lines(text: &[u8]) -> impl Iterator<Item = ListedPath> + use<> {
+        Lines { text: text.into(), next: 0, last: None }
     }
 
     /// The directory, absolute.
@@ -57,8 +70,8 @@ impl ListedPath {
         Path::new(self.part(self.place.start, self.place.end))
     }
 
-    fn part(&self, from: usize, to: usize) -> &OsStr {
-        OsStr::from_bytes(self.text.get(from..to).unwrap_or_default())
+    fn part(&self, from: u32, to: u32) -> &OsStr {
+        OsStr::from_bytes(self.text.get(from as usize..to as usize).unwrap_or_default())
     }
 }
 
@@ -116,8 +129,8 @@ impl PathReader {
     /// The same without the slash in front, as in an archive.
     pub fn below_root(&mut self, path: &[u8]) {
         let start = self.text.len();
-        match self.copy(path) {
-            Some(slash) => self.read.push(Place { start, slash, end: self.text.len() }),
+        match self.copy(path).and_then(|slash| Place::new(start, slash, self.text.len())) {
+            Some(place) => self.read.push(place),
             None => self.text.truncate(start),
         }
     }
@@ -150,7 +163,7 @@ impl PathReader {
     fn copy_dir(&mut self, dir: &[u8]) -> Option<()> {
         // Nearly always it is the directory of the path before, or that path itself, and known to be one.
         if let Some(Place { start, slash, end }) = self.read.last().copied() {
-            for end in [slash, end] {
+            for (start, end) in [slash, end].map(|end| (start as usize, end as usize)) {
                 if self.text.get(start + 1..end) == Some(dir) {
                     self.text.extend_from_within(start..end);
                     return Some(());
@@ -161,13 +174,64 @@ impl PathReader {
     }
 
     fn copy_name(&mut self, name: &[u8]) -> Option<()> {
-        if matches!(name, b"." | b"..") || name.contains(&0) {
+        if !is_name(name) {
             return None;
         }
         self.text.push(b'/');
         self.text.extend_from_slice(name);
         Some(())
     }
+}
+
+/// Lines as paths that share the text; only what is not written in the plainest way is copied.
+struct Lines {
+    text: Arc<[u8]>,
+    next: usize,
+    last: Option<Place>,
+}
+
+impl Iterator for Lines {
+    type Item = ListedPath;
+
+    fn next(&mut self) -> Option<ListedPath> {
+        loop {
+            let start = self.next;
+            let rest = self.text.get(start..).filter(|rest| !rest.is_empty())?;
+            let length = rest.iter().position(|b| *b == b'\n').unwrap_or(rest.len());
+            self.next = start + length + 1;
+            let line = rest.get(..length)?;
+            let place = self.plain(line).and_then(|slash| Place::new(start, start + slash, start + length));
+            self.last = place.or(self.last);
+            let path = match place {
+                Some(place) => Some(ListedPath { text: self.text.clone(), place }),
+                None => ListedPath::parse(line),
+            };
+            if path.is_some() {
+                return path;
+            }
+        }
+    }
+}
+
+impl Lines {
+    /// Where the last slash of a line is that is a path just as it stands.
+    fn plain(&self, line: &[u8]) -> Option<usize> {
+        let known_dirs = self.last.into_iter().flat_map(|Place { start, slash, end }| [(start, slash), (start, end)]);
+        for (start, end) in known_dirs {
+            let dir = self.text.get(start as usize..end as usize)?;
+            let name = line.strip_prefix(dir).and_then(|rest| rest.strip_prefix(b"/"));
+            if name.is_some_and(|name| is_name(name) && !name.contains(&b'/')) {
+                return Some(dir.len());
+            }
+        }
+        let below_root = line.strip_prefix(b"/")?;
+        below_root.split(|b| *b == b'/').all(is_name).then(|| line.iter().rposition(|b| *b == b'/')).flatten()
+    }
+}
+
+/// One that a directory may have, apart from its length.
+fn is_name(name: &[u8]) -> bool {
+    !matches!(name, b"" | b"." | b"..") && !name.contains(&0)
 }
 
 #[cfg(test)]
@@ -187,6 +251,7 @@ mod tests {
             assert_eq!(ListedPath::parse(bad), None, "{bad:?}");
         }
     }
+
     #[test]
     fn each_path_is_read_as_if_it_were_the_first() {
         let paths: [&[u8]; 12] = [
@@ -208,5 +273,6 @@ mod tests {
         let one_by_one: Vec<_> = paths.iter().filter_map(|path| ListedPath::parse(path)).collect();
         assert_eq!(reader.count(), 10);
         assert_eq!(reader.paths(), one_by_one);
+        assert_eq!(ListedPath::in_lines(&paths.join(&b'\n')).collect::<Vec<_>>(), one_by_one);
     }
 }

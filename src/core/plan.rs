@@ -1,7 +1,6 @@
 //! Which inodes get an alias: one each, with every name that was found to lead to it, and every reason.
 #![forbid(unsafe_code)]
 
-use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
@@ -9,7 +8,6 @@ use std::sync::Arc;
 use serde::Serialize;
 use smallvec::{Array, SmallVec};
 
-use super::candidates::{Candidates, Claim};
 use super::inode::Inode;
 use super::paths::ListedPath;
 use super::verdict::Kind;
@@ -20,7 +18,7 @@ pub enum Reason {
     /// An installed package has the file, and dpkg will replace or remove what that package has.
     #[serde(rename = "installed")]
     Installed,
-    /// A new archive brings a file of that name, whoever has it now.
+    /// A new archive brings a file of that name, which none of the packages that are replaced or removed has.
     #[serde(rename = "brought")]
     Brought,
     /// A process uses it now: a maintainer script or a trigger may replace it though no list names it.
@@ -43,9 +41,8 @@ pub struct FoundFile {
     pub reasons: Reasons,
 }
 
-/// Every reason, each with its package, where a package is the reason; none twice. Most files have two: that a package
-/// has them, and that its next version brings them.
-pub type Reasons = SmallVec<[(Reason, Option<Arc<str>>); 2]>;
+/// Every reason, each with its package, where a package is the reason; none twice. Most files have just one.
+pub type Reasons = SmallVec<[(Reason, Option<Arc<str>>); 1]>;
 
 /// One alias to be made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,27 +70,6 @@ impl PlannedAlias {
     }
 }
 
-/// Adds to the files who brings them too, and leaves in `brought` only what is none of them. The files have names, and are
-/// in the order of these.
-pub fn add_brought(files: &mut [FoundFile], brought: &mut Candidates) {
-    brought.visit(|dir, claims| {
-        let here = files_in(files, dir);
-        claims.retain(|Claim { path, package }| {
-            let at = here.binary_search_by(|file| file.path.as_ref().map(ListedPath::name).cmp(&Some(path.name())));
-            let found = at.ok().and_then(|at| here.get_mut(at));
-            found.map(|file| file.reasons.push((Reason::Brought, Some(package.clone())))).is_none()
-        });
-    });
-}
-
-fn files_in<'a>(files: &'a mut [FoundFile], dir: &Path) -> &'a mut [FoundFile] {
-    let dir_of = |file: &FoundFile| file.path.as_ref().map(|path| path.dir().as_os_str().cmp(dir.as_os_str()));
-    let start = files.partition_point(|file| dir_of(file) < Some(Ordering::Equal));
-    let (_, files) = files.split_at_mut(start);
-    let end = files.partition_point(|file| dir_of(file) == Some(Ordering::Equal));
-    files.split_at_mut(end).0
-}
-
 /// What is to be done in each store, by the directory that has it. What is in use comes first, as it matters most; else
 /// in the order in which it was found.
 pub type Plan = BTreeMap<Arc<Path>, Vec<PlannedAlias>>;
@@ -101,14 +77,21 @@ pub type Plan = BTreeMap<Arc<Path>, Vec<PlannedAlias>>;
 /// One alias an inode.
 pub fn plan(files: impl IntoIterator<Item = FoundFile>) -> Plan {
     let mut sites: BTreeMap<Arc<Path>, Gathered> = BTreeMap::new();
-    for file in files {
-        sites.entry(file.site.clone()).or_default().add(file);
+    for FoundFile { path, site, inode, bytes, reasons } in files {
+        let alias = PlannedAlias { inode, names: path.into_iter().collect(), reasons, bytes };
+        sites.entry(site).or_default().add(alias);
     }
-    let in_order = |(site, Gathered { mut aliases, .. })| {
-        aliases.sort_by_key(|alias: &PlannedAlias| !alias.is_in_use());
-        (site, aliases)
-    };
-    sites.into_iter().map(in_order).collect()
+    sites.into_iter().map(|(site, gathered)| (site, gathered.in_order())).collect()
+}
+
+/// Adds what was planned later.
+pub fn join(plan: &mut Plan, later: Plan) {
+    for (site, aliases) in later {
+        let mut all = Gathered::default();
+        let before = plan.remove(&site).into_iter().flatten();
+        before.chain(aliases).for_each(|alias| all.add(alias));
+        plan.insert(site, all.in_order());
+    }
 }
 
 /// What was found so far of one site.
@@ -119,15 +102,20 @@ struct Gathered {
 }
 
 impl Gathered {
-    fn add(&mut self, FoundFile { path, inode, bytes, reasons, .. }: FoundFile) {
-        let at = *self.at.entry(inode).or_insert(self.aliases.len());
+    fn add(&mut self, new: PlannedAlias) {
+        let at = *self.at.entry(new.inode).or_insert(self.aliases.len());
         match self.aliases.get_mut(at) {
-            None => self.aliases.push(PlannedAlias { inode, names: path.into_iter().collect(), reasons, bytes }),
+            None => self.aliases.push(new),
             Some(alias) => {
-                add_new(&mut alias.names, path);
-                add_new(&mut alias.reasons, reasons);
+                add_new(&mut alias.names, new.names);
+                add_new(&mut alias.reasons, new.reasons);
             }
         }
+    }
+
+    fn in_order(mut self) -> Vec<PlannedAlias> {
+        self.aliases.sort_by_key(|alias| !alias.is_in_use());
+        self.aliases
     }
 }
 
@@ -146,8 +134,17 @@ pub struct Shortage {
     pub free: u64,
     /// Bytes that the new files will take, as far as can be told.
     pub needed: u64,
+    /// How many files get an alias all the same, because they are in use.
+    pub kept: usize,
     /// How many files get no alias, because nobody uses them now.
     pub left_out: usize,
+}
+
+impl Shortage {
+    /// Together with what was found of the same file system later.
+    pub fn and(self, later: Shortage) -> Shortage {
+        Shortage { kept: self.kept + later.kept, left_out: self.left_out + later.left_out, ..later }
+    }
 }
 
 /// Leaves out what nobody uses where the new files would not fit beside the old ones: those give back their space while
@@ -159,7 +156,7 @@ pub fn leave_out_what_does_not_fit(aliases: &mut Vec<PlannedAlias>, free: u64, n
     let all = aliases.len();
     aliases.retain(PlannedAlias::is_in_use);
     let left_out = all - aliases.len();
-    (left_out > 0).then_some(Shortage { free, needed, left_out })
+    (left_out > 0).then_some(Shortage { free, needed, kept: aliases.len(), left_out })
 }
 
 #[cfg(test)]
@@ -201,26 +198,6 @@ mod tests {
     }
 
     #[test]
-    fn what_is_found_already_is_not_looked_for_again_when_it_is_brought() {
-        let mut files = vec![file("/usr/bin/awk", 3), file("/usr/bin/perl", 7), file("/usr/lib/perl", 5)];
-        let mut brought = Candidates::new(Reason::Brought);
-        let paths = ["/usr/bin/perl", "/usr/bin/new", "/usr/lib/awk", "/opt/perl"];
-        brought.add(paths.into_iter().filter_map(|path| ListedPath::parse(path.as_bytes())), &"mawk".into());
-        add_brought(&mut files, &mut brought);
-        let [installed, mawk] =
-            [(Reason::Installed, "perl"), (Reason::Brought, "mawk")].map(|(why, who)| (why, Some(who.into())));
-        let reasons: Vec<_> = files.into_iter().map(|file| file.reasons).collect();
-        assert_eq!(
-            reasons,
-            [smallvec![installed.clone()], smallvec![installed.clone(), mawk], smallvec![installed]] as [Reasons; 3]
-        );
-        let left: Vec<_> =
-            brought.by_directory().flat_map(|(_, names)| names).map(|candidate| candidate.path).collect();
-        let expected = ["/opt/perl", "/usr/bin/new", "/usr/lib/awk"];
-        assert_eq!(left, expected.map(|path| ListedPath::parse(path.as_bytes()).unwrap()));
-    }
-
-    #[test]
     fn what_is_in_use_comes_first_and_is_a_guard_if_no_package_is_a_reason() {
         let plan = plan([file("/usr/bin/awk", 3), file("/usr/bin/perl", 7), in_use("", 9), in_use("/usr/bin/perl", 7)]);
         let aliases = &plan[Path::new("/usr")];
@@ -238,7 +215,7 @@ mod tests {
         assert_eq!(leave_out_what_does_not_fit(&mut aliases, 10, 10), None);
         assert_eq!(numbers(&aliases), [7, 3]);
         let short = leave_out_what_does_not_fit(&mut aliases, 9, 10);
-        assert_eq!(short, Some(Shortage { free: 9, needed: 10, left_out: 1 }));
+        assert_eq!(short, Some(Shortage { free: 9, needed: 10, kept: 1, left_out: 1 }));
         assert_eq!(numbers(&aliases), [7]);
         assert_eq!(
             leave_out_what_does_not_fit(&mut aliases, 9, 10),

@@ -3,14 +3,14 @@
 
 use std::collections::HashSet;
 use std::iter::Enumerate;
-use std::panic::resume_unwind;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
-use std::thread::{Scope, ScopedJoinHandle, available_parallelism};
+use std::thread::{self, available_parallelism};
 use std::vec::IntoIter;
 
 use anyhow::Result;
 
+use super::joined;
 use super::lists::{self, Lists};
 use crate::core::apt_stream::{Action, Step, Stream};
 use crate::core::candidates::Candidates;
@@ -30,9 +30,27 @@ pub struct Archives {
     pub candidates: Candidates,
     /// Bytes that packages take which were not there before, by their own account.
     pub new_bytes: u64,
-    /// What a person should know.
-    pub notes: Vec<String>,
     minding: HashSet<Arc<str>>,
+    unreadable: Vec<String>,
+}
+
+/// Some of the archives of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Which {
+    /// Of packages that were not there before. Nothing else can be done meanwhile.
+    New,
+    /// Of those that replace another version, or the same. Another thread links meanwhile.
+    Replacing,
+}
+
+impl Which {
+    fn idle_processors(self) -> usize {
+        let busy = match self {
+            Which::New => 1,
+            Which::Replacing => 2,
+        };
+        available_parallelism().map_or(0, |processors| processors.get().saturating_sub(busy))
+    }
 }
 
 /// An archive, and the step that unpacks it.
@@ -42,44 +60,29 @@ pub struct Opened<'a> {
     deb: Result<Deb>,
 }
 
-/// All archives that are to be unpacked, being opened, each once. Most of that is decompressing.
-pub struct Opening<'scope, 'a> {
-    left: Arc<Mutex<Numbered<'a>>>,
-    helpers: Vec<ScopedJoinHandle<'scope, Vec<(usize, Opened<'a>)>>>,
+/// Opens archives that are to be unpacked, each once. Most of that is decompressing, so other processors help.
+pub fn open(stream: &Stream, which: Which) -> Vec<Opened<'_>> {
+    let mut seen = HashSet::new();
+    let is_one = |step: &&Step| step.installed.is_none() == (which == Which::New);
+    let unpacks = stream.steps.iter().filter(is_one).filter_map(|step| match &step.action {
+        Action::Unpack(archive) => Some((step, archive.as_path())),
+        Action::Remove | Action::Configure => None,
+    });
+    let all: Vec<_> = unpacks.filter(|(_, archive)| seen.insert(*archive)).collect();
+    let helpers = which.idle_processors().min(MOST_HELPERS).min(all.len().saturating_sub(1));
+    let left = Mutex::new(all.into_iter().enumerate());
+    let mut opened = thread::scope(|scope| {
+        let helpers: Vec<_> = (0..helpers).map(|_| scope.spawn(|| open_what_is_left(&left))).collect();
+        let mut opened = open_what_is_left(&left);
+        helpers.into_iter().for_each(|helper| opened.extend(joined(helper)));
+        opened
+    });
+    // In apt's order.
+    opened.sort_by_key(|(number, _)| *number);
+    opened.into_iter().map(|(_, opened)| opened).collect()
 }
 
 type Numbered<'a> = Enumerate<IntoIter<(&'a Step, &'a Path)>>;
-
-impl<'scope, 'a: 'scope> Opening<'scope, 'a> {
-    /// Has the other processors begin with it.
-    pub fn start(scope: &'scope Scope<'scope, '_>, stream: &'a Stream) -> Opening<'scope, 'a> {
-        let mut seen = HashSet::new();
-        let unpacks = stream.steps.iter().filter_map(|step| match &step.action {
-            Action::Unpack(archive) => Some((step, archive.as_path())),
-            Action::Remove | Action::Configure => None,
-        });
-        let all: Vec<_> = unpacks.filter(|(_, archive)| seen.insert(*archive)).collect();
-        let others = available_parallelism().map_or(0, |processors| processors.get() - 1);
-        let helpers = others.min(MOST_HELPERS).min(all.len());
-        let left = Arc::new(Mutex::new(all.into_iter().enumerate()));
-        let help = |left: &Arc<Mutex<Numbered<'a>>>| {
-            let left = left.clone();
-            scope.spawn(move || open_what_is_left(&left))
-        };
-        let helpers = (0..helpers).map(|_| help(&left)).collect();
-        Opening { left, helpers }
-    }
-
-    /// Joins in until the last one is open. They come in apt's order.
-    pub fn finish(self) -> Vec<Opened<'a>> {
-        let mut opened = open_what_is_left(&self.left);
-        for helper in self.helpers {
-            opened.extend(helper.join().unwrap_or_else(|panic| resume_unwind(panic)));
-        }
-        opened.sort_by_key(|(number, _)| *number);
-        opened.into_iter().map(|(_, opened)| opened).collect()
-    }
-}
 
 fn open_what_is_left<'a>(left: &Mutex<Numbered<'a>>) -> Vec<(usize, Opened<'a>)> {
     let next = || left.lock().ok()?.next();
@@ -87,50 +90,52 @@ fn open_what_is_left<'a>(left: &Mutex<Numbered<'a>>) -> Vec<(usize, Opened<'a>)>
     std::iter::from_fn(next).map(open).collect()
 }
 
-/// What the archives bring.
-///
-/// # Errors
-/// Where one of dpkg's lists cannot be read. An archive that cannot is a note.
-pub fn brought(root: &Root, opened: Vec<Opened>, lists: &Lists) -> Result<Archives> {
-    let mut archives = Archives {
-        candidates: Candidates::new(Reason::Brought),
-        new_bytes: 0,
-        notes: Vec::new(),
-        minding: HashSet::new(),
-    };
-    let mut unreadable = Vec::new();
-    for Opened { step, archive, deb } in opened {
-        match deb {
-            Ok(deb) => archives.add(root, step, deb, lists)?,
-            Err(error) => {
-                // It may, for all that is known.
-                archives.minding.insert(step.package.as_str().into());
-                // apt has no name for some (`**ERROR**`).
-                let nameless = archive.as_os_str().is_empty();
-                unreadable.push(if nameless {
-                    format!("the archive of {}", step.package)
-                } else {
-                    format!("{error:#}")
-                });
-            }
-        }
+impl Default for Archives {
+    /// None yet.
+    fn default() -> Archives {
+        let candidates = Candidates::new(Reason::Brought);
+        Archives { candidates, new_bytes: 0, minding: HashSet::new(), unreadable: Vec::new() }
     }
-    if !unreadable.is_empty() {
-        let which = message::few(&unreadable, 3);
-        archives
-            .notes
-            .push(format!("what they take over from other packages is protected only if it is in use: {which}"));
-    }
-    Ok(archives)
 }
 
 impl Archives {
+    /// Adds what these bring.
+    ///
+    /// # Errors
+    /// Where one of dpkg's lists cannot be read. An archive that cannot is a note.
+    pub fn add(&mut self, root: &Root, opened: Vec<Opened>, lists: &Lists) -> Result<()> {
+        for Opened { step, archive, deb } in opened {
+            match deb {
+                Ok(deb) => self.add_one(root, step, deb, lists)?,
+                Err(error) => {
+                    // It may, for all that is known.
+                    self.minding.insert(step.package.as_str().into());
+                    // apt has no name for some (`**ERROR**`).
+                    let nameless = archive.as_os_str().is_empty();
+                    self.unreadable.push(if nameless {
+                        format!("the archive of {}", step.package)
+                    } else {
+                        format!("{error:#}")
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What a person should know of them.
+    pub fn notes(&self) -> Vec<String> {
+        let which = message::few(&self.unreadable, 3);
+        let note = || format!("what they take over from other packages is protected only if it is in use: {which}");
+        (!self.unreadable.is_empty()).then(note).into_iter().collect()
+    }
+
     /// Whether the new version of a package may fail if it finds something in its directories that is not its own.
     pub fn mind_other_files(&self, package: &str) -> bool {
         self.minding.contains(package)
     }
 
-    fn add(&mut self, root: &Root, step: &Step, deb: Deb, lists: &Lists) -> Result<()> {
+    fn add_one(&mut self, root: &Root, step: &Step, deb: Deb, lists: &Lists) -> Result<()> {
         let package: Arc<str> = step.package.as_str().into();
         if deb.minds_other_files {
             self.minding.insert(package.clone());

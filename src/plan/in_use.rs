@@ -58,7 +58,7 @@ struct Shown {
 ///
 /// # Errors
 /// Where /proc or a directory cannot be read. A process that cannot be is no error, see [`InUse::unreadable`].
-pub fn in_use(root: &Root, places: &mut Places) -> Result<InUse> {
+pub fn in_use(root: &Root, places: &Places) -> Result<InUse> {
     let mut shown: HashMap<Inode, Shown> = HashMap::new();
     let mut mapped: HashMap<PathBuf, u64> = HashMap::new();
     let mut directories = HashSet::new();
@@ -187,7 +187,7 @@ impl InUse {
         self.files.get(&inode)?.handle.as_ref()
     }
 
-    fn add(&mut self, names: &mut ShownNames, places: &mut Places, inode: Inode, file: Shown) {
+    fn add(&mut self, names: &mut ShownNames, places: &Places, inode: Inode, file: Shown) {
         let Shown { bytes, name, handle } = file;
         let path = name.and_then(|name| path_of(&name));
         let mut named = self.add_directory_and_find(names, places, path, inode);
@@ -200,7 +200,7 @@ impl InUse {
             Some(Named { site, path, .. }) => Some(UsedFile { site, bytes, name: Some(path), handle }),
             None => {
                 let site = places.of_dev(inode.dev).filter(|site| places.knows_inodes(site));
-                site.map(|site| UsedFile { site: site.clone(), bytes, name: None, handle })
+                site.map(|site| UsedFile { site, bytes, name: None, handle })
             }
         };
         self.files.extend(used.map(|used| (inode, used)));
@@ -210,7 +210,7 @@ impl InUse {
     fn add_directory_and_find(
         &mut self,
         names: &mut ShownNames,
-        places: &mut Places,
+        places: &Places,
         path: Option<ListedPath>,
         inode: Inode,
     ) -> Option<Named> {
@@ -220,7 +220,7 @@ impl InUse {
         find(names, places, path, |stat| stat.inode == inode)
     }
 
-    fn add_directory(&mut self, names: &mut ShownNames, places: &mut Places, path: &Path) {
+    fn add_directory(&mut self, names: &mut ShownNames, places: &Places, path: &Path) {
         let Some(dir) = names.directory(path) else { return };
         if places.of(&dir).is_ok_and(|place| place.is_some()) {
             self.directories.extend(dir.stat().ok().map(|stat| stat.inode));
@@ -228,7 +228,7 @@ impl InUse {
     }
 
     /// For what is known by its number only: the name has to be the one.
-    fn add_by_name(&mut self, names: &mut ShownNames, places: &mut Places, name: &Path, ino: u64) {
+    fn add_by_name(&mut self, names: &mut ShownNames, places: &Places, name: &Path, ino: u64) {
         let Some(path) = path_of(name) else { return };
         self.add_directory(names, places, path.dir());
         if let Some(Named { site, path, stat }) = find(names, places, path, |stat| stat.inode.ino == ino) {
@@ -246,7 +246,7 @@ struct Named {
 
 /// Where a name leads from here, if it leads to the right inode and that can be linked. What cannot be looked at by this
 /// name is one process's oddity, and no reason to stop anybody.
-fn find(names: &mut ShownNames, places: &mut Places, path: ListedPath, is_it: impl Fn(&Stat) -> bool) -> Option<Named> {
+fn find(names: &mut ShownNames, places: &Places, path: ListedPath, is_it: impl Fn(&Stat) -> bool) -> Option<Named> {
     let dir = names.directory(path.dir())?;
     let place = places.of(&dir).ok()??;
     let stat = dir.entry(path.name()).ok()?.filter(|stat| stat.mount_id == place.mount_id && is_it(stat))?;
@@ -257,7 +257,7 @@ fn find(names: &mut ShownNames, places: &mut Places, path: ListedPath, is_it: im
 /// What the kernel calls an inode on our own mount, whatever it is called where it was opened.
 fn name_here(places: &Places, inode: Inode, handle: &FileHandle) -> Option<PathBuf> {
     let site = places.of_dev(inode.dev).filter(|site| places.knows_inodes(site))?;
-    let file = handle.open(places.site(site)?).ok()?;
+    let file = handle.open(&*places.site(&site)?).ok()?;
     std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())).ok()
 }
 

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, AsRawFd};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context, Result};
 
@@ -19,14 +19,19 @@ use crate::sys::kernel::Stat;
 use crate::sys::mounts::{self, Mounted};
 use crate::sys::site::Site;
 
-/// What is known of the managed mounts and what is below them.
+/// What is known of the managed mounts and what is below them. Several threads may ask.
 pub struct Places<'a> {
     root: &'a Root,
     managed: &'a [Mounted],
     /// The mounts that matter, each with the managed one that it is or is below.
     mounts: HashMap<u64, (Mount, usize)>,
-    known: HashMap<(u64, u64), Option<Place>>,
-    sites: BTreeMap<Arc<Path>, (Site, usize)>,
+    known: Mutex<Known>,
+}
+
+#[derive(Default)]
+struct Known {
+    places: HashMap<(u64, u64), Option<Place>>,
+    sites: BTreeMap<Arc<Path>, (Arc<Site>, usize)>,
     by_dev: HashMap<u64, Arc<Path>>,
 }
 
@@ -45,8 +50,7 @@ impl<'a> Places<'a> {
     /// # Errors
     /// Where the mount table or a mount's root cannot be read.
     pub fn new(root: &'a Root, managed: &'a [Mounted]) -> Result<Places<'a>> {
-        let (sites, by_dev, known) = (BTreeMap::new(), HashMap::new(), HashMap::new());
-        let mut places = Places { root, managed, mounts: HashMap::new(), known, sites, by_dev };
+        let mut places = Places { root, managed, mounts: HashMap::new(), known: Mutex::default() };
         let table = mounts::table(root)?;
         for (at, mounted) in managed.iter().enumerate().filter(|(_, mounted)| mounted.mount.knows_hard_links()) {
             places.mounts.insert(mounted.mount.id, (mounted.mount.clone(), at));
@@ -69,11 +73,11 @@ impl<'a> Places<'a> {
     ///
     /// # Errors
     /// Where a directory above it cannot be opened.
-    pub fn of(&mut self, dir: &Directory) -> Result<Option<Place>> {
+    pub fn of(&self, dir: &Directory) -> Result<Option<Place>> {
         let stat = dir.stat()?;
         let key = (stat.mount_id, stat.inode.dev);
-        if let Some(known) = self.known.get(&key) {
-            return Ok(known.clone());
+        if let Some(place) = self.known().places.get(&key) {
+            return Ok(place.clone());
         }
         let place = match self.mounts.get(&stat.mount_id) {
             None => None,
@@ -83,7 +87,7 @@ impl<'a> Places<'a> {
                 site.map(|site| Place { site: self.add(site, at), mount_id: stat.mount_id })
             }
         };
-        self.known.insert(key, place.clone());
+        self.known().places.insert(key, place.clone());
         Ok(place)
     }
 
@@ -93,15 +97,15 @@ impl<'a> Places<'a> {
     }
 
     /// Where an inode belongs that was reached by no name; `None` where nothing below a managed mount has that device.
-    pub fn of_dev(&self, dev: u64) -> Option<&Arc<Path>> {
-        self.by_dev.get(&dev)
+    pub fn of_dev(&self, dev: u64) -> Option<Arc<Path>> {
+        self.known().by_dev.get(&dev).cloned()
     }
 
     /// By what their files are known, as far as can be told now.
     pub fn reach(&self) -> Reach {
         let mounts = || self.mounts.values().map(|(mount, _)| mount);
         Reach {
-            devs: self.by_dev.keys().copied().collect(),
+            devs: self.known().by_dev.keys().copied().collect(),
             mounts: self.mounts.keys().copied().collect(),
             devices: mounts().map(|mount| mount.device).collect(),
             superblocks: mounts().filter(|mount| mount.has_several_devs()).map(|mount| mount.device).collect(),
@@ -111,7 +115,7 @@ impl<'a> Places<'a> {
     /// Whether an inode there is itself, whatever it is called. On overlayfs it takes the name to tell in which layer a
     /// file is.
     pub fn knows_inodes(&self, site: &Path) -> bool {
-        let mount = self.sites.get(site).and_then(|(site, _)| self.mounts.get(&site.mount_id()));
+        let mount = self.site(site).and_then(|site| self.mounts.get(&site.mount_id()));
         mount.is_some_and(|(mount, _)| mount.overlay.is_none())
     }
 
@@ -140,22 +144,28 @@ impl<'a> Places<'a> {
     }
 
     /// The site at a path.
-    pub fn site(&self, path: &Path) -> Option<&Site> {
-        self.sites.get(path).map(|(site, _)| site)
+    pub fn site(&self, path: &Path) -> Option<Arc<Site>> {
+        self.known().sites.get(path).map(|(site, _)| site.clone())
     }
 
     /// The mount point of the managed mount that a site is on or below.
     pub fn mount(&self, site: &Path) -> PathBuf {
-        let mounted = self.sites.get(site).and_then(|(_, at)| self.managed.get(*at));
+        let mounted = self.known().sites.get(site).and_then(|(_, at)| self.managed.get(*at));
         mounted.map_or_else(|| site.to_owned(), |mounted| mounted.mount.point.clone())
     }
 
-    fn add(&mut self, site: Site, managed: usize) -> Arc<Path> {
+    fn add(&self, site: Site, managed: usize) -> Arc<Path> {
         let path: Arc<Path> = site.path().into();
-        self.known.insert((site.mount_id(), site.dev()), Some(Place { site: path.clone(), mount_id: site.mount_id() }));
-        self.by_dev.entry(site.dev()).or_insert_with(|| path.clone());
-        self.sites.insert(path.clone(), (site, managed));
+        let place = Place { site: path.clone(), mount_id: site.mount_id() };
+        let mut known = self.known();
+        known.places.insert((site.mount_id(), site.dev()), Some(place));
+        known.by_dev.entry(site.dev()).or_insert_with(|| path.clone());
+        known.sites.insert(path.clone(), (Arc::new(site), managed));
         path
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -13,7 +13,7 @@ use super::without::Without;
 use crate::core::inode::AliasName;
 use crate::core::message;
 use crate::core::plan::PlannedAlias;
-use crate::plan::Planned;
+use crate::plan::Grounds;
 use crate::sys::files::{Lookup, Root};
 use crate::sys::link::{self, Linked, Source};
 use crate::sys::site::Site;
@@ -29,7 +29,7 @@ enum Doubtful {
 pub struct Linking<'a, 'p> {
     root: &'a Root,
     lookup: Lookup<'a>,
-    planned: &'a Planned<'p>,
+    grounds: &'a Grounds<'p>,
     site: &'a Site,
     made: &'a mut Made,
     without: Without,
@@ -37,8 +37,8 @@ pub struct Linking<'a, 'p> {
 
 impl<'a, 'p> Linking<'a, 'p> {
     /// Into the store of this site.
-    pub fn new(root: &'a Root, planned: &'a Planned<'p>, site: &'a Site, made: &'a mut Made) -> Linking<'a, 'p> {
-        Linking { root, lookup: Lookup::new(root), planned, site, made, without: Without::default() }
+    pub fn new(root: &'a Root, grounds: &'a Grounds<'p>, site: &'a Site, made: &'a mut Made) -> Linking<'a, 'p> {
+        Linking { root, lookup: Lookup::new(root), grounds, site, made, without: Without::default() }
     }
 
     /// Answers those that the store is out of reach for, or has no name for.
@@ -94,7 +94,7 @@ impl<'a, 'p> Linking<'a, 'p> {
     /// Those that need a look at each. A link cannot lead to another file system, so its number says all; but on
     /// overlayfs files of two layers may have one number.
     fn doubtful(&self, store: &Store, attempts: &[Linked]) -> Doubtful {
-        match attempts.contains(&Linked::Made) && self.planned.places.knows_inodes(self.site.path()) {
+        match attempts.contains(&Linked::Made) && self.grounds.places.knows_inodes(self.site.path()) {
             true => store.misnamed().map_or(Doubtful::All, Doubtful::These),
             false => Doubtful::All,
         }
@@ -140,7 +140,7 @@ impl<'a, 'p> Linking<'a, 'p> {
                 return Ok(answer);
             }
         }
-        let handle = self.planned.in_use.handle(alias.inode);
+        let handle = self.grounds.in_use.handle(alias.inode);
         match handle.and_then(|handle| handle.open(self.site).ok()) {
             Some(file) => link(Source::Open(file.as_fd())),
             None => Ok(answer),

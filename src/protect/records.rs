@@ -8,12 +8,12 @@ use crate::core::journal::{Journal, Record, Spot};
 use crate::core::paths::ListedPath;
 use crate::core::plan::PlannedAlias;
 use crate::core::verdict::Kind;
-use crate::plan::Planned;
+use crate::plan::{Grounds, Part};
 
 /// A record for everything that is planned. One after the other: all of them at once would take more memory than the plan.
-pub fn records(planned: &Planned) -> impl Iterator<Item = Record> {
-    let aliases = planned.aliases.iter().flat_map(|(site, aliases)| {
-        let mount = planned.places.mount(site);
+pub fn records(grounds: &Grounds, part: &Part) -> impl Iterator<Item = Record> {
+    let aliases = part.aliases.iter().flat_map(|(site, aliases)| {
+        let mount = grounds.places.mount(site);
         aliases.iter().map(move |alias| Record {
             mount: mount.clone(),
             spot: Spot::Store(site.to_path_buf()),
@@ -22,7 +22,7 @@ pub fn records(planned: &Planned) -> impl Iterator<Item = Record> {
             kind: alias.kind(),
         })
     });
-    let markers = planned.directories.iter().map(|directory| Record {
+    let markers = part.directories.iter().map(|directory| Record {
         mount: directory.mount.clone(),
         spot: Spot::Inside(full(&directory.path)),
         alias: AliasName(directory.inode.ino),

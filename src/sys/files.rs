@@ -139,7 +139,8 @@ impl<'a> Lookup<'a> {
     /// # Errors
     /// Those of [`Root::open_dir`].
     pub fn directory(&mut self, dir: &Path) -> nix::Result<Option<&Directory>> {
-        if self.last.as_ref().is_none_or(|(path, _)| path != dir) {
+        // As bytes: comparing paths takes them apart.
+        if self.last.as_ref().is_none_or(|(path, _)| path.as_os_str() != dir.as_os_str()) {
             self.last = Some((dir.to_owned(), self.root.open_dir(dir)?));
         }
         Ok(self.last.as_ref().and_then(|(_, directory)| directory.as_ref()))

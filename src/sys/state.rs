@@ -21,6 +21,9 @@ const STATE_DIR: &str = "/var/lib/rokeep";
 const SESSION: &str = "/run/rokeep/session.json";
 const JOURNAL: &str = "/var/lib/rokeep/journal.jsonl";
 
+/// Bytes that are written at a time.
+const BUFFER: usize = 256 << 10;
+
 /// How long one run waits for another. Each holds the lock for as long as it takes to remount and link, not longer.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -137,7 +140,7 @@ impl<'a> Locked<'a> {
         make_private_dir(&dir)?;
         let new = path.with_extension("jsonl.new");
         let replaced = (|| {
-            let mut text = BufWriter::new(create(&new)?);
+            let mut text = BufWriter::with_capacity(BUFFER, create(&new)?);
             text.write_all(&journal::header())?;
             write_records(&mut text, records)?;
             text.into_inner()?.sync_all()?;
@@ -172,7 +175,7 @@ impl Appender {
             let file = OpenOptions::new().create(true).append(true).mode(0o600).open(&self.path)?;
             // A torn tail of an earlier crash would make the first new line unreadable.
             file.set_len(self.end)?;
-            let mut text = BufWriter::new(file);
+            let mut text = BufWriter::with_capacity(BUFFER, file);
             if self.end == 0 {
                 text.write_all(&journal::header())?;
             }

@@ -80,6 +80,12 @@ proptest! {
     }
 
     #[test]
+    fn lines_are_read_as_if_each_were_the_first(list in vec(select(&b"/.ab\n\0"[..]), 0..40)) {
+        let one_by_one: Vec<_> = list.split(|byte| *byte == b'\n').filter_map(ListedPath::parse).collect();
+        prop_assert_eq!(dpkg_db::listed_paths(&list).collect::<Vec<_>>(), one_by_one);
+    }
+
+    #[test]
     fn every_line_of_a_list_that_is_a_path_is_read(paths in vec(given::path(), 0..8)) {
         let on_one_line = |path: &&std::path::PathBuf| !path.as_os_str().as_bytes().contains(&b'\n');
         let paths: Vec<_> = paths.iter().filter(on_one_line).collect();
