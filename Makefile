@@ -33,9 +33,9 @@ demo: needs-test deb ## a real upgrade on a read-only /usr, without rokeep and w
 	cargo build $(LIKE_THIS) --bins --examples
 	cargo run $(LIKE_THIS) --example demo
 
-bench: needs-test build ## how fast 100,000 files are protected, next to a C loop; needs root
+bench: needs-test needs-peers build ## how fast it is, next to loops in C and to what people use today; needs root
 	cargo build $(LIKE_THIS) --release --example holder
-	cargo bench $(LIKE_THIS) --bench protect
+	cargo bench $(LIKE_THIS) --bench protect --bench cleanup
 
 test: lint deb ## every test in every world; needs root
 	cargo build $(LIKE_THIS) --bins --examples

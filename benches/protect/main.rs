@@ -1,10 +1,12 @@
-//! How long rokeep takes to protect 100,000 files, next to the least that it could take: a loop in C (`benches/floor.c`)
+//! How long rokeep takes to protect 100,000 files, next to the least that it could take: a loop in C (`benches/protect/floor.c`)
 //! that asks about each file once, links it once, and does nothing else.
 //!
 //! Both do it alternately, over and over, to the same files in the same state: in memory already (*warm*), or not
 //! (*cold*). What is measured is a whole process, from its start to its end. How many seconds it took is never a reason to
 //! fail; not having given every file its link is. `cargo bench --bench protect -- ROUNDS` does it more or less often.
 
+#[path = "../measure/mod.rs"]
+mod measure;
 mod round;
 #[path = "../../tests/support/mod.rs"]
 mod support;

@@ -10,9 +10,8 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, ensure};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use serde::Deserialize;
 
-use crate::support::order::Order;
+use crate::measure::{self, Cost};
 use crate::support::sandbox::Sandbox;
 use crate::support::small::{Change, Frontend, Holder, stream};
 use crate::world::{self, FILES, Package};
@@ -72,19 +71,6 @@ pub enum Cache {
     Warm,
     /// Nothing: it has to be read from the disk.
     Cold,
-}
-
-/// What one process took.
-#[derive(Clone, Copy, Debug, Deserialize)]
-pub struct Cost {
-    /// From start to end, on the clock.
-    pub seconds: f64,
-    /// Of a processor, in the program.
-    pub user_seconds: f64,
-    /// Of a processor, in the kernel.
-    pub system_seconds: f64,
-    /// The most memory it had at a time, in KiB.
-    pub peak_kib: u64,
 }
 
 /// How often which system call was made: those that most calls were of.
@@ -192,12 +178,11 @@ impl World {
 
     fn round(&mut self, contestant: Contestant, cache: Cache) -> Result<Cost> {
         self.start_anew(contestant, cache)?;
-        let log = self.sandbox.outside("/tmp/cost");
-        fs::write(&log, "")?;
-        let timed: Vec<&str> = ["/tool/sh", "timed", "/tmp/cost"].into_iter().chain(contestant.command()).collect();
-        self.run(&timed)?;
+        let (words, stream) = (contestant.command(), Some(self.stream.as_slice()));
+        let (answer, cost) = measure::timed(&self.sandbox, &mut self.frontend, &words, stream)?;
+        measure::assert_silent(&words, &answer)?;
         self.check(contestant)?;
-        serde_json::from_str(&fs::read_to_string(&log)?).context("not one line of the timer")
+        Ok(cost)
     }
 
     /// No store, no journal, nothing left to be written, and the files in memory or not.
@@ -228,13 +213,9 @@ impl World {
         Ok(())
     }
 
-    /// Has the frontend run it, as apt runs a hook. It must succeed and have nothing to say.
+    /// It must succeed and have nothing to say.
     fn run(&mut self, words: &[&str]) -> Result<()> {
-        let argv = words.iter().map(|word| word.as_bytes().to_vec()).collect();
-        let answer = self.frontend.carry_out(&Order { argv, stream: Some(self.stream.clone()) });
-        let said = String::from_utf8_lossy(&answer.stderr);
-        ensure!(answer.code == 0 && said.is_empty(), "{words:?} ended with {}: {said}", answer.code);
-        Ok(())
+        measure::assert_silent(words, &measure::run(&mut self.frontend, words, Some(&self.stream)))
     }
 
     fn check(&self, contestant: Contestant) -> Result<()> {
@@ -247,15 +228,8 @@ impl World {
 fn sandbox() -> Result<Sandbox> {
     let target = Path::new(env!("CARGO_TARGET_TMPDIR"));
     let sandbox = Sandbox::start(Path::new("/mnt"), &format!("IMAGES='{}'\n{SETUP}", target.display()))?;
-    let floor = target.join("floor");
-    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/floor.c");
-    let compiled = Command::new("cc").args(["-O2", "-static", "-Wall", "-o"]).arg(&floor).arg(source).status()?;
-    ensure!(compiled.success(), "cc {source}: {compiled}");
-    fs::copy(&floor, sandbox.outside("/tool/floor"))?;
-    // So that the helper is called what it stands for.
-    for name in ["apt-get", "sh"] {
-        fs::copy(sandbox.outside("/tool/holder"), sandbox.outside("/tool").join(name))?;
-    }
+    measure::compile_into(&sandbox, "protect/floor.c", "floor")?;
+    measure::name_stand_ins(&sandbox)?;
     Ok(sandbox)
 }
 

@@ -1,10 +1,11 @@
 //! What it all came to, as a person reads it.
 
-use crate::round::{Contestant, Cost, Costs, SystemCalls};
+use crate::measure::{self, Cost, Spread};
+use crate::round::{Contestant, Costs, SystemCalls};
 
 /// Both next to each other, with medians and, in brackets, the least and the most.
 pub fn comparison(warm: &Costs, cold: &Costs) -> String {
-    let rule = format!("{}\n", "─".repeat(79));
+    let rule = measure::rule();
     [
         format!("{:22}{:24}{:24}{}\n", "", "C loop", "rokeep", "ratio"),
         rule.clone(),
@@ -31,26 +32,7 @@ pub fn calls(contestant: Contestant, calls: &SystemCalls) -> String {
 }
 
 fn row(name: &str, costs: &Costs, of: fn(&Cost) -> f64, unit: &str) -> String {
-    let [floor, rokeep] = [&costs.floor, &costs.rokeep].map(|costs| Spread::of(costs.iter().map(of).collect()));
+    let [floor, rokeep] = [&costs.floor, &costs.rokeep].map(|costs| Spread::of(costs, of));
     let ratio = rokeep.median / floor.median;
     format!("{name:22}{:24}{:24}{ratio:.2}\n", floor.shown(unit), rokeep.shown(unit))
-}
-
-struct Spread {
-    least: f64,
-    median: f64,
-    most: f64,
-}
-
-impl Spread {
-    fn of(mut values: Vec<f64>) -> Spread {
-        values.sort_by(f64::total_cmp);
-        let at = |index: usize| values.get(index).copied().unwrap_or(f64::NAN);
-        Spread { least: at(0), median: at(values.len() / 2), most: at(values.len().saturating_sub(1)) }
-    }
-
-    fn shown(&self, unit: &str) -> String {
-        let Spread { least, median, most } = self;
-        format!("{median:.0} {unit} ({least:.0} – {most:.0})")
-    }
 }
