@@ -9,10 +9,12 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 use rokeep::core::apt_stream;
 use rokeep::core::message::Outcome;
+use rokeep::core::status::text::text;
 use rokeep::settings::Settings;
 use rokeep::sys::files::Root;
 use rokeep::sys::kernel;
 use rokeep::sys::log::{Priority, log};
+use rokeep::sys::terminal;
 use rokeep::{preview, protect, recover, report, session, watch};
 
 /// Keeps read-only file systems read-only across apt and dpkg, without a reboot.
@@ -159,9 +161,13 @@ fn announcement() -> Result<std::fs::File> {
 
 fn show_status(root: &Root, json: bool) -> Result<ExitCode> {
     let status = report::status(root)?;
-    let text = if json { serde_json::to_string_pretty(&status)? + "\n" } else { report::as_text(&status) };
+    let output = io::stdout();
+    let text = match json {
+        true => serde_json::to_string_pretty(&status)? + "\n",
+        false => text(&status, terminal::look(&output)),
+    };
     // A reader that stopped reading has seen enough.
-    let _ = io::stdout().write_all(text.as_bytes());
+    let _ = output.lock().write_all(text.as_bytes());
     Ok(attention(!status.problems.is_empty()))
 }
 

@@ -1,16 +1,17 @@
 //! `status`: the truth about each managed mount, its aliases and who holds them. Changes nothing.
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
-use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Result;
-use serde::Serialize;
 
-use crate::core::holder::{Holder, How, Process};
+use crate::core::holder::Holder;
+use crate::core::holding::{self, Held, Surroundings, What};
+use crate::core::journal::Spot;
 use crate::core::message;
 use crate::core::mount_state::{self, Flags, MountState};
 use crate::core::session::{FoundMount, Session};
+use crate::core::status::{self, AliasCounts, Asker, MountStatus, Status, UnknownStatus};
 use crate::core::text::escape;
 use crate::core::verdict::{Because, DirectoryVerdict, Original, Run, Verdict};
 use crate::managed::{self, Managed};
@@ -21,98 +22,7 @@ use crate::sys::files::Root;
 use crate::sys::mounts::Mounted;
 use crate::sys::site::Site;
 use crate::sys::store::{self, Store};
-use crate::sys::{processes, state};
-
-/// Everything there is to say, in the form of `status --json`.
-#[derive(Debug, Serialize)]
-pub struct Status {
-    /// The version of this form.
-    pub format: u32,
-    /// The managed mounts.
-    pub mounts: Vec<MountStatus>,
-    /// What was replaced or removed and is kept because somebody holds it.
-    pub held: Vec<HeldAlias>,
-    /// For whom the mounts are writable now.
-    pub session: Option<SessionStatus>,
-    /// What needs a person.
-    pub problems: Vec<String>,
-}
-
-/// A managed mount.
-#[derive(Debug, Serialize)]
-pub struct MountStatus {
-    /// Mount point.
-    pub mount: String,
-    /// What it is.
-    pub state: MountState,
-    /// How many aliases, by what they wait for.
-    pub aliases: AliasCounts,
-}
-
-/// Aliases by verdict.
-#[derive(Debug, Default, Serialize)]
-pub struct AliasCounts {
-    /// Their file was not replaced.
-    pub unchanged: usize,
-    /// Replaced, and in use.
-    pub held: usize,
-    /// Replaced and free: the next cleanup drops them.
-    pub droppable: usize,
-    /// Not everything could be found out.
-    pub unknown: usize,
-    /// For as long as the package run is on: what was in use when it began, and was not replaced.
-    pub guards: usize,
-    /// Directories that are kept by a marker.
-    pub directories: usize,
-    /// Bytes on disk that replaced files still take.
-    pub bytes: u64,
-}
-
-/// A replaced file, or a removed directory, that somebody still uses.
-#[derive(Debug, Serialize)]
-pub struct HeldAlias {
-    /// Mount point.
-    pub mount: String,
-    /// The names it had.
-    pub names: Vec<String>,
-    /// The inode's number, which is the alias's name in the store.
-    pub inode: u64,
-    /// Bytes on disk.
-    pub bytes: u64,
-    /// Who uses it.
-    pub holders: Vec<HolderStatus>,
-}
-
-/// A process that uses it.
-#[derive(Debug, Serialize)]
-pub struct HolderStatus {
-    /// Process id.
-    pub pid: i32,
-    /// Command name.
-    pub command: String,
-    /// systemd unit.
-    pub unit: Option<String>,
-    /// In which ways.
-    pub uses: Vec<How>,
-    /// What frees it.
-    pub remedy: String,
-}
-
-/// The open session.
-#[derive(Debug, Serialize)]
-pub struct SessionStatus {
-    /// The package managers at work.
-    pub frontends: Vec<FrontendStatus>,
-}
-
-/// A package manager at work.
-#[derive(Debug, Serialize)]
-pub struct FrontendStatus {
-    /// Process id.
-    pub pid: i32,
-    /// Command name.
-    pub command: String,
-}
+use crate::sys::{processes, state, users};
 
 /// Looks at everything.
 ///
@@ -134,12 +44,8 @@ pub fn status(root: &Root) -> Result<Status> {
     }
     let run = if session.in_use() { Run::On } else { Run::Over };
     let survey = survey(root, &mounted.iter().collect::<Vec<_>>(), &journal, run)?;
-    if !survey.unreadable.is_empty() {
-        let who = survey.unreadable.who();
-        problems.push(format!(
-            "what {who} may hold cannot be read: run this as root, outside a container; as root, end what hangs"
-        ));
-    }
+    let unknown = unknown(&survey);
+    problems.extend(unknown.as_ref().map(UnknownStatus::problem));
     let mut rows = Vec::new();
     for mount in &mounted {
         if let Some(wanted) = wanted(&settings, &session, &survey, mount) {
@@ -150,13 +56,85 @@ pub fn status(root: &Root) -> Result<Status> {
             rows.push(row);
         }
     }
-    let held_directories = survey
-        .directories
-        .iter()
-        .filter(|kept| survey.directory_verdict(kept) == DirectoryVerdict::Keep(Because::Held));
-    let held = survey.with(Verdict::Keep(Because::Held)).map(held_alias).chain(held_directories.map(held_directory));
-    let held = held.collect();
-    Ok(Status { format: 1, mounts: rows, held, session: session_status(&session), problems })
+    let held = held(&survey);
+    let (groups, things) = status::holding(&held, &surroundings(root, &held, &session));
+    Ok(Status {
+        format: status::FORMAT,
+        time: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
+        groups,
+        held: things,
+        kept: holding::amount(held.iter()),
+        unknown,
+        mounts: rows,
+        session: status::session(&session),
+        problems,
+    })
+}
+
+/// What is kept because somebody uses it.
+fn held(survey: &Survey) -> Vec<Held> {
+    let aliases = survey.with(Verdict::Keep(Because::Held)).map(held_alias);
+    let directories = directories(survey, Because::Held).map(held_directory);
+    aliases.chain(directories).collect()
+}
+
+/// What is kept because somebody could not be asked.
+fn unknown(survey: &Survey) -> Option<UnknownStatus> {
+    // What nobody knows the names of stays anyway.
+    let replaced = |alias: &&Alias| alias.original == Original::Replaced;
+    let aliases = survey.with(Verdict::Keep(Because::Unknown)).filter(replaced).map(held_alias);
+    let directories = directories(survey, Because::Unknown).filter(|kept| kept.listed.is_some()).map(held_directory);
+    let kept = holding::amount(aliases.chain(directories).collect::<Vec<_>>().iter());
+    let asker = if nix::unistd::geteuid().is_root() { Asker::Root } else { Asker::Other };
+    status::unknown(survey.unreadable.names(), kept, asker)
+}
+
+fn directories(survey: &Survey, because: Because) -> impl Iterator<Item = &KeptDirectory> {
+    let kept = DirectoryVerdict::Keep(because);
+    survey.directories.iter().filter(move |directory| survey.directory_verdict(directory) == kept)
+}
+
+fn held_alias(alias: &Alias) -> Held {
+    let path = match &alias.spot {
+        Spot::Store(directory) | Spot::Inside(directory) => directory.join(store::NAME).join(alias.name.entry()),
+        Spot::Beside(file) => file.with_file_name(alias.name.entry_beside(file.file_name().unwrap_or_default())),
+    };
+    Held {
+        mount: alias.mount.clone(),
+        what: What::File(path),
+        names: alias.names.clone(),
+        inode: alias.inode,
+        bytes: alias.bytes,
+        holders: alias.holders.clone(),
+    }
+}
+
+fn held_directory(kept: &KeptDirectory) -> Held {
+    Held {
+        mount: kept.mount.clone(),
+        what: What::Directory,
+        names: vec![kept.path.clone()],
+        inode: kept.inode,
+        bytes: 0,
+        holders: kept.holders.clone(),
+    }
+}
+
+/// What has to be known of those who hold something.
+fn surroundings(root: &Root, held: &[Held], session: &Session) -> Surroundings {
+    let mut surroundings = Surroundings::default();
+    let holders = held.iter().flat_map(|held| &held.holders);
+    let processes: BTreeMap<i32, Option<u32>> =
+        holders.filter_map(Holder::process).map(|process| (process.pid, process.user)).collect();
+    for (pid, user) in processes {
+        if processes::descends_from(pid, &session.frontends) {
+            surroundings.at_work.insert(pid);
+        }
+        if let Some(user) = user.filter(|user| !surroundings.users.contains_key(user)) {
+            surroundings.users.extend(users::name(root, user).map(|name| (user, name)));
+        }
+    }
+    surroundings
 }
 
 /// How a mount should be; `None` for one that rokeep has nothing to do with.
@@ -225,106 +203,4 @@ fn foreign_entries(mounted: &Mounted) -> Result<Option<String>> {
     let dir = message::path(&mounted.mount.point.join(store::NAME));
     let all = message::few(&names, 3);
     Ok((!names.is_empty()).then(|| format!("{dir} has entries that are not rokeep's: {all}")))
-}
-
-fn held_alias(alias: &Alias) -> HeldAlias {
-    HeldAlias {
-        mount: message::path(&alias.mount),
-        names: alias.names.iter().map(|name| message::path(name)).collect(),
-        inode: alias.name.0,
-        bytes: alias.bytes,
-        holders: alias.holders.iter().filter_map(holder_status).collect(),
-    }
-}
-
-fn held_directory(kept: &KeptDirectory) -> HeldAlias {
-    HeldAlias {
-        mount: message::path(&kept.mount),
-        names: vec![message::path(&kept.path)],
-        inode: kept.name.0,
-        bytes: 0,
-        holders: kept.holders.iter().filter_map(holder_status).collect(),
-    }
-}
-
-fn holder_status(holder: &Holder) -> Option<HolderStatus> {
-    let Process { pid, command, unit, uses, .. } = holder.process()?;
-    Some(HolderStatus {
-        pid: *pid,
-        command: command.clone(),
-        unit: unit.clone(),
-        uses: uses.iter().copied().collect(),
-        remedy: message::remedy(*pid, command, unit.as_deref()),
-    })
-}
-
-fn session_status(session: &Session) -> Option<SessionStatus> {
-    let frontends = session.frontends.iter().map(|f| FrontendStatus { pid: f.pid, command: f.command.clone() });
-    session.in_use().then(|| SessionStatus { frontends: frontends.collect() })
-}
-
-/// The same for a person: most important last.
-pub fn as_text(status: &Status) -> String {
-    let mut text = String::new();
-    for holder in by_holder(status) {
-        let _ = writeln!(text, "{holder}");
-    }
-    for mount in &status.mounts {
-        let _ = writeln!(text, "{}", mount_line(mount));
-    }
-    if status.mounts.is_empty() {
-        let _ = writeln!(text, "no managed mount is read-only: nothing to do here");
-    }
-    if let Some(session) = &status.session {
-        let at_work = session.frontends.iter().map(|f| message::process(&f.command, f.pid));
-        let _ = writeln!(text, "writable for {}", message::few(&at_work.collect::<Vec<_>>(), 3));
-    }
-    for problem in &status.problems {
-        let _ = writeln!(text, "PROBLEM: {problem}");
-    }
-    text
-}
-
-fn mount_line(mount: &MountStatus) -> String {
-    let state = match mount.state {
-        MountState::ReadOnly => "read-only",
-        MountState::Degraded => "DEGRADED",
-        MountState::Writable => "WRITABLE",
-    };
-    let AliasCounts { unchanged, held, droppable, unknown, guards, directories, bytes } = &mount.aliases;
-    let counts = [
-        (held, "held"),
-        (droppable, "droppable"),
-        (unchanged, "unchanged"),
-        (unknown, "unknown"),
-        (guards, "for this run"),
-        (directories, "directories"),
-    ];
-    let shown = counts.iter().filter(|(count, _)| **count > 0).map(|(count, what)| format!("{count} {what}"));
-    let shown: Vec<String> = shown.collect();
-    let aliases = if shown.is_empty() { "no aliases".to_owned() } else { format!("aliases: {}", shown.join(", ")) };
-    let alive = if *bytes > 0 { format!(" ({} kept alive)", message::bytes(*bytes)) } else { String::new() };
-    format!("{:<12} {state:<10} {aliases}{alive}", mount.mount)
-}
-
-/// Two lines for each process that holds something.
-fn by_holder(status: &Status) -> Vec<String> {
-    let mut holders: BTreeMap<i32, (&HolderStatus, Vec<String>)> = BTreeMap::new();
-    for alias in &status.held {
-        for holder in &alias.holders {
-            let (_, files) = holders.entry(holder.pid).or_insert_with(|| (holder, Vec::new()));
-            files.push(alias.names.first().cloned().unwrap_or_else(|| nameless(alias)));
-        }
-    }
-    let line = |(pid, (holder, files)): (i32, (&HolderStatus, Vec<String>))| {
-        let unit = holder.unit.as_ref().map(|unit| format!(", {}", message::text(unit))).unwrap_or_default();
-        let process = message::process(&holder.command, pid);
-        format!("{process}{unit} holds {}\n    to free it: {}", message::few(&files, 3), holder.remedy)
-    };
-    holders.into_iter().map(line).collect()
-}
-
-fn nameless(alias: &HeldAlias) -> String {
-    let path: PathBuf = Path::new(&alias.mount).join(store::NAME).join(alias.inode.to_string());
-    path.display().to_string()
 }

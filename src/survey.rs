@@ -59,7 +59,8 @@ pub struct Alias {
     pub original: Original,
     /// Who holds it, if its inode was replaced; nobody was asked otherwise.
     pub holders: Vec<Holder>,
-    inode: Inode,
+    /// Which one it is.
+    pub inode: Inode,
     device: Device,
 }
 

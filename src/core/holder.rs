@@ -40,6 +40,10 @@ pub struct Process {
     pub command: String,
     /// The systemd unit it belongs to.
     pub unit: Option<String>,
+    /// The number of the user in whose slice (systemd.slice(5)) it is.
+    pub user: Option<u32>,
+    /// The unit of that user's own systemd.
+    pub user_unit: Option<String>,
     /// When it was started: seconds since 1970. None where that could not be told.
     pub started: Option<u64>,
     /// In which ways it uses it.

@@ -30,23 +30,6 @@ pub fn process(command: &str, pid: i32) -> String {
     format!("{} ({pid})", text(command))
 }
 
-/// What a person can do so that a process lets go of the old files.
-///
-/// `unit` is the systemd unit it belongs to (systemd.unit(5)).
-pub fn remedy(pid: i32, command: &str, unit: Option<&str>) -> String {
-    let process = process(command, pid);
-    match unit {
-        Some("init.scope") => "systemctl daemon-reexec".to_owned(),
-        Some(unit) if unit.starts_with("user@") || unit.starts_with("session-") => {
-            format!("end {process}, or log out and in")
-        }
-        // A shell would eat the backslash of an escaped name.
-        Some(unit) if unit.ends_with(".service") && unit.contains('\\') => format!("systemctl restart '{unit}'"),
-        Some(unit) if unit.ends_with(".service") => format!("systemctl restart {unit}"),
-        Some(_) | None => format!("restart {process}"),
-    }
-}
-
 /// Bytes in the unit a person would use.
 pub fn bytes(count: u64) -> String {
     const UNITS: [(&str, u64); 3] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
@@ -59,12 +42,40 @@ pub fn bytes(count: u64) -> String {
     format!("{count} bytes")
 }
 
-/// `1 file`, `2 files`, `3 processes`, `4 directories`.
+/// How long ago something began, both in seconds since 1970: `3 days ago`, and a date where nobody counts days any more.
+pub fn ago(now: u64, then: u64) -> String {
+    const MINUTE: u64 = 60;
+    const HOUR: u64 = 60 * MINUTE;
+    const DAY: u64 = 24 * HOUR;
+    let ago = |number: u64, unit: &str| format!("{} ago", count(usize::try_from(number).unwrap_or(usize::MAX), unit));
+    match now.saturating_sub(then) {
+        seconds if seconds < MINUTE => "just now".to_owned(),
+        seconds if seconds < 2 * HOUR => ago(seconds / MINUTE, "minute"),
+        seconds if seconds < 2 * DAY => ago(seconds / HOUR, "hour"),
+        seconds if seconds < 60 * DAY => ago(seconds / DAY, "day"),
+        _ => date(then / DAY),
+    }
+}
+
+/// The day in UTC, by its number since the first of January 1970 (the proleptic Gregorian calendar, whose cycle is 400
+/// years or 146,097 days, counted from a first of March so that the leap day is the last of its year).
+fn date(day: u64) -> String {
+    let day = day + 719_468;
+    let (cycle, day) = (day / 146_097, day % 146_097);
+    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let day = day - (153 * month + 2) / 5 + 1;
+    let (month, next) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
+    format!("on {:04}-{month:02}-{day:02}", 400 * cycle + year + next)
+}
+
+/// `1 file`, `2 files`, `3 processes`, `4 directories`, `5 days`.
 pub fn count(number: usize, noun: &str) -> String {
     let (stem, ending) = match noun.strip_suffix('y') {
-        Some(stem) => (stem, "ies"),
-        None if noun.ends_with('s') => (noun, "es"),
-        None => (noun, "s"),
+        Some(stem) if !stem.ends_with(['a', 'e', 'o', 'u']) => (stem, "ies"),
+        _ if noun.ends_with('s') => (noun, "es"),
+        _ => (noun, "s"),
     };
     if number == 1 { format!("1 {noun}") } else { format!("{number} {stem}{ending}") }
 }
@@ -92,16 +103,28 @@ mod tests {
         assert_eq!(count(2, "process"), "2 processes");
         assert_eq!(count(1, "directory"), "1 directory");
         assert_eq!(count(3, "directory"), "3 directories");
+        assert_eq!(count(3, "day"), "3 days");
     }
 
     #[test]
-    fn what_frees_a_file_depends_on_who_holds_it() {
-        assert_eq!(remedy(812, "sshd", Some("ssh.service")), "systemctl restart ssh.service");
-        assert_eq!(remedy(9, "x", Some("a\\x2db.service")), "systemctl restart 'a\\x2db.service'");
-        assert_eq!(remedy(1, "systemd", Some("init.scope")), "systemctl daemon-reexec");
-        assert_eq!(remedy(9, "bash", Some("session-3.scope")), "end bash (9), or log out and in");
-        assert_eq!(remedy(9, "pipewire", Some("user@1000.service")), "end pipewire (9), or log out and in");
-        assert_eq!(remedy(9, "tool\n", None), "restart tool%0A (9)");
+    fn how_long_ago_is_said_as_people_say_it() {
+        const NOW: u64 = 1_764_205_629;
+        for (seconds, expected) in [
+            (0, "just now"),
+            (60, "1 minute ago"),
+            (3_600, "60 minutes ago"),
+            (7_200, "2 hours ago"),
+            (172_799, "47 hours ago"),
+            (172_800, "2 days ago"),
+            (59 * 86_400, "59 days ago"),
+            (60 * 86_400, "on 2025-09-28"),
+            (636 * 86_400, "on 2024-03-01"),
+            (637 * 86_400, "on 2024-02-29"),
+            (NOW, "on 1970-01-01"),
+        ] {
+            assert_eq!(ago(NOW, NOW - seconds), expected, "{seconds}");
+        }
+        assert_eq!(ago(NOW, NOW + 5), "just now", "a clock was set back");
     }
 
     #[test]

@@ -14,3 +14,5 @@ pub mod shown;
 pub mod site;
 pub mod state;
 pub mod store;
+pub mod terminal;
+pub mod users;

@@ -20,6 +20,9 @@ use crate::core::session::Frontend;
 /// Programs that stand between a package manager and its hook.
 const SHELLS: [&str; 5] = ["sh", "dash", "bash", "busybox", "zsh"];
 
+/// Processes end and their ids are given anew while one looks: nothing may send us round in circles.
+const LONGEST_DESCENT: usize = 100;
+
 /// How apt runs a hook (apt-pkg/contrib/fileutl.cc RunScripts, apt-pkg/deb/dpkgpm.cc RunScriptsWithPkgs).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CalledBy {
@@ -105,14 +108,33 @@ pub fn command(root: &Root, pid: i32) -> String {
 pub fn describe_holder(root: &Root, pid: i32) -> holder::Process {
     let ticks = Process::new(pid).and_then(|process| process.stat()).map(|stat| stat.starttime).ok();
     let started = ticks.and_then(|ticks| Some(procfs::boot_time_secs().ok()? + ticks / procfs::ticks_per_second()));
-    let (command, unit) = (command(root, pid), unit(root, pid));
-    holder::Process { pid, command, unit, started, uses: BTreeSet::new() }
+    let groups = fs::read_to_string(root.path(&format!("/proc/{pid}/cgroup"))).unwrap_or_default();
+    let place = cgroup::place(&groups);
+    holder::Process {
+        pid,
+        command: command(root, pid),
+        unit: place.map(|place| place.unit.to_owned()),
+        user: place.and_then(|place| place.user),
+        user_unit: place.and_then(|place| place.user_unit).map(str::to_owned),
+        started,
+        uses: BTreeSet::new(),
+    }
 }
 
-/// The systemd unit that the process belongs to, see [`cgroup::unit`].
-pub fn unit(root: &Root, pid: i32) -> Option<String> {
-    let groups = fs::read_to_string(root.path(&format!("/proc/{pid}/cgroup"))).ok()?;
-    cgroup::unit(&groups).map(str::to_owned)
+/// Whether it is one of these processes, or was started by one of them, or by one that was, and so on.
+pub fn descends_from(pid: i32, ancestors: &[Frontend]) -> bool {
+    if ancestors.is_empty() {
+        return false;
+    }
+    let mut next = describe_by(pid);
+    for _ in 0..LONGEST_DESCENT {
+        let Some((process, parent)) = next else { return false };
+        if ancestors.iter().any(|ancestor| ancestor.is(&process)) {
+            return true;
+        }
+        next = describe_by(parent);
+    }
+    false
 }
 
 /// A process by its id.
@@ -121,6 +143,12 @@ pub fn unit(root: &Root, pid: i32) -> Option<String> {
 /// Where there is none.
 pub fn by_pid(pid: i32) -> Result<Frontend> {
     describe(&Process::new(pid)?)
+}
+
+/// A process, and its parent's id.
+fn describe_by(pid: i32) -> Option<(Frontend, i32)> {
+    let stat = Process::new(pid).and_then(|process| process.stat()).ok()?;
+    Some((Frontend { pid: stat.pid, started: stat.starttime, command: stat.comm }, stat.ppid))
 }
 
 fn describe(process: &Process) -> Result<Frontend> {
@@ -146,4 +174,23 @@ fn program_of(process: &Process) -> Option<Inode> {
         nix::sys::stat::Mode::empty(),
     );
     kernel::stat(proc.ok()?, OsStr::new("exe"), LastLink::Target).ok().map(|stat| stat.inode)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::slice::from_ref;
+
+    use super::*;
+
+    #[test]
+    fn a_process_descends_from_whoever_started_it_and_not_from_another_with_that_id() {
+        let me = myself().expect("this process");
+        let parent = describe(&parent_of(&Process::myself().expect("this process")).expect("its parent"));
+        let parent = parent.expect("its parent");
+        assert!(descends_from(me.pid, from_ref(&me)));
+        assert!(descends_from(me.pid, from_ref(&parent)));
+        assert!(!descends_from(parent.pid, from_ref(&me)));
+        assert!(!descends_from(me.pid, &[Frontend { started: parent.started + 1, ..parent }]));
+        assert!(!descends_from(me.pid, &[]));
+    }
 }

@@ -115,6 +115,11 @@ impl Unreadable {
         self.0.is_empty()
     }
 
+    /// Each that could not.
+    pub fn names(&self) -> &[String] {
+        &self.0
+    }
+
     /// Who could not.
     pub fn who(&self) -> String {
         message::few(&self.0, 4)

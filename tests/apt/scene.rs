@@ -280,7 +280,7 @@ impl Scene {
             let held = status.held.iter().find(|held| held.inode == user.inode).context("compared above")?;
             let base = Path::new(&user.file).file_name().context("a path to a file")?;
             assert!(held.names.iter().any(|name| Path::new(name).file_name() == Some(base)), "{user:?}: {held:?}");
-            assert!(held.holders.iter().any(|holder| holder.pid == user.pid), "{user:?}: {held:?}");
+            assert!(held.holders.iter().any(|holder| holder.pid == Some(user.pid)), "{user:?}: {held:?}");
         }
         for user in directories {
             assert_eq!(marked.contains(&user.inode), end == ReadOnly, "{user:?}: {status:#?}");

@@ -13,6 +13,7 @@ mod mount_state;
 mod mountinfo;
 mod plan;
 mod session;
+mod status;
 mod stream;
 mod verdict;
 
@@ -38,7 +39,7 @@ macro_rules! kinds {
     };
 }
 
-kinds! { journal maps mount_state mountinfo plan session stream verdict }
+kinds! { journal maps mount_state mountinfo plan session status stream verdict }
 
 #[test]
 fn every_directory_is_judged() {

@@ -77,7 +77,7 @@ fn assert_is_kept_when(world: impl Fn() -> Small, hold: impl Fn(&Small) -> Holde
     assert!(world.marker(DATA).is_some(), "in use is in use");
     let status = world.status();
     assert_eq!(status.mount("/usr").aliases.directories, 1, "{status:#?}");
-    let named = status.held.iter().flat_map(|held| &held.holders).any(|known| known.pid == holder.pid());
+    let named = status.held.iter().flat_map(|held| &held.holders).any(|known| known.pid == Some(holder.pid()));
     assert!(named, "{status:#?}");
     world.rokeep(["cleanup"]).assert_code(0);
     assert!(world.marker(DATA).is_some(), "in use is in use");

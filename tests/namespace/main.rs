@@ -22,6 +22,7 @@ mod names;
 mod overlay;
 mod plan;
 mod space;
+mod status;
 mod stores;
 mod unreadable;
 mod what_is_in_use_stays;

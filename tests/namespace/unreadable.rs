@@ -65,6 +65,8 @@ fn apt_goes_on_and_keeps_what_they_may_use() {
         world.rokeep(["cleanup"]).assert_code(0);
         let status = world.status();
         assert!(status.problems.iter().any(|problem| problem.contains(&named)), "{status:#?}");
+        let unknown = status.unknown.expect("somebody could not be asked");
+        assert!(unknown.who.contains(&named) && unknown.kept.files == 1, "only {TOOL}: {unknown:#?}");
         [TOOL, CACHE].iter().for_each(|file| world.assert_alias(file, Alias::Kept));
     });
     drop(holders);

@@ -6,6 +6,7 @@
 mod decisions;
 mod given;
 mod reading;
+mod status;
 
 use proptest::test_runner::{Config, FileFailurePersistence};
 

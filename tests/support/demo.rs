@@ -110,7 +110,7 @@ fn kept(debian: &Debian) -> Result<Held> {
     let mut held = Held::default();
     if debian.outside("/usr/sbin/rokeep").exists() {
         for file in debian.status()?.held {
-            held.add(file.holders.iter().map(|holder| (holder.pid, holder.command.as_str())));
+            held.add(file.holders.iter().filter_map(|holder| Some((holder.pid?, holder.command.as_deref()?))));
         }
     }
     Ok(held)

@@ -4,5 +4,6 @@
 pub mod debian;
 pub mod order;
 pub mod sandbox;
+pub mod schema;
 pub mod small;
 pub mod status;

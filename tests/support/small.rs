@@ -10,6 +10,7 @@ mod elsewhere;
 mod file_system;
 mod places;
 mod room;
+mod terminal;
 mod upkeep;
 
 use std::cell::RefCell;
@@ -269,6 +270,14 @@ impl Small {
         self
     }
 
+    /// From now on this program is apt: a copy of the stand-in, as [`Small::installed_program`] makes it.
+    pub fn apt_runs_from(self, path: &str) -> Small {
+        let mut command = self.sandbox.command(path);
+        command.arg("frontend").env("DPKG_FRONTEND_LOCKED", "true");
+        self.frontend.replace(Some(Frontend(Resident::start(&mut command))));
+        self
+    }
+
     /// apt dies, without a word to anybody. The next hook is run by another apt.
     pub fn apt_dies(&self) {
         drop(self.frontend.take());
@@ -364,9 +373,9 @@ impl Small {
         self.check(!before.is_empty(), "the kernel says nothing about mounts");
         let run = self.rokeep(["status", "--json"]);
         self.check(before == self.mount_table(), "status changed a mount");
-        let status: Status = serde_json::from_str(&run.stdout)
+        let status = Status::read(&run.stdout)
             .unwrap_or_else(|error| self.fail(&format!("this is not what status --json promises: {error}")));
-        self.check(status.format == 1, "status is of another format");
+        self.check(status.format == 2, "status is of another format");
         let wrong = |mount: &MountStatus| match mount.state.as_str() {
             "read-only" => false,
             "degraded" => true,

@@ -1,21 +1,102 @@
 //! What `rokeep status --json` says, as the worlds read it.
 
+use std::path::Path;
+
 use serde::Deserialize;
+use serde_json::Value;
+
+use super::schema;
 
 /// `rokeep status --json`, whole: a field that is missing, or that is not documented, is an error.
 #[derive(Deserialize, Debug)]
 #[serde(deny_unknown_fields)]
 pub struct Status {
-    /// 1.
+    /// 2.
     pub format: u32,
-    /// The managed mounts.
-    pub mounts: Vec<MountStatus>,
+    /// When it was so: seconds since 1970.
+    pub time: u64,
+    /// Who holds something, and what frees it.
+    pub groups: Vec<Group>,
     /// What is in use and was replaced.
     pub held: Vec<Held>,
+    /// How much that is.
+    pub kept: Amount,
+    /// What is kept because somebody could not be asked.
+    pub unknown: Option<Unknown>,
+    /// The managed mounts.
+    pub mounts: Vec<MountStatus>,
     /// The open session.
     pub session: Option<SessionStatus>,
     /// What needs attention.
     pub problems: Vec<String>,
+}
+
+/// Holders that one remedy is for. Which of the fields that may be missing are there depends on the kind: the schema knows.
+#[derive(Deserialize, Debug)]
+#[serde(deny_unknown_fields)]
+pub struct Group {
+    /// `unit`, `user-unit`, `user`, `command`, `package-run`, `mount`, `loop-device`, `swap`, `interpreter` or `unseen`.
+    pub kind: String,
+    /// Of a unit, or of processes.
+    pub name: Option<String>,
+    /// Whose.
+    pub user: Option<String>,
+    /// Where a mount is.
+    pub at: Option<String>,
+    /// In whose mount namespace.
+    pub inside: Option<u32>,
+    /// The node of a loop device.
+    pub device: Option<String>,
+    /// What leads to a swap file.
+    pub file: Option<String>,
+    /// The rule of an interpreter.
+    pub rule: Option<String>,
+    /// The processes among them.
+    pub processes: Vec<ProcessStatus>,
+    /// When the first of them was started.
+    pub since: Option<u64>,
+    /// All they hold.
+    pub holds: Amount,
+    /// What of it others hold too.
+    pub shared: Amount,
+    /// What frees it.
+    pub remedy: Remedy,
+}
+
+/// What frees something.
+#[derive(Deserialize, Debug)]
+#[serde(deny_unknown_fields)]
+pub struct Remedy {
+    /// `command`, `costly`, `advice` or `wait`.
+    pub kind: String,
+    /// What to type.
+    pub command: Option<String>,
+    /// All of it in words.
+    pub text: String,
+}
+
+/// So much.
+#[derive(Deserialize, Debug, PartialEq, Eq, Clone, Copy)]
+#[serde(deny_unknown_fields)]
+pub struct Amount {
+    /// Replaced files.
+    pub files: usize,
+    /// Removed directories.
+    pub directories: usize,
+    /// Bytes on disk.
+    pub bytes: u64,
+}
+
+/// What is kept because somebody could not be asked.
+#[derive(Deserialize, Debug)]
+#[serde(deny_unknown_fields)]
+pub struct Unknown {
+    /// Who.
+    pub who: Vec<String>,
+    /// How much.
+    pub kept: Amount,
+    /// What to do.
+    pub remedy: String,
 }
 
 /// A managed mount.
@@ -50,14 +131,18 @@ pub struct AliasCounts {
     pub bytes: u64,
 }
 
-/// A file that was replaced and is in use.
+/// A file or directory that was replaced or removed and is in use.
 #[derive(Deserialize, Debug)]
 #[serde(deny_unknown_fields)]
 pub struct Held {
+    /// `file` or `directory`.
+    pub kind: String,
     /// Where.
     pub mount: String,
     /// What it was called.
     pub names: Vec<String>,
+    /// The name that keeps it.
+    pub alias: Option<String>,
     /// Its inode number.
     pub inode: u64,
     /// Its size in bytes.
@@ -66,20 +151,33 @@ pub struct Held {
     pub holders: Vec<HolderStatus>,
 }
 
-/// A process that uses a file.
+/// Whoever uses a file. Which of the fields that may be missing are there depends on the kind: the schema knows.
 #[derive(Deserialize, Debug)]
 #[serde(deny_unknown_fields)]
 pub struct HolderStatus {
-    /// Its process id.
-    pub pid: u32,
-    /// What it is called.
-    pub command: String,
+    /// `process`, `mount`, `loop-device`, `swap`, `interpreter` or `unseen`.
+    pub kind: String,
+    /// The process id.
+    pub pid: Option<u32>,
+    /// What the process is called.
+    pub command: Option<String>,
     /// The systemd unit that it belongs to.
     pub unit: Option<String>,
+    /// When it was started.
+    pub since: Option<u64>,
     /// How it uses the file.
+    #[serde(default)]
     pub uses: Vec<String>,
-    /// What makes it stop.
-    pub remedy: String,
+    /// Where a mount is.
+    pub at: Option<String>,
+    /// In whose mount namespace.
+    pub inside: Option<ProcessStatus>,
+    /// The node of a loop device.
+    pub device: Option<String>,
+    /// The rule of an interpreter.
+    pub rule: Option<String>,
+    /// To which group it belongs.
+    pub group: usize,
 }
 
 /// The open session.
@@ -87,13 +185,13 @@ pub struct HolderStatus {
 #[serde(deny_unknown_fields)]
 pub struct SessionStatus {
     /// For whom it is open.
-    pub frontends: Vec<FrontendStatus>,
+    pub frontends: Vec<ProcessStatus>,
 }
 
-/// A program that installs packages.
-#[derive(Deserialize, Debug)]
+/// A process.
+#[derive(Deserialize, Debug, PartialEq, Eq)]
 #[serde(deny_unknown_fields)]
-pub struct FrontendStatus {
+pub struct ProcessStatus {
     /// Its process id.
     pub pid: u32,
     /// What it is called.
@@ -101,16 +199,37 @@ pub struct FrontendStatus {
 }
 
 impl Status {
+    /// What rokeep wrote, if it is what `docs/status.schema.json` says, and what these types say.
+    pub fn read(text: &str) -> Result<Status, String> {
+        let value: Value = serde_json::from_str(text).map_err(|error| error.to_string())?;
+        let schema = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/status.schema.json");
+        let schema = std::fs::read(&schema).map_err(|error| format!("{}: {error}", schema.display()))?;
+        let schema = serde_json::from_slice(&schema).map_err(|error| format!("the schema: {error}"))?;
+        schema::check(&schema, &value)?;
+        serde_json::from_value(value).map_err(|error| error.to_string())
+    }
+
     /// What it says about a mount.
     #[track_caller]
     pub fn mount(&self, point: &str) -> &MountStatus {
         self.mounts.iter().find(|mount| mount.mount == point).unwrap_or_else(|| panic!("{point} is not in {self:#?}"))
     }
 
+    /// Whoever it says uses the file that was first called this.
+    pub fn holders(&self, name: &str) -> Vec<&HolderStatus> {
+        let held = self.held.iter().filter(|held| held.names.iter().any(|known| known == name));
+        held.flat_map(|held| &held.holders).collect()
+    }
+
     /// How it says that a process uses the file that was first called this.
     pub fn uses(&self, name: &str, pid: u32) -> Vec<&str> {
-        let held = self.held.iter().filter(|held| held.names.iter().any(|known| known == name));
-        let holders = held.flat_map(|held| &held.holders).filter(|holder| holder.pid == pid);
+        let holders = self.holders(name).into_iter().filter(|holder| holder.pid == Some(pid));
         holders.flat_map(|holder| &holder.uses).map(String::as_str).collect()
+    }
+
+    /// The group that a holder belongs to.
+    #[track_caller]
+    pub fn group(&self, holder: &HolderStatus) -> &Group {
+        self.groups.get(holder.group).unwrap_or_else(|| panic!("no group has {holder:?} in {self:#?}"))
     }
 }

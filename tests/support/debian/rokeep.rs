@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use walkdir::WalkDir;
 
 use super::Debian;
@@ -81,7 +81,7 @@ impl Debian {
     pub fn status(&self) -> Result<Status> {
         let run = self.run("rokeep", &["status", "--json"])?;
         ensure!(run.code < 2, "rokeep status ended with {}: {}", run.code, run.stderr);
-        serde_json::from_str(&run.stdout).with_context(|| format!("not what status promises: {}", run.stdout))
+        Status::read(&run.stdout).map_err(|error| anyhow!("not what status promises: {error}: {}", run.stdout))
     }
 
     /// Puts a script that starts the timer in the place of each of rokeep's hooks.
