@@ -4,6 +4,7 @@ pub mod deb;
 pub mod files;
 pub mod handle;
 pub mod kernel;
+pub mod lease;
 pub mod link;
 pub mod log;
 pub mod marker;
