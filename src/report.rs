@@ -16,7 +16,7 @@ use crate::core::verdict::{Because, DirectoryVerdict, Original, Run, Verdict};
 use crate::managed::{self, Managed};
 use crate::remount;
 use crate::settings::Settings;
-use crate::survey::{Alias, KeptDirectory, Survey, survey};
+use crate::survey::{Alias, Ask, KeptDirectory, Survey, survey};
 use crate::sys::files::Root;
 use crate::sys::mounts::Mounted;
 use crate::sys::site::Site;
@@ -133,7 +133,7 @@ pub fn status(root: &Root) -> Result<Status> {
         problems.extend(out_of_sight(&session, &mounted));
     }
     let run = if session.in_use() { Run::On } else { Run::Over };
-    let survey = survey(root, &mounted.iter().collect::<Vec<_>>(), &journal, run)?;
+    let survey = survey(root, &mounted.iter().collect::<Vec<_>>(), &journal, run, Ask::Holders)?;
     if !survey.unreadable.is_empty() {
         let who = survey.unreadable.who();
         problems.push(format!(

@@ -10,6 +10,7 @@ pub mod frontend;
 pub mod holder;
 pub mod inode;
 pub mod journal;
+pub mod kernel_holders;
 pub mod maintainer_script;
 pub mod message;
 pub mod mount_state;

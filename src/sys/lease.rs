@@ -127,7 +127,7 @@ mod tests {
         let free = leases.ask(&dir, name, inode);
         let other = leases.ask(&dir, name, Inode { ino: inode.ino + 1, ..inode });
         let gone = leases.ask(&dir, OsStr::new("gone"), inode);
-        let all = leases.ask_all(&vec![(); MANY + 1], |()| leases.ask(&dir, name, inode));
+        let all = leases.ask_all(&[(); MANY + 1], |()| leases.ask(&dir, name, inode));
         fs::remove_dir_all(&path).expect("the directory goes");
         assert_eq!([held, free, other, gone], [Lease::Held, Lease::Granted, Lease::Unknown, Lease::Unknown]);
         assert_eq!(all.len(), MANY + 1);
