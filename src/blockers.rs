@@ -4,7 +4,8 @@
 
 use std::collections::{BTreeSet, HashSet};
 use std::ffi::OsStr;
-use std::path::PathBuf;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use nix::errno::Errno;
@@ -12,7 +13,9 @@ use nix::errno::Errno;
 use crate::core::holder::How;
 use crate::core::inode::Device;
 use crate::core::message;
-use crate::core::proc_maps::Mapping;
+use crate::core::mountinfo::Mount;
+use crate::core::proc_maps::{DELETED, Mapping};
+use crate::sys::devices::{self, KernelHeld};
 use crate::sys::files::Root;
 use crate::sys::kernel::{self, LastLink, Stat};
 use crate::sys::mounts::{self, Mounted};
@@ -32,43 +35,72 @@ pub fn why_refused(root: &Root, mount: &Mounted, refused: Option<Errno>) -> Stri
     }
 }
 
-/// One reason.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Blocker {
-    pid: i32,
-    command: String,
-    how: How,
-    /// The name it was opened by, as /proc shows it: with " (deleted)" behind it where that name is gone.
-    path: PathBuf,
-}
+/// One reason, in words, in the order of the processes.
+type Blocker = (Option<i32>, String);
 
-/// Every process that keeps this mount's file system from going read-only, as far as /proc can tell.
+/// Everybody who keeps this mount's file system from going read-only, as far as /proc and /sys can tell.
 fn blockers(root: &Root, mounted: &Mounted) -> Result<(Vec<Blocker>, Unreadable)> {
     let dev = kernel::stat(mounted, OsStr::new(""), LastLink::Itself)?.inode.dev;
     let device = mounted.mount.device;
     let superblocks = Some(device).filter(|_| mounted.mount.has_several_devs()).into_iter().collect();
     // What they were opened through tells more there.
-    let mounts = mounts::table(root)?.into_iter().filter(|mount| mount.device == device).map(|mount| mount.id);
-    let question = WhatKeepsItBusy { device, superblocks, dev, mounts: mounts.collect() };
+    let mounts: Vec<Mount> = mounts::table(root)?.into_iter().filter(|mount| mount.device == device).collect();
+    let points: Vec<PathBuf> = mounts.iter().map(|mount| mount.point.clone()).collect();
+    let ids = mounts.iter().map(|mount| mount.id).collect();
+    let devices = HashSet::from([device]);
+    let question = WhatKeepsItBusy { devices, superblocks, dev, mounts: ids, points: points.clone() };
     let mut found = BTreeSet::new();
-    let unreadable = scan::scan(root, question, |(pid, how, path)| {
-        found.insert(Blocker { pid, command: processes::command(root, pid), how, path });
+    let unreadable = scan::scan(root, question, |Busy { pid, how, path }| {
+        let process = pid.map(|pid| message::process(&processes::command(root, pid), pid));
+        let path = message::path(&path);
+        found.insert((
+            pid,
+            match (process, how) {
+                (Some(process), how) => format!("{process} {how} {path}"),
+                (None, _) => format!("a deleted file is mounted at {path}"),
+            },
+        ));
     })?;
+    let (held, _) = devices::held_by_the_kernel(root);
+    for KernelHeld { holder, name, inode } in held {
+        let is_here = inode.is_some_and(|inode| inode.dev == dev)
+            || (inode.is_none() && points.iter().any(|point| name.starts_with(point)));
+        if is_here && is_deleted(&name) {
+            found.insert((None, format!("{holder} has {}", message::path(&name))));
+        }
+    }
     Ok((found.into_iter().collect(), unreadable))
 }
 
+fn is_deleted(name: &Path) -> bool {
+    name.as_os_str().as_bytes().ends_with(DELETED)
+}
+
 struct WhatKeepsItBusy {
-    device: Device,
+    devices: HashSet<Device>,
     superblocks: HashSet<Device>,
     dev: u64,
     mounts: HashSet<u64>,
+    points: Vec<PathBuf>,
+}
+
+/// What was seen.
+struct Busy {
+    pid: Option<i32>,
+    how: How,
+    /// The name it was opened by, as /proc shows it: with " (deleted)" behind it where that name is gone.
+    path: PathBuf,
 }
 
 impl Question for WhatKeepsItBusy {
-    type Answer = (i32, How, PathBuf);
+    type Answer = Busy;
+
+    fn devices(&self) -> &HashSet<Device> {
+        &self.devices
+    }
 
     fn mapping(&self, mapping: &Mapping) -> bool {
-        mapping.device == self.device && mapping.name_is_gone
+        self.devices.contains(&mapping.device) && mapping.name_is_gone
     }
 
     fn inode(&self, stat: &Stat) -> bool {
@@ -79,16 +111,21 @@ impl Question for WhatKeepsItBusy {
         &self.superblocks
     }
 
-    fn tell(&self, seen: &Seen) -> Option<Self::Answer> {
-        keeps_it_busy(seen).then(|| (seen.pid, seen.how, seen.opened_as().unwrap_or_default()))
+    fn tell(&self, seen: &Seen) -> Option<Busy> {
+        let path = seen.opened_as().unwrap_or_default();
+        self.keeps_it_busy(seen, &path).then_some(Busy { pid: seen.pid, how: seen.how, path })
     }
 }
 
-/// A deleted inode in any use, or a regular file open for writing.
-fn keeps_it_busy(seen: &Seen) -> bool {
-    match seen.what {
-        What::Stat(stat) => stat.links == 0 || (seen.how == How::OpenForWriting && stat.is_file()),
-        What::Mapping(..) => true,
+impl WhatKeepsItBusy {
+    /// A deleted inode in any use, or a regular file open for writing.
+    fn keeps_it_busy(&self, seen: &Seen, path: &Path) -> bool {
+        match (seen.what, seen.mount()) {
+            (What::Stat(stat), _) => stat.links == 0 || (seen.how == How::OpenForWriting && stat.is_file()),
+            (What::Mapping(..), _) => true,
+            (What::Name, Some(mount)) => mount.deleted_root().is_some(),
+            (What::Name, None) => is_deleted(path) && self.points.iter().any(|point| path.starts_with(point)),
+        }
     }
 }
 
@@ -98,13 +135,9 @@ fn explain(blockers: &[Blocker], unreadable: &Unreadable) -> String {
         return format!("it may be used by {}, of which that could not be read", unreadable.who());
     }
     if blockers.is_empty() {
-        return "no process could be seen to use it; a bind mount, a loop device or another mount namespace may"
+        return "nobody could be seen to use it: a file in flight between two processes may, a rule of landlock, a probe"
             .to_owned();
     }
-    let one = |blocker: &Blocker| {
-        let Blocker { pid, command, how, path } = blocker;
-        format!("{} {how} {}", message::process(command, *pid), message::path(path))
-    };
-    let all: Vec<String> = blockers.iter().map(one).collect();
+    let all: Vec<String> = blockers.iter().map(|(_, reason)| reason.clone()).collect();
     message::few(&all, 5)
 }

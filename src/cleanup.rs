@@ -1,18 +1,19 @@
 //! The cleanup pass: drop what [`crate::core::verdict`] lets go, and nothing else.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Error, Result};
 
+use crate::core::holder::Holder;
 use crate::core::inode::AliasName;
 use crate::core::journal::{Journal, Record, Spot};
 use crate::core::message;
 use crate::core::paths::ListedPath;
 use crate::core::verdict::{Because, DirectoryVerdict, Kind, Run, Verdict};
 use crate::plan::lists;
-use crate::survey::{self, KeptDirectory, Survey, survey};
+use crate::survey::{self, Ask, KeptDirectory, Survey, survey};
 use crate::sys::files::{Directory, Root};
 use crate::sys::kernel::Stat;
 use crate::sys::link;
@@ -30,7 +31,7 @@ use crate::sys::store::Store;
 /// # Errors
 /// Where an alias could not be looked at or unlinked, or the journal not read or written. What was not dropped is still
 /// there, and what was dropped is dropped: the next pass finds the same.
-pub fn clean(root: &Root, locked: &Locked, mounts: &[&Mounted]) -> Result<Survey> {
+pub fn clean(root: &Root, locked: &Locked, mounts: &[&Mounted], ask: Ask) -> Result<Survey> {
     let journal = locked.journal()?;
     let mut writable = Vec::new();
     for mounted in mounts {
@@ -38,7 +39,7 @@ pub fn clean(root: &Root, locked: &Locked, mounts: &[&Mounted]) -> Result<Survey
             writable.push(*mounted);
         }
     }
-    let mut survey = survey(root, &writable, &journal, Run::Over)?;
+    let mut survey = survey(root, &writable, &journal, Run::Over, ask)?;
     let (mut gone, mut failures) = (HashSet::new(), Vec::new());
     for mounted in &writable {
         let point = &mounted.mount.point;
@@ -81,22 +82,31 @@ pub fn summary(survey: &Survey) -> Vec<String> {
     }
     let mut lines = Vec::new();
     if !kept.is_empty() {
-        let holders = held.iter().flat_map(|alias| &alias.holders);
-        let holders = holders.chain(directories.iter().flat_map(|directory| &directory.holders));
-        let holders: BTreeMap<Option<i32>, String> =
-            holders.map(|holder| (holder.process().map(|process| process.pid), holder.to_string())).collect();
-        let holders: Vec<String> = holders.into_values().collect();
-        lines.push(format!(
-            "kept while in use: {}, by {}; \"rokeep status\" says what frees each",
-            kept.join(" and "),
-            message::few(&holders, 4)
-        ));
+        let kept = kept.join(" and ");
+        lines.push(match survey.known {
+            Ask::Holders => {
+                let holders = held.iter().flat_map(|alias| &alias.holders);
+                let holders = holders.chain(directories.iter().flat_map(|directory| &directory.holders));
+                let by = message::few(&each_once(holders), 4);
+                format!("kept while in use: {kept}, by {by}; \"rokeep status\" says what frees each")
+            }
+            Ask::Verdicts => {
+                format!("kept while in use: {kept}; \"rokeep status\" says who uses them and what frees each")
+            }
+        });
     }
     if !survey.unreadable.is_empty() {
         let who = survey.unreadable.who();
         lines.push(format!("what {who} may hold could not be read, so every replaced file is kept"));
     }
     lines
+}
+
+/// Processes by their numbers, then whatever else there is.
+fn each_once<'a>(holders: impl Iterator<Item = &'a Holder>) -> Vec<String> {
+    let by_name = |holder: &Holder| (holder.process().map_or(i32::MAX, |process| process.pid), holder.to_string());
+    let holders: BTreeSet<(i32, String)> = holders.map(by_name).collect();
+    holders.into_iter().map(|(_, name)| name).collect()
 }
 
 /// Who has a file that an alias stands beside.

@@ -11,7 +11,7 @@ use crate::managed;
 use crate::remount;
 use crate::session;
 use crate::settings::Settings;
-use crate::survey::survey;
+use crate::survey::{Ask, survey};
 use crate::sys::files::Root;
 use crate::sys::mounts::Mounted;
 use crate::sys::processes;
@@ -24,7 +24,11 @@ use crate::sys::state::Locked;
 pub fn recover(root: &Root) -> Result<Outcome> {
     let locked = Locked::wait(root)?;
     let session = locked.session()?;
-    if session.is_over() { Ok(Outcome::default()) } else { session::close_if_unused(root, &locked, session) }
+    if session.is_over() {
+        Ok(Outcome::default())
+    } else {
+        session::close_if_unused(root, &locked, session, Ask::Holders)
+    }
 }
 
 /// The cleanup pass outside a package run: recovers, and opens a short session of its own if something can be dropped.
@@ -56,8 +60,11 @@ fn somebody_at_work(root: &Root, session: &Session) -> Option<Frontend> {
 }
 
 fn leave_it_to(at_work: &Frontend, root: &Root, locked: &Locked, session: Session) -> Result<Outcome> {
-    let mut outcome =
-        if session.is_over() { Outcome::default() } else { session::close_if_unused(root, locked, session)? };
+    let mut outcome = if session.is_over() {
+        Outcome::default()
+    } else {
+        session::close_if_unused(root, locked, session, Ask::Verdicts)?
+    };
     let process = message::process(&at_work.command, at_work.pid);
     outcome.notes.push(format!("{process} is at work; the cleanup comes when it is done"));
     Ok(outcome)
@@ -73,7 +80,7 @@ fn in_a_short_session(root: &Root, locked: &Locked, mut session: Session, droppa
     locked.save_session(&session)?;
     let writable = droppable.iter().try_for_each(|mounted| remount::make_writable(root, mounted));
     session.leave(&myself);
-    let mut outcome = session::close_if_unused(root, locked, session)?;
+    let mut outcome = session::close_if_unused(root, locked, session, Ask::Verdicts)?;
     if let Err(error) = writable {
         outcome.problems.insert(0, format!("nothing could be dropped: {error:#}"));
     }
@@ -82,6 +89,6 @@ fn in_a_short_session(root: &Root, locked: &Locked, mut session: Session, droppa
 
 fn with_something_to_drop(root: &Root, session: &Session, journal: &Journal) -> Result<Vec<Mounted>> {
     let mounts = managed::all(root, &Settings::load(root)?, session, journal)?.mounts;
-    let survey = survey(root, &mounts.iter().collect::<Vec<_>>(), journal, Run::Over)?;
+    let survey = survey(root, &mounts.iter().collect::<Vec<_>>(), journal, Run::Over, Ask::Verdicts)?;
     Ok(mounts.into_iter().filter(|mounted| survey.has_something_to_drop(&mounted.mount.point)).collect())
 }

@@ -17,7 +17,7 @@ use crate::core::verdict::{Because, DirectoryVerdict, Original, Run, Verdict};
 use crate::managed::{self, Managed};
 use crate::remount;
 use crate::settings::Settings;
-use crate::survey::{Alias, KeptDirectory, Survey, survey};
+use crate::survey::{Alias, Ask, KeptDirectory, Survey, survey};
 use crate::sys::files::Root;
 use crate::sys::mounts::Mounted;
 use crate::sys::site::Site;
@@ -43,7 +43,7 @@ pub fn status(root: &Root) -> Result<Status> {
         problems.extend(out_of_sight(&session, &mounted));
     }
     let run = if session.in_use() { Run::On } else { Run::Over };
-    let survey = survey(root, &mounted.iter().collect::<Vec<_>>(), &journal, run)?;
+    let survey = survey(root, &mounted.iter().collect::<Vec<_>>(), &journal, run, Ask::Holders)?;
     let unknown = unknown(&survey);
     problems.extend(unknown.as_ref().map(UnknownStatus::problem));
     let mut rows = Vec::new();

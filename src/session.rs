@@ -15,7 +15,7 @@ use crate::core::session::{FoundMount, MountId, Session};
 use crate::managed::{self, Managed};
 use crate::remount;
 use crate::settings::Settings;
-use crate::survey::Survey;
+use crate::survey::{Ask, Survey};
 use crate::sys::files::Root;
 use crate::sys::mounts::{self, Mounted};
 use crate::sys::processes::{self, CalledBy};
@@ -56,7 +56,7 @@ pub(crate) fn leave(root: &Root, locked: &Locked, mut session: Session, called_b
     if let Ok(frontend) = processes::frontend(called_by) {
         session.leave(&frontend);
     }
-    close_if_unused(root, locked, session)
+    close_if_unused(root, locked, session, Ask::Holders)
 }
 
 /// Writes down who needs what writable, before anything is remounted. `None` where nothing is read-only, or nothing will
@@ -84,15 +84,15 @@ fn open(root: &Root) -> Result<Option<(Locked<'_>, Session, Managed)>> {
     Ok(Some((locked, session, managed)))
 }
 
-/// Closes the session unless somebody living still needs it.
+/// Closes the session unless somebody living still needs it. Whoever `ask`s for the holders has them in what is said.
 ///
 /// # Errors
 /// Where the session cannot be written.
-pub(crate) fn close_if_unused(root: &Root, locked: &Locked, mut session: Session) -> Result<Outcome> {
+pub(crate) fn close_if_unused(root: &Root, locked: &Locked, mut session: Session, ask: Ask) -> Result<Outcome> {
     if is_needed(root, locked, &mut session)? {
         return Ok(Outcome::default());
     }
-    let (mut outcome, cleaned) = close(root, locked, session)?;
+    let (mut outcome, cleaned) = close(root, locked, session, ask)?;
     match cleaned {
         Ok(survey) => outcome.notes.extend(cleanup::summary(&survey)),
         Err(error) => outcome.problems.insert(0, format!("the cleanup was not finished: {error:#}")),
@@ -157,7 +157,7 @@ pub(crate) fn give_up(
             return Ok(format!("the mounts stay writable for {}", message::few(&others.collect::<Vec<_>>(), 3)));
         }
         // What stopped the run may well be in the way of the cleanup too, and is said once.
-        let (outcome, _) = close(root, locked, session)?;
+        let (outcome, _) = close(root, locked, session, Ask::Verdicts)?;
         let as_found = outcome.problems.is_empty();
         Ok(if as_found { "every mount is as it was found".to_owned() } else { outcome.problems.join("; ") })
     });
@@ -167,11 +167,11 @@ pub(crate) fn give_up(
 
 /// Cleanup, then every mount back, for a session that no living frontend needs. Answers what there is to say of the
 /// mounts, and how the cleanup went.
-fn close(root: &Root, locked: &Locked, mut session: Session) -> Result<(Outcome, Result<Survey>)> {
+fn close(root: &Root, locked: &Locked, mut session: Session, ask: Ask) -> Result<(Outcome, Result<Survey>)> {
     let mut outcome = Outcome::default();
     let mounts = still_there(root, &mut session, &mut outcome)?;
     let mounted: Vec<&Mounted> = mounts.iter().map(|(_, mounted)| mounted).collect();
-    let cleaned = cleanup::clean(root, locked, &mounted);
+    let cleaned = cleanup::clean(root, locked, &mounted, ask);
     put_all_back(root, locked, session, &mounts, &mut outcome)?;
     Ok((outcome, cleaned))
 }

@@ -2,31 +2,32 @@
 //!
 //! Changes nothing and needs no writable mount: `status` and `cleanup` see the same.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::os::unix::ffi::OsStrExt;
+mod found;
+mod holders;
+mod seen;
+
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use anyhow::Result;
 
-use crate::core::holder::{Holder, How, Process};
+pub(crate) use self::found::{mounts_of, sites_below};
+use crate::core::holder::Holder;
 use crate::core::inode::{AliasName, Device, Inode};
 use crate::core::journal::{Journal, Spot};
-use crate::core::mountinfo::Mount;
-use crate::core::paths::ListedPath;
-use crate::core::proc_maps::Mapping;
-use crate::core::verdict::{self, DirectoryVerdict, Kind, Original, Run, Use, Verdict};
-use crate::plan::in_use::path_of;
+use crate::core::verdict::{self, DirectoryVerdict, Kind, Lease, Original, Run, Shown, Use, Verdict};
 use crate::plan::lists;
-use crate::sys::files::{Lookup, Root};
-use crate::sys::kernel::Stat;
-use crate::sys::marker::Marked;
-use crate::sys::mounts::{self, Mounted};
-use crate::sys::processes;
-use crate::sys::scan::{self, Question, Seen, Unreadable, What};
-use crate::sys::shown::ShownNames;
-use crate::sys::site::Site;
-use crate::sys::store::Store;
+use crate::sys::files::Root;
+use crate::sys::mounts::Mounted;
+use crate::sys::scan::Unreadable;
+
+/// What a caller wants to know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ask {
+    /// What may go. Where the kernel says of all the rest that somebody has it, nobody is looked for.
+    Verdicts,
+    /// Also who holds what may not.
+    Holders,
+}
 
 /// What was found.
 #[derive(Debug)]
@@ -37,6 +38,8 @@ pub struct Survey {
     pub directories: Vec<KeptDirectory>,
     /// Processes that could not be read, if any had to be.
     pub unreadable: Unreadable,
+    /// Whether it is known who holds what is held.
+    pub known: Ask,
     run: Run,
 }
 
@@ -57,11 +60,14 @@ pub struct Alias {
     pub names: Vec<PathBuf>,
     /// What became of them.
     pub original: Original,
-    /// Who holds it, if its inode was replaced; nobody was asked otherwise.
+    /// Who holds it, if its inode was replaced and the caller wants to know; nobody was asked otherwise.
     pub holders: Vec<Holder>,
     /// Which one it is.
     pub inode: Inode,
     device: Device,
+    is_file: bool,
+    lease: Lease,
+    shown: Shown,
 }
 
 /// A directory that a marker keeps.
@@ -77,31 +83,32 @@ pub struct KeptDirectory {
     pub name: AliasName,
     /// Whether a package has it; `None` where the lists could not be read.
     pub listed: Option<bool>,
-    /// Who is in it, if no package has it any more.
+    /// Who is in it, if no package has it any more and the caller wants to know.
     pub holders: Vec<Holder>,
     /// Which one it is now.
     pub inode: Inode,
     device: Device,
+    shown: Shown,
 }
 
 /// Looks at what was left on these mounts, by a run that is still on or over.
 ///
 /// # Errors
 /// Where a store or /proc cannot be read. One process that cannot be read is no error, see [`Survey::unreadable`].
-pub fn survey(root: &Root, mounts: &[&Mounted], journal: &Journal, run: Run) -> Result<Survey> {
-    let mut survey = Survey { aliases: Vec::new(), directories: Vec::new(), unreadable: Unreadable::default(), run };
-    let mut found = Vec::new();
+pub fn survey(root: &Root, mounts: &[&Mounted], journal: &Journal, run: Run, ask: Ask) -> Result<Survey> {
+    let (mut found, mut directories) = (Vec::new(), Vec::new());
     for mounted in mounts {
-        found.extend(in_stores(root, mounted, journal)?);
-        found.extend(beside(root, mounted, journal)?);
-        survey.directories.extend(directories(root, mounted, journal)?);
+        found.extend(found::in_stores(root, mounted, journal)?);
+        found.extend(found::beside(root, mounted, journal)?);
+        directories.extend(found::directories(root, mounted, journal)?);
     }
-    survey.aliases = with_originals(root, found);
+    // The stores are closed again at the end: an open one could not be removed.
+    let (aliases, stores): (Vec<_>, Vec<_>) = found::with_originals(root, found).into_iter().unzip();
+    let mut survey = Survey { aliases, directories, unreadable: Unreadable::default(), known: ask, run };
     survey.find_listed(root);
     // Only what was replaced can be dropped, so only for that does it matter who holds it.
     if survey.asks_for_holders() {
-        survey.find_holders(root)?;
-        survey.count_files_for_their_directories(root)?;
+        holders::find(root, &mut survey, &stores, ask)?;
     }
     Ok(survey)
 }
@@ -109,12 +116,12 @@ pub fn survey(root: &Root, mounts: &[&Mounted], journal: &Journal, run: Run) -> 
 impl Survey {
     /// May it go?
     pub fn verdict(&self, alias: &Alias) -> Verdict {
-        verdict::verdict(alias.kind, alias.original, self.used(&alias.holders), self.run)
+        verdict::verdict(alias.kind, alias.original, alias.used(), self.run)
     }
 
     /// May it go, and its marker?
     pub fn directory_verdict(&self, directory: &KeptDirectory) -> DirectoryVerdict {
-        verdict::directory(directory.listed, self.used(&directory.holders), self.run)
+        verdict::directory(directory.listed, directory.used(), self.run)
     }
 
     /// The aliases for which [`Survey::verdict`] gives this answer.
@@ -127,14 +134,6 @@ impl Survey {
         let stays = |directory: &KeptDirectory| matches!(self.directory_verdict(directory), DirectoryVerdict::Keep(_));
         self.with(Verdict::Drop).any(|alias| alias.mount == mount)
             || self.directories.iter().any(|directory| directory.mount == mount && !stays(directory))
-    }
-
-    fn used(&self, holders: &[Holder]) -> Use {
-        match (holders.is_empty(), self.unreadable.is_empty()) {
-            (false, _) => Use::Held,
-            (true, true) => Use::Free,
-            (true, false) => Use::Unknown,
-        }
     }
 
     fn asks_for_holders(&self) -> bool {
@@ -153,329 +152,21 @@ impl Survey {
             directory.listed = listed.as_ref().map(|listed| listed.contains(&directory.inode));
         }
     }
+}
 
-    fn find_holders(&mut self, root: &Root) -> Result<()> {
-        let replaced = self.aliases.iter().enumerate().filter(|(_, alias)| alias.original == Original::Replaced);
-        // One inode may have several aliases (a directory that is managed at two mount points), and on btrfs several
-        // inodes have one number.
-        let mut by_inode: HashMap<Inode, Vec<Kept>> = HashMap::new();
-        let mut by_mapping: HashMap<(Device, u64), Vec<Kept>> = HashMap::new();
-        for (at, alias) in replaced {
-            by_inode.entry(alias.inode).or_default().push(Kept::Alias(at));
-            by_mapping.entry((alias.device, alias.inode.ino)).or_default().push(Kept::Alias(at));
-        }
-        for (at, directory) in self.directories.iter().enumerate() {
-            by_inode.entry(directory.inode).or_default().push(Kept::Directory(at));
-        }
-        let near = NearDirectories::new(root, &self.directories)?;
-        let mounts = near.mounts.clone();
-        let mut uses: BTreeMap<(Kept, i32), BTreeSet<How>> = BTreeMap::new();
-        let mut opened_in: BTreeMap<Arc<Path>, BTreeSet<(i32, How)>> = BTreeMap::new();
-        let unreadable = scan::scan(root, WhoHolds { by_inode, by_mapping, near }, |held: Held| {
-            for kept in held.kept {
-                uses.entry((kept, held.pid)).or_default().insert(held.how);
-            }
-            if let Some(dir) = held.opened_in {
-                opened_in.entry(dir).or_default().insert((held.pid, held.how));
-            }
-        })?;
-        // The kernel keeps a directory as long as a file that was opened through it.
-        let mut names = ShownNames::new(root, &mounts);
-        for (dir, users) in opened_in {
-            let Some(dir) = names.directory(&dir) else { continue };
-            let inode = dir.stat()?.inode;
-            let at = self.directories.iter().position(|directory| directory.inode == inode);
-            let Some(kept) = at.map(Kept::Directory) else { continue };
-            for (pid, how) in users {
-                uses.entry((kept, pid)).or_default().insert(how);
-            }
-        }
-        let mut known = HashMap::new();
-        for ((kept, pid), uses) in uses {
-            let process: &mut Process = known.entry(pid).or_insert_with(|| processes::describe_holder(root, pid));
-            let holder = Holder::Process(Process { uses, ..process.clone() });
-            let holders = match kept {
-                Kept::Alias(at) => self.aliases.get_mut(at).map(|alias| &mut alias.holders),
-                Kept::Directory(at) => self.directories.get_mut(at).map(|directory| &mut directory.holders),
-            };
-            if let Some(holders) = holders {
-                holders.push(holder);
-            }
-        }
-        self.unreadable = unreadable;
-        Ok(())
+impl Alias {
+    fn used(&self) -> Use {
+        verdict::used(self.lease, self.shown)
     }
 
-    /// Who opened a file in another mount namespace has its own name for the directory; the alias has ours.
-    fn count_files_for_their_directories(&mut self, root: &Root) -> Result<()> {
-        if self.directories.is_empty() {
-            return Ok(());
-        }
-        let mut lookup = Lookup::new(root);
-        for alias in self.aliases.iter().filter(|alias| !alias.holders.is_empty()) {
-            for name in &alias.names {
-                let Some(path) = ListedPath::parse(name.as_os_str().as_bytes()) else { continue };
-                let Some(dir) = lookup.directory(path.dir())? else { continue };
-                let inode = dir.stat()?.inode;
-                for directory in self.directories.iter_mut().filter(|directory| directory.inode == inode) {
-                    let new = alias.holders.iter().filter(|holder| !directory.holders.contains(holder));
-                    let new: Vec<Holder> = new.cloned().collect();
-                    directory.holders.extend(new);
-                }
-            }
-        }
-        Ok(())
+    fn is_replaced(&self) -> bool {
+        self.original == Original::Replaced
     }
 }
 
-struct WhoHolds {
-    by_inode: HashMap<Inode, Vec<Kept>>,
-    by_mapping: HashMap<(Device, u64), Vec<Kept>>,
-    near: NearDirectories,
-}
-
-/// Something of ours that a process uses, or may.
-struct Held {
-    pid: i32,
-    how: How,
-    kept: Vec<Kept>,
-    /// Where a file is, by its name, that may have been opened through one of the directories.
-    opened_in: Option<Arc<Path>>,
-}
-
-impl Question for WhoHolds {
-    type Answer = Held;
-
-    fn mapping(&self, mapping: &Mapping) -> bool {
-        self.by_mapping.contains_key(&(mapping.device, mapping.ino)) || self.near.devices.contains(&mapping.device)
+impl KeptDirectory {
+    /// No lease is given on a directory.
+    fn used(&self) -> Use {
+        verdict::used(Lease::NotApplicable, self.shown)
     }
-
-    fn inode(&self, stat: &Stat) -> bool {
-        self.by_inode.contains_key(&stat.inode) || self.near.may_be_in_one(stat)
-    }
-
-    fn superblocks(&self) -> &HashSet<Device> {
-        &self.near.superblocks
-    }
-
-    fn tell(&self, seen: &Seen) -> Option<Held> {
-        let (kept, may_be_near) = match seen.what {
-            What::Stat(stat) => {
-                let kept = self.by_inode.get(&stat.inode);
-                // What is no alias was asked for because it is near, be it by a mount elsewhere.
-                (kept, !stat.is_directory() && (kept.is_none() || self.near.may_be_in_one(&stat)))
-            }
-            What::Mapping(device, ino) => (self.by_mapping.get(&(device, ino)), self.near.devices.contains(&device)),
-        };
-        let opened_in = may_be_near.then(|| Some(path_of(&seen.opened_as()?)?.dir().into())).flatten();
-        let kept = kept.cloned().unwrap_or_default();
-        let says_something = !kept.is_empty() || opened_in.is_some();
-        says_something.then_some(Held { pid: seen.pid, how: seen.how, kept, opened_in })
-    }
-}
-
-/// Where files may be that were opened through one of the directories.
-struct NearDirectories {
-    devices: HashSet<Device>,
-    /// Those of them that are known by their mounts alone.
-    superblocks: HashSet<Device>,
-    devs: HashSet<u64>,
-    mounts: Vec<Mount>,
-}
-
-impl NearDirectories {
-    fn new(root: &Root, directories: &[KeptDirectory]) -> Result<NearDirectories> {
-        let devices: HashSet<Device> = directories.iter().map(|directory| directory.device).collect();
-        let devs = directories.iter().map(|directory| directory.inode.dev).collect();
-        let table = if directories.is_empty() { Vec::new() } else { mounts::table(root)? };
-        let mounts: Vec<Mount> = table.into_iter().filter(|mount| devices.contains(&mount.device)).collect();
-        let superblocks = mounts.iter().filter(|mount| mount.has_several_devs()).map(|mount| mount.device).collect();
-        Ok(NearDirectories { devices, superblocks, devs, mounts })
-    }
-
-    /// On overlayfs files have other device numbers than directories.
-    fn may_be_in_one(&self, stat: &Stat) -> bool {
-        !stat.is_directory()
-            && (self.devs.contains(&stat.inode.dev) || self.mounts.iter().any(|mount| mount.id == stat.mount_id))
-    }
-}
-
-/// One of the things that are kept, by its number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Kept {
-    Alias(usize),
-    Directory(usize),
-}
-
-/// An alias as it is on disk.
-struct Found {
-    mount: PathBuf,
-    device: Device,
-    spot: Spot,
-    name: AliasName,
-    stat: Stat,
-    /// The directory entry that it is: two paths may lead to one.
-    link: (Inode, AliasName),
-    told: Told,
-}
-
-/// What the journal tells of an alias.
-#[derive(Clone, Debug, Default)]
-struct Told {
-    names: Vec<PathBuf>,
-    /// Nobody ever said that it was more.
-    guard: bool,
-}
-
-fn told(journal: &Journal, mount: &Path) -> HashMap<(Spot, AliasName), Told> {
-    let mut told: HashMap<(Spot, AliasName), Told> = HashMap::new();
-    for record in journal.records.iter().filter(|record| record.mount == mount) {
-        let new = || Told { names: Vec::new(), guard: true };
-        let known = told.entry((record.spot.clone(), record.alias)).or_insert_with(new);
-        known.guard &= record.kind == Kind::Guard;
-        known.names.extend(record.names.iter().filter(|name| !known.names.contains(name)).cloned().collect::<Vec<_>>());
-    }
-    told
-}
-
-/// In the store of the mount, and in those below it that the journal knows.
-fn in_stores(root: &Root, mounted: &Mounted, journal: &Journal) -> Result<Vec<Found>> {
-    let point = &mounted.mount.point;
-    let mut told = told(journal, point);
-    let mut sites: Vec<Site> = vec![Site::of(mounted)?];
-    sites.extend(sites_below(root, mounted, told.keys().map(|(spot, _)| spot))?);
-    let mut found = Vec::new();
-    for site in sites {
-        let Some(store) = Store::open(&site)? else { continue };
-        let (store_inode, spot) = (store.inode()?, Spot::Store(site.path().to_owned()));
-        found.extend(store.aliases()?.into_iter().map(|(name, stat)| Found {
-            mount: point.clone(),
-            device: mounted.mount.device,
-            spot: spot.clone(),
-            name,
-            stat,
-            link: (store_inode, name),
-            told: told.remove(&(spot.clone(), name)).unwrap_or_default(),
-        }));
-    }
-    Ok(found)
-}
-
-/// The other sites that the journal knows, if they are on the same file system still, and their stores ours.
-pub(crate) fn sites_below<'a>(
-    root: &Root,
-    mounted: &Mounted,
-    spots: impl Iterator<Item = &'a Spot>,
-) -> Result<Vec<Site>> {
-    let point = &mounted.mount.point;
-    let paths: BTreeSet<&PathBuf> = spots
-        .filter_map(|spot| match spot {
-            Spot::Store(path) => Some(path).filter(|path| *path != point),
-            Spot::Beside(_) | Spot::Inside(_) => None,
-        })
-        .collect();
-    if paths.is_empty() {
-        return Ok(Vec::new());
-    }
-    let here = mounts_of(root, mounted)?;
-    let mut sites = Vec::new();
-    for path in paths {
-        let is_it = |site: &Site| here.contains(&site.mount_id()) && site.is_roots() && Store::open(site).is_ok();
-        sites.extend(Site::open(root, path)?.filter(is_it));
-    }
-    Ok(sites)
-}
-
-/// The numbers of all mounts of the same file system: what is on another one is not what was written down, whatever it is
-/// called.
-pub(crate) fn mounts_of(root: &Root, mounted: &Mounted) -> Result<HashSet<u64>> {
-    let table = mounts::table(root)?;
-    Ok(table.iter().filter(|mount| mount.device == mounted.mount.device).map(|mount| mount.id).collect())
-}
-
-fn beside(root: &Root, mounted: &Mounted, journal: &Journal) -> Result<Vec<Found>> {
-    let told = told(journal, &mounted.mount.point).into_iter();
-    let told: Vec<_> = told.filter(|((spot, _), _)| matches!(spot, Spot::Beside(_))).collect();
-    let here = if told.is_empty() { HashSet::new() } else { mounts_of(root, mounted)? };
-    let mut found = Vec::new();
-    for ((spot, name), told) in told {
-        let Spot::Beside(file) = &spot else { continue };
-        let Some(path) = ListedPath::parse(file.as_os_str().as_bytes()) else { continue };
-        let Some(dir) = root.open_dir(path.dir())? else { continue };
-        let is_alias = |stat: &Stat| !stat.is_directory() && stat.inode.ino == name.0 && here.contains(&stat.mount_id);
-        if let Some(stat) = dir.entry(&name.entry_beside(path.name()))?.filter(is_alias) {
-            let (mount, device, link) = (mounted.mount.point.clone(), mounted.mount.device, (dir.stat()?.inode, name));
-            found.push(Found { mount, device, link, spot, name, stat, told });
-        }
-    }
-    Ok(found)
-}
-
-fn directories(root: &Root, mounted: &Mounted, journal: &Journal) -> Result<Vec<KeptDirectory>> {
-    let (mount, device) = (&mounted.mount.point, mounted.mount.device);
-    let told = told(journal, mount).into_iter();
-    let told: Vec<_> = told.filter(|((spot, _), _)| matches!(spot, Spot::Inside(_))).collect();
-    let here = if told.is_empty() { HashSet::new() } else { mounts_of(root, mounted)? };
-    // On overlayfs a directory has another number whenever nobody has looked at it for a while.
-    let numbers_stay = mounted.mount.overlay.is_none();
-    let mut found = Vec::new();
-    for ((spot, name), told) in told {
-        let Spot::Inside(path) = spot else { continue };
-        let is_it = |stat: &Stat| here.contains(&stat.mount_id) && (stat.inode.ino == name.0 || !numbers_stay);
-        let Some(marked) = Marked::find(root, &path, name, is_it)? else { continue };
-        let (mount, inode, above) = (mount.clone(), marked.inode()?, told.names.into_iter().skip(1).collect());
-        found.push(KeptDirectory { mount, path, above, name, listed: None, holders: Vec::new(), inode, device });
-    }
-    Ok(found)
-}
-
-/// Sees what became of their names, of all of them together: two aliases of one inode are no name of it.
-fn with_originals(root: &Root, mut found: Vec<Found>) -> Vec<Alias> {
-    let mut links: HashMap<Inode, HashSet<(Inode, AliasName)>> = HashMap::new();
-    for alias in &found {
-        links.entry(alias.stat.inode).or_default().insert(alias.link);
-    }
-    // By name, so that each directory is opened once.
-    found.sort_by(|a, b| a.told.names.cmp(&b.told.names));
-    let mut lookup = Lookup::new(root);
-    let alias = |found: Found| {
-        let Found { mount, device, spot, name, stat, told: Told { names, guard }, .. } = found;
-        let kind = if guard { Kind::Guard } else { Kind::Planned };
-        let ours = links.get(&stat.inode).map_or(1, HashSet::len) as u64;
-        // Where all links are aliases there is no name that could lead anywhere.
-        let leads = if stat.links <= ours { None } else { a_name_leads_to(&mut lookup, &names, stat.inode) };
-        let original = verdict::original(kind, stat.links, ours, leads);
-        Alias {
-            mount,
-            spot,
-            name,
-            kind,
-            bytes: stat.bytes,
-            names,
-            original,
-            holders: Vec::new(),
-            inode: stat.inode,
-            device,
-        }
-    };
-    found.into_iter().map(alias).collect()
-}
-
-/// `None` where it cannot be known: no names, or one that cannot be followed.
-fn a_name_leads_to(lookup: &mut Lookup, names: &[PathBuf], inode: Inode) -> Option<bool> {
-    let mut answer = (!names.is_empty()).then_some(false);
-    for name in names {
-        match leads_to(lookup, name, inode) {
-            Some(true) => return Some(true),
-            Some(false) => {}
-            None => answer = None,
-        }
-    }
-    answer
-}
-
-fn leads_to(lookup: &mut Lookup, name: &Path, inode: Inode) -> Option<bool> {
-    let path = ListedPath::parse(name.as_os_str().as_bytes())?;
-    let Some(dir) = lookup.directory(path.dir()).ok()? else { return Some(false) };
-    Some(dir.entry(path.name()).ok()?.is_some_and(|stat| stat.inode == inode))
 }

@@ -12,6 +12,7 @@ pub mod holder;
 pub mod holding;
 pub mod inode;
 pub mod journal;
+pub mod kernel_holders;
 pub mod maintainer_script;
 pub mod message;
 pub mod mount_state;

@@ -3,8 +3,9 @@
 //! Paths in it are escaped: space, tab, newline and backslash as three octal digits.
 #![forbid(unsafe_code)]
 
-use std::ffi::OsString;
-use std::os::unix::ffi::OsStringExt;
+use std::collections::HashSet;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use super::inode::Device;
@@ -31,6 +32,8 @@ pub struct Mount {
     pub failed: bool,
     /// What it is put together from, where it is an overlayfs.
     pub overlay: Option<Overlay>,
+    /// It is a /proc that shows a process to nobody but who may trace it (proc(5), `hidepid`).
+    pub hides_processes: bool,
 }
 
 /// The options of an overlayfs that matter (Documentation/filesystems/overlayfs.rst).
@@ -54,6 +57,17 @@ impl Mount {
         matches!(self.fs_type.as_str(), "btrfs" | "overlay")
     }
 
+    /// What its root was called, where that has no such name any more (fs/dcache.c, dentry_path).
+    pub fn deleted_root(&self) -> Option<&Path> {
+        self.root.as_os_str().as_bytes().strip_suffix(b"//deleted").map(|path| Path::new(OsStr::from_bytes(path)))
+    }
+
+    /// Where something is that is called this in the file system's own tree, if it can be seen through this mount.
+    pub fn path_outside(&self, inside: &Path) -> Option<PathBuf> {
+        let below = inside.strip_prefix(&self.root).ok()?;
+        Some(if below.as_os_str().is_empty() { self.point.clone() } else { self.point.join(below) })
+    }
+
     /// Where a path below the mount point is in the file system, relative to its topmost directory.
     pub fn path_inside(&self, path: &Path) -> Option<PathBuf> {
         let below = path.strip_prefix(&self.point).ok()?;
@@ -64,6 +78,15 @@ impl Mount {
 /// Every mount in the text; lines that are not of the documented form are left out.
 pub fn parse(text: &[u8]) -> Vec<Mount> {
     text.split(|b| *b == b'\n').filter_map(mount).collect()
+}
+
+/// Every mount of one of these file systems; the lines of others are hardly looked at.
+pub fn parse_some(text: &[u8], devices: &HashSet<Device>) -> Vec<Mount> {
+    let is_one = |line: &&[u8]| {
+        let field = line.split(|b| *b == b' ').nth(2);
+        field.and_then(device).is_some_and(|device| devices.contains(&device))
+    };
+    text.split(|b| *b == b'\n').filter(is_one).filter_map(mount).collect()
 }
 
 fn mount(line: &[u8]) -> Option<Mount> {
@@ -83,7 +106,8 @@ fn mount(line: &[u8]) -> Option<Mount> {
     let superblock_access = if failed { Access::ReadOnly } else { access(superblock_options)? };
     let flags = Flags { mount: mount_access, superblock: superblock_access };
     let overlay = (fs_type == "overlay").then(|| overlay(superblock_options));
-    Some(Mount { id, device, root, point, fs_type, source, flags, failed, overlay })
+    let hides_processes = fs_type == "proc" && hides_processes(superblock_options);
+    Some(Mount { id, device, root, point, fs_type, source, flags, failed, overlay, hides_processes })
 }
 
 fn overlay(options: &[u8]) -> Overlay {
@@ -115,7 +139,14 @@ fn has_failed(superblock_options: &[u8]) -> bool {
     superblock_options.split(|b| *b == b',').any(|option| option == b"emergency_ro")
 }
 
-fn unescape(field: &[u8]) -> PathBuf {
+/// By number until Linux 5.7, by name since. `noaccess` shows them, and nothing of what they have.
+fn hides_processes(superblock_options: &[u8]) -> bool {
+    let mut options = superblock_options.split(|b| *b == b',').filter_map(|option| option.strip_prefix(b"hidepid="));
+    options.any(|how| !matches!(how, b"0" | b"off"))
+}
+
+/// A path as the kernel escapes it, here and in `/proc/swaps` and `/proc/PID/fdinfo` (fs/seq_file.c, seq_file_path).
+pub fn unescape(field: &[u8]) -> PathBuf {
     let mut bytes = Vec::with_capacity(field.len());
     let mut rest = field;
     while let Some((first, tail)) = rest.split_first() {
@@ -193,6 +224,44 @@ mod tests {
         assert_eq!(mounts[2].path_inside(Path::new("/srv/x/doc/a")), Some("share/doc/a".into()));
         assert_eq!(mounts[0].path_inside(Path::new("/usr")), Some(PathBuf::new()));
         assert_eq!(mounts[0].path_inside(Path::new("/opt/a")), None);
+    }
+
+    #[test]
+    fn a_root_that_is_gone_says_so() {
+        let mounts = parse(
+            b"1 1 8:1 /bin/tool//deleted /srv/tool ro - ext4 /dev/x ro\n\
+              2 1 8:1 /bin/tool /srv/tool ro - ext4 /dev/x ro\n\
+              3 1 8:1 /lib /usr/lib ro - ext4 /dev/x ro\n",
+        );
+        let deleted: Vec<_> = mounts.iter().map(Mount::deleted_root).collect();
+        assert_eq!(deleted, [Some(Path::new("/bin/tool")), None, None]);
+        assert_eq!(mounts[2].path_outside(Path::new("/lib/x.so")), Some("/usr/lib/x.so".into()));
+        assert_eq!(mounts[2].path_outside(Path::new("/lib")), Some("/usr/lib".into()));
+        assert_eq!(mounts[2].path_outside(Path::new("/bin/tool")), None);
+    }
+
+    #[test]
+    fn only_what_is_asked_for() {
+        let text = b"1 1 8:1 / / rw - ext4 /dev/x rw\n2 1 0:5 / /proc rw - proc proc rw\nx\n";
+        let devices = HashSet::from([Device { major: 8, minor: 1 }]);
+        assert_eq!(parse_some(text, &devices), parse(text)[..1]);
+    }
+
+    #[test]
+    fn a_proc_that_hides_processes() {
+        for (options, hides) in [
+            ("rw", false),
+            ("rw,hidepid=off", false),
+            ("rw,hidepid=0,gid=4", false),
+            ("rw,gid=4,hidepid=invisible", true),
+            ("rw,hidepid=2", true),
+            ("rw,hidepid=noaccess", true),
+            ("rw,hidepid=ptraceable,subset=pid", true),
+        ] {
+            let mounts = parse(format!("1 1 0:5 / /proc rw - proc proc {options}\n").as_bytes());
+            assert_eq!(mounts[0].hides_processes, hides, "{options}");
+        }
+        assert!(!parse(b"1 1 0:5 / /x rw - tmpfs x rw,hidepid=2\n")[0].hides_processes);
     }
 
     #[test]

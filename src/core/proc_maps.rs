@@ -4,6 +4,8 @@
 //! btrfs and overlayfs where stat(2) says otherwise. The path is escaped and may be stale; the numbers are exact.
 #![forbid(unsafe_code)]
 
+use std::collections::HashSet;
+
 use super::inode::Device;
 
 /// What stands behind a name that is gone, here and behind the links under `fd` and `map_files`.
@@ -22,6 +24,45 @@ pub struct Mapping<'a> {
     pub name: &'a [u8],
     /// Whether that name is gone. True of an aliased inode too.
     pub name_is_gone: bool,
+}
+
+/// What to read of a memory map that comes line by line: the files of some file systems, the parts of one file once.
+///
+/// Most lines are of other files, or of the same file as the line before. They are not taken apart.
+#[derive(Debug)]
+pub struct Reader {
+    /// As they stand in a line.
+    devices: Vec<Vec<u8>>,
+    last: Vec<u8>,
+}
+
+impl Reader {
+    /// For the files of these file systems.
+    pub fn new(devices: &HashSet<Device>) -> Reader {
+        // fs/proc/task_mmu.c, show_vma_header_prefix.
+        let text = |device: &Device| format!("{:02x}:{:02x} ", device.major, device.minor).into_bytes();
+        Reader { devices: devices.iter().map(text).collect(), last: Vec::new() }
+    }
+
+    /// The next line is the first of another map.
+    pub fn start(&mut self) {
+        self.last.clear();
+    }
+
+    /// The mapping in this line, if it tells of anything new.
+    pub fn read<'a>(&mut self, line: &'a [u8]) -> Option<Mapping<'a>> {
+        let file = after_fields(line, 3)?;
+        if file == self.last || !self.devices.iter().any(|device| file.starts_with(device)) {
+            return None;
+        }
+        self.last.clear();
+        self.last.extend_from_slice(file);
+        mapping(line)
+    }
+}
+
+fn after_fields(line: &[u8], count: usize) -> Option<&[u8]> {
+    (0..count).try_fold(line, |rest, _| rest.get(rest.iter().position(|b| *b == b' ')? + 1..))
 }
 
 /// Every mapping of a file; anonymous memory is left out.
@@ -55,6 +96,25 @@ fn device(field: &[u8]) -> Option<Device> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_the_lines_of_a_file_one_is_enough() {
+        let maps: &[&[u8]] = &[
+            b"10-11 r--p 00000000 fe:01 5                       /usr/lib/x.so",
+            b"11-12 r-xp 00001000 fe:01 5                       /usr/lib/x.so",
+            b"12-13 r-xp 00001000 fe:01 5                       /usr/lib/x.so (deleted)",
+            b"13-14 r-xp 00001000 fe:11 5                       /usr/lib/x.so",
+            b"14-15 rw-p 00000000 00:00 0 ",
+            b"15-16 r--p 00000000 fe:01 5                       /usr/lib/x.so",
+            b"nonsense",
+        ];
+        let mut reader = Reader::new(&HashSet::from([Device { major: 0xfe, minor: 1 }]));
+        let ranges =
+            |reader: &mut Reader| maps.iter().filter_map(|line| Some(reader.read(line)?.range)).collect::<Vec<_>>();
+        assert_eq!(ranges(&mut reader), ["10-11", "12-13", "15-16"]);
+        reader.start();
+        assert_eq!(ranges(&mut reader), ["10-11", "12-13", "15-16"]);
+    }
 
     #[test]
     fn files_are_told_from_memory_and_numbers_are_hexadecimal() {

@@ -1,7 +1,7 @@
 //! May this alias go? The one rule that everything else serves.
 //!
-//! An alias is dropped only when its inode has been replaced – no original name leads to it any more – and no process
-//! holds it. What is not known counts against dropping. Only a guard goes sooner: it was made because its inode was in
+//! An alias is dropped only when its inode has been replaced – no original name leads to it any more – and nobody holds
+//! it, as far as everybody says who can be asked. What is not known counts against dropping. Only a guard goes sooner: it was made because its inode was in
 //! use, not because dpkg was to replace it, and where a name still leads to the inode after the run it protected nothing.
 #![forbid(unsafe_code)]
 
@@ -34,10 +34,37 @@ pub enum Original {
     Unknown,
 }
 
+/// What the kernel answers whoever wants a write lease on a file (fcntl(2), `F_SETLEASE`), and so nobody else to have it.
+///
+/// It knows of loop devices, swap files, files in flight in sockets and processes that nobody can see or read. It does not
+/// know of `O_PATH` descriptors, of mounts, and of what was mapped through an overlayfs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lease {
+    /// Refused: somebody has it open, maps it or runs it.
+    Held,
+    /// Given, which is no proof that nobody uses it.
+    Granted,
+    /// Nobody gets one: it is no regular file, or its file system has no leases.
+    NotApplicable,
+    /// It could not be asked for.
+    Unknown,
+}
+
+/// What everybody shows who can be looked at: every process, every mount table, every device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shown {
+    /// Somebody was seen to use it.
+    Somebody,
+    /// All was looked at, and nobody does.
+    Nobody,
+    /// Nobody was seen to, and not all could be looked at, or nothing was.
+    NotAll,
+}
+
 /// Whether anybody uses the inode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Use {
-    /// Somebody was seen to.
+    /// Somebody does.
     Held,
     /// Everybody was asked, and nobody does.
     Free,
@@ -66,6 +93,18 @@ pub enum Because {
     Held,
     /// Not everything could be found out.
     Unknown,
+}
+
+/// Puts together what was answered. Each source has its blind spots, so whoever says that it is held is right, and it is
+/// free only if none is left that could say so.
+pub fn used(lease: Lease, shown: Shown) -> Use {
+    match (lease, shown) {
+        (Lease::Held, Shown::Somebody | Shown::Nobody | Shown::NotAll) => Use::Held,
+        (Lease::Granted | Lease::NotApplicable | Lease::Unknown, Shown::Somebody) => Use::Held,
+        (Lease::Granted | Lease::NotApplicable, Shown::Nobody) => Use::Free,
+        (Lease::Granted | Lease::NotApplicable, Shown::NotAll) => Use::Unknown,
+        (Lease::Unknown, Shown::Nobody | Shown::NotAll) => Use::Unknown,
+    }
 }
 
 /// Decides on one alias.
@@ -129,6 +168,22 @@ mod tests {
     const ORIGINALS: [Original; 3] = [Original::StillThere, Original::Replaced, Original::Unknown];
     const USES: [Use; 3] = [Use::Held, Use::Free, Use::Unknown];
     const RUNS: [Run; 2] = [Run::On, Run::Over];
+
+    #[test]
+    fn whoever_says_that_it_is_held_is_right() {
+        use Lease::*;
+        use Shown::*;
+        for (lease, [somebody, nobody, not_all]) in [
+            (Held, [Use::Held, Use::Held, Use::Held]),
+            (Granted, [Use::Held, Use::Free, Use::Unknown]),
+            (NotApplicable, [Use::Held, Use::Free, Use::Unknown]),
+            (Lease::Unknown, [Use::Held, Use::Unknown, Use::Unknown]),
+        ] {
+            assert_eq!(used(lease, Somebody), somebody, "{lease:?}");
+            assert_eq!(used(lease, Nobody), nobody, "{lease:?}");
+            assert_eq!(used(lease, NotAll), not_all, "{lease:?}");
+        }
+    }
 
     #[test]
     fn only_replaced_and_free_goes() {

@@ -1,4 +1,5 @@
-//! What is in use now: every inode of the managed file systems that some process maps, runs or has open.
+//! What is in use now: every inode of the managed file systems that some process maps, runs or has open, or that is the root
+//! of a mount.
 //!
 //! Most of it is replaced by nobody. But a maintainer script or a trigger may rebuild a cache, remove the archive of
 //! locales, rename a database: no list says so, and a process may use the old one under a name that is gone, in a chroot
@@ -16,6 +17,7 @@ use smallvec::smallvec;
 
 use super::places::{Places, Reach};
 use crate::core::inode::{Device, Inode};
+use crate::core::mountinfo::Mount;
 use crate::core::paths::ListedPath;
 use crate::core::plan::{FoundFile, Reason};
 use crate::core::proc_maps::{DELETED, Mapping};
@@ -61,9 +63,12 @@ struct Shown {
 pub fn in_use(root: &Root, places: &Places) -> Result<InUse> {
     let mut shown: HashMap<Inode, Shown> = HashMap::new();
     let mut mapped: HashMap<PathBuf, u64> = HashMap::new();
+    let mut called = BTreeSet::new();
     let mut directories = HashSet::new();
     let mut opened_in = BTreeSet::new();
-    let question = WhatIsUsed { here: places.reach(), shown: Mutex::default() };
+    let mounts = places.mounts();
+    let devices = mounts.iter().map(|mount| mount.device).collect();
+    let question = WhatIsUsed { here: places.reach(), devices, mounts: mounts.clone(), shown: Mutex::default() };
     let unreadable = scan::scan(root, question, |used| match used {
         Used::File(inode, file) => {
             shown.entry(inode).or_insert(file);
@@ -77,15 +82,21 @@ pub fn in_use(root: &Root, places: &Places) -> Result<InUse> {
         Used::Mapping(name, ino) => {
             mapped.insert(name, ino);
         }
+        Used::Called(name) => {
+            called.insert(name);
+        }
     })?;
     let mut in_use = InUse { files: HashMap::new(), directories, unreadable };
-    let mounts = places.mounts();
     let mut names = ShownNames::new(root, &mounts);
     for (inode, file) in shown {
         in_use.add(&mut names, places, inode, file);
     }
     for (name, ino) in mapped {
-        in_use.add_by_name(&mut names, places, &name, ino);
+        in_use.add_by_name(&mut names, places, &name, |stat| stat.inode.ino == ino);
+    }
+    for name in called {
+        in_use.add_by_name(&mut names, places, &name, |stat| !stat.is_directory());
+        in_use.directories.extend(names.directory(&name).and_then(|dir| dir.stat().ok()).map(|stat| stat.inode));
     }
     for dir in opened_in {
         in_use.add_directory(&mut names, places, &dir);
@@ -95,6 +106,8 @@ pub fn in_use(root: &Root, places: &Places) -> Result<InUse> {
 
 struct WhatIsUsed {
     here: Reach,
+    devices: HashSet<Device>,
+    mounts: Vec<Mount>,
     /// Those that were shown: their name and handle are known.
     shown: Mutex<HashSet<Inode>>,
 }
@@ -105,10 +118,16 @@ enum Used {
     FileIn(Arc<Path>),
     Directory(Inode),
     Mapping(PathBuf, u64),
+    /// Whatever has this name now.
+    Called(PathBuf),
 }
 
 impl Question for WhatIsUsed {
     type Answer = Used;
+
+    fn devices(&self) -> &HashSet<Device> {
+        &self.devices
+    }
 
     fn mapping(&self, mapping: &Mapping) -> bool {
         self.here.may_have_device(mapping.device)
@@ -129,20 +148,28 @@ impl Question for WhatIsUsed {
             What::Stat(stat) if stat.links == 0 => None,
             // Another of its names may be in another directory.
             What::Stat(stat) if self.was_shown(&stat) && stat.links > 1 => {
-                Some(Used::FileIn(path_of(&seen.opened_as()?)?.dir().into()))
+                Some(Used::FileIn(path_of(&self.name(seen)?)?.dir().into()))
             }
             What::Stat(stat) if self.was_shown(&stat) => None,
             What::Stat(stat) => {
-                let file = show(seen, &stat)?;
+                let file = show(seen, self.name(seen), &stat)?;
                 self.shown().insert(stat.inode);
                 Some(Used::File(stat.inode, file))
             }
             What::Mapping(_, ino) => Some(Used::Mapping(seen.opened_as()?, ino)),
+            What::Name => self.name(seen).map(Used::Called),
         }
     }
 }
 
 impl WhatIsUsed {
+    /// The root of a mount has a name on the mounts that matter, or none: the mount point is no name of it.
+    fn name(&self, seen: &Seen) -> Option<PathBuf> {
+        let Some(mount) = seen.mount() else { return seen.opened_as() };
+        let mut here = self.mounts.iter().filter(|here| here.device == mount.device);
+        here.find_map(|here| here.path_outside(&mount.root))
+    }
+
     fn was_shown(&self, stat: &Stat) -> bool {
         self.shown().contains(&stat.inode)
     }
@@ -153,13 +180,13 @@ impl WhatIsUsed {
 }
 
 /// `None` where the process has let go of it: another one may still have it.
-fn show(seen: &Seen, stat: &Stat) -> Option<Shown> {
+fn show(seen: &Seen, name: Option<PathBuf>, stat: &Stat) -> Option<Shown> {
     let handle = match seen.handle() {
         Ok(handle) => handle,
         Err(Errno::ENOENT | Errno::ESRCH) => return None,
         Err(_) => None,
     };
-    Some(Shown { bytes: stat.bytes, name: seen.opened_as(), handle })
+    Some(Shown { bytes: stat.bytes, name, handle })
 }
 
 impl InUse {
@@ -227,11 +254,11 @@ impl InUse {
         }
     }
 
-    /// For what is known by its number only: the name has to be the one.
-    fn add_by_name(&mut self, names: &mut ShownNames, places: &Places, name: &Path, ino: u64) {
+    /// For what is known by its number only, or not even by that: the name has to be the one.
+    fn add_by_name(&mut self, names: &mut ShownNames, places: &Places, name: &Path, is_it: impl Fn(&Stat) -> bool) {
         let Some(path) = path_of(name) else { return };
         self.add_directory(names, places, path.dir());
-        if let Some(Named { site, path, stat }) = find(names, places, path, |stat| stat.inode.ino == ino) {
+        if let Some(Named { site, path, stat }) = find(names, places, path, is_it) {
             let used = UsedFile { site, bytes: stat.bytes, name: Some(path), handle: None };
             self.files.entry(stat.inode).or_insert(used);
         }

@@ -1,13 +1,17 @@
 //! The edge: where the kernel is asked and told. It gathers and performs; it decides nothing.
 
 pub mod deb;
+pub mod devices;
 pub mod files;
 pub mod handle;
 pub mod kernel;
+pub mod lease;
 pub mod link;
+pub mod listing;
 pub mod log;
 pub mod marker;
 pub mod mounts;
+pub mod namespaces;
 pub mod processes;
 pub mod scan;
 pub mod shown;

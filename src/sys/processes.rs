@@ -3,8 +3,10 @@
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs;
+use std::path::Path;
+use std::sync::OnceLock;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use nix::fcntl::FcntlArg;
 use nix::libc;
 use procfs::ProcError;
@@ -12,6 +14,7 @@ use procfs::process::Process;
 
 use super::files::Root;
 use super::kernel::{self, LastLink};
+use super::mounts;
 use crate::core::cgroup;
 use crate::core::holder;
 use crate::core::inode::Inode;
@@ -104,10 +107,32 @@ pub fn command(root: &Root, pid: i32) -> String {
     String::from_utf8_lossy(name.trim_ascii_end()).into_owned()
 }
 
+/// Whether there may be processes that /proc does not show to us: `hidepid` (proc(5)) shows one only to who may trace it.
+///
+/// # Errors
+/// Where /proc cannot be read.
+pub fn may_be_hidden(root: &Root) -> Result<bool> {
+    const CAP_SYS_PTRACE: u32 = 19;
+    let path = root.path("/proc/thread-self/status");
+    let cannot_read = || format!("cannot read {}", path.display());
+    let proc = root.open_dir(Path::new("/proc"))?.with_context(cannot_read)?;
+    let id = proc.stat()?.mount_id;
+    if !mounts::table(root)?.iter().any(|mount| mount.id == id && mount.hides_processes) {
+        return Ok(false);
+    }
+    let status = fs::read_to_string(&path).with_context(cannot_read)?;
+    let capabilities = status.lines().find_map(|line| line.strip_prefix("CapEff:")).unwrap_or_default();
+    let capabilities = u64::from_str_radix(capabilities.trim(), 16).unwrap_or(0);
+    Ok(capabilities & (1 << CAP_SYS_PTRACE) == 0)
+}
+
 /// A process that holds something, as a person knows it. In which ways is for the caller to say.
 pub fn describe_holder(root: &Root, pid: i32) -> holder::Process {
     let ticks = Process::new(pid).and_then(|process| process.stat()).map(|stat| stat.starttime).ok();
-    let started = ticks.and_then(|ticks| Some(procfs::boot_time_secs().ok()? + ticks / procfs::ticks_per_second()));
+    // The kernel counts every interrupt for whoever asks when it was started.
+    static BOOTED: OnceLock<Option<u64>> = OnceLock::new();
+    let booted = *BOOTED.get_or_init(|| procfs::boot_time_secs().ok());
+    let started = ticks.and_then(|ticks| Some(booted? + ticks / procfs::ticks_per_second()));
     let groups = fs::read_to_string(root.path(&format!("/proc/{pid}/cgroup"))).unwrap_or_default();
     let place = cgroup::place(&groups);
     holder::Process {

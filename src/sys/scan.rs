@@ -1,4 +1,5 @@
-//! Who uses which inode: every descriptor, mapping, program, working and root directory of every task.
+//! Who uses which inode: every descriptor, mapping, program, working and root directory of every task, and every mount of
+//! every mount namespace.
 //!
 //! One pass over /proc. Processes that appear during it are read too, until no new one shows: a child that a process
 //! forked after it was read holds what its parent held.
@@ -6,7 +7,7 @@
 //! Anybody can have a process whose memory map nobody can read: whoever tries waits in the kernel, until it is killed.
 //! So it is [`workers`] that look at processes, and this thread waits only for so long.
 
-mod elsewhere;
+mod mount_tables;
 mod process;
 mod workers;
 
@@ -16,24 +17,29 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use nix::dir::Dir;
 use nix::fcntl::{OFlag, openat, readlinkat};
 use nix::sys::stat::Mode;
 
+use self::mount_tables::{MountRoot, SeenRoot};
 use self::workers::Workers;
 use super::files::{Directory, Root};
 use super::handle::FileHandle;
 use super::kernel::Stat;
+use super::listing::Listing;
 use super::processes;
 use crate::core::holder::How;
 use crate::core::inode::Device;
 use crate::core::message;
+use crate::core::mountinfo::Mount;
 use crate::core::proc_maps::Mapping;
 
 /// What a scan looks for, and what it is to tell of it.
 pub trait Question: Send + Sync + 'static {
     /// What is told of one use of one inode.
     type Answer: Send;
+
+    /// The file systems that are looked at: neither mappings nor mounts of others are.
+    fn devices(&self) -> &HashSet<Device>;
 
     /// Whether a mapping is worth following; its numbers alone may be ambiguous (btrfs subvolumes).
     fn mapping(&self, mapping: &Mapping) -> bool;
@@ -49,11 +55,12 @@ pub trait Question: Send + Sync + 'static {
     fn tell(&self, seen: &Seen) -> Option<Self::Answer>;
 }
 
-/// One use of one inode by one process.
+/// One use of one inode.
 #[derive(Debug)]
 pub struct Seen<'a> {
-    /// Who.
-    pub pid: i32,
+    /// The process that uses it, or that sees the mount whose root it is. None for a mount that this process sees itself,
+    /// or that nobody sees.
+    pub pid: Option<i32>,
     /// In which way.
     pub how: How,
     /// What.
@@ -69,6 +76,8 @@ pub enum What {
     /// A mapping that may not be followed (it takes `CAP_CHECKPOINT_RESTORE` in the first user namespace): the
     /// superblock's device and the inode number.
     Mapping(Device, u64),
+    /// Nothing but a name leads to it, and that may be gone: [`Seen::opened_as`], or the name of [`Seen::mount`]'s root.
+    Name,
 }
 
 /// What it was seen by.
@@ -76,17 +85,28 @@ pub enum What {
 enum By<'a> {
     /// A link in /proc that leads to it.
     Link(&'a Directory, &'a OsStr),
-    /// A line of the memory map.
+    /// A line of the memory map, or of what an io_uring tells of itself.
     Name(&'a [u8]),
+    /// A line of a mount table.
+    Mount(&'a MountRoot<'a>),
 }
 
 impl Seen<'_> {
     /// The name it was opened by, as far as it can be told from here: in whatever namespace, and with what the kernel says
-    /// behind one that is gone.
+    /// behind one that is gone. Of a mount it is the mount point.
     pub fn opened_as(&self) -> Option<PathBuf> {
         match self.by {
             By::Link(dir, link) => readlinkat(dir, link).ok().map(PathBuf::from),
             By::Name(name) => Some(PathBuf::from(OsStr::from_bytes(name))),
+            By::Mount(root) => Some(root.mount.point.clone()),
+        }
+    }
+
+    /// The mount whose root it is, if it was seen so.
+    pub fn mount(&self) -> Option<&Mount> {
+        match self.by {
+            By::Mount(root) => Some(root.mount),
+            By::Link(..) | By::Name(_) => None,
         }
     }
 
@@ -97,7 +117,10 @@ impl Seen<'_> {
     pub fn handle(&self) -> nix::Result<Option<FileHandle>> {
         match self.by {
             By::Link(dir, link) => FileHandle::of_link(dir, link).map(Some),
-            By::Name(_) => Ok(None),
+            By::Mount(MountRoot { seen: Some(SeenRoot { proc, link, .. }), .. }) => {
+                FileHandle::of_link(proc, link).map(Some)
+            }
+            By::Name(_) | By::Mount(MountRoot { seen: None, .. }) => Ok(None),
         }
     }
 }
@@ -126,21 +149,23 @@ impl Unreadable {
     }
 }
 
-/// Reads every process and reports every use of what is looked for.
+/// Reads every process and every mount table, and reports every use of what is looked for.
 ///
 /// # Errors
 /// Where /proc itself cannot be read.
 pub fn scan<Q: Question>(root: &Root, question: Q, mut report: impl FnMut(Q::Answer)) -> Result<Unreadable> {
-    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     let path = root.path("/proc");
     let cannot_list = || format!("cannot list {}", path.display());
-    let proc = Directory::from(nix::fcntl::open(&path, flags, Mode::empty()).with_context(cannot_list)?);
+    let proc = Directory::from(nix::fcntl::open(&path, LISTED, Mode::empty()).with_context(cannot_list)?);
+    let mut listing = Listing::default();
     let mut known = HashSet::new();
     let mut unreadable = Vec::new();
     let mut workers = Workers::new(directory(&proc, ".").with_context(cannot_list)?, question);
+    workers.look_here(&mut report).context("cannot read the mount table")?;
     for round in 0.. {
-        let new: Vec<i32> =
-            numbers(&proc).with_context(cannot_list)?.into_iter().filter(|pid| known.insert(*pid)).collect();
+        let dir = openat(&proc, ".", LISTED, Mode::empty()).with_context(cannot_list)?;
+        let all = listing.numbers(dir).with_context(cannot_list)?;
+        let new: Vec<i32> = all.into_iter().filter(|pid| known.insert(*pid)).collect();
         if new.is_empty() {
             break;
         }
@@ -152,22 +177,18 @@ pub fn scan<Q: Question>(root: &Root, question: Q, mut report: impl FnMut(Q::Ans
     }
     unreadable.sort_unstable();
     let name = |pid: i32| message::process(&processes::command(root, pid), pid);
-    Ok(Unreadable(unreadable.into_iter().map(name).collect()))
+    let mut unreadable = Unreadable(unreadable.into_iter().map(name).collect());
+    if workers.look_where_nobody_is(&mut report).is_err() {
+        unreadable.0.push("a mount namespace without processes".to_owned());
+    }
+    if processes::may_be_hidden(root)? {
+        unreadable.0.push("processes that /proc hides (hidepid)".to_owned());
+    }
+    Ok(unreadable)
 }
 
-/// The entries that are numbers: processes in /proc, tasks in `/proc/PID/task`.
-fn numbers(dir: &Directory) -> nix::Result<Vec<i32>> {
-    let mut numbers = Vec::new();
-    for entry in list(dir, ".")?.iter() {
-        numbers.extend(entry?.file_name().to_str().ok().and_then(|name| name.parse::<i32>().ok()));
-    }
-    Ok(numbers)
-}
+const LISTED: OFlag = OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(OFlag::O_CLOEXEC);
 
 fn directory(parent: &Directory, name: &str) -> nix::Result<Directory> {
     openat(parent, name, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty()).map(Directory::from)
-}
-
-fn list(dir: &Directory, name: &str) -> nix::Result<Dir> {
-    Dir::openat(dir, name, OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
 }

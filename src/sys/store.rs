@@ -17,12 +17,14 @@ use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use super::files::Directory;
 use super::kernel::Stat;
+use super::lease::Leases;
 use super::link::{self, Linked, Source, unlink};
 use super::mounts::Mounted;
 use super::site::Site;
 use crate::core::inode::{AliasName, Inode};
 use crate::core::message;
 use crate::core::paths::ListedPath;
+use crate::core::verdict::Lease;
 
 /// The store's name in its site.
 pub const NAME: &str = ".rokeep";
@@ -191,6 +193,11 @@ impl Store {
     pub fn alias(&self, alias: AliasName) -> nix::Result<Option<Stat>> {
         let stat = self.dir.entry(&alias.entry())?;
         Ok(stat.filter(|stat| !stat.is_directory() && stat.inode.ino == alias.0))
+    }
+
+    /// Asks the kernel whether somebody has the regular file of this alias.
+    pub fn lease(&self, leases: &Leases, alias: AliasName, inode: Inode) -> Lease {
+        leases.ask(&self.dir, &alias.entry(), inode)
     }
 
     /// Takes an alias away; that it is gone already is no failure.

@@ -11,9 +11,10 @@ pub fn decide(case: &Case) -> String {
 }
 
 fn line(mount: &Mount) -> String {
-    let Mount { id, device, root: _, point, fs_type, source, flags, failed, overlay: _ } = mount;
+    let Mount { id, device, root: _, point, fs_type, source, flags, failed, overlay: _, hides_processes } = mount;
     let [point, source] = [point, source].map(|path| shown(path.as_os_str().as_bytes()));
     let (major, minor) = (device.major, device.minor);
     let errors = if *failed { ", closed because of errors" } else { "" };
+    let errors = if *hides_processes { ", hides processes" } else { errors };
     format!("{id} {point}: {}{errors}; {fs_type} of \"{source}\", device {major}:{minor}\n", levels(*flags))
 }

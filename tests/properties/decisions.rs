@@ -10,7 +10,7 @@ use rokeep::core::inode::Inode;
 use rokeep::core::mount_state::{self, Access, Flags, MountState, Step, steps};
 use rokeep::core::plan::{FoundFile, Reason, leave_out_what_does_not_fit, plan};
 use rokeep::core::session::Session;
-use rokeep::core::verdict::{self, Kind, Original, Run, Use, Verdict};
+use rokeep::core::verdict::{self, Kind, Lease, Original, Run, Shown, Use, Verdict};
 
 use crate::{config, given};
 
@@ -84,6 +84,23 @@ proptest! {
         let replaced_and_free = original == Original::Replaced && used == Use::Free;
         let needless_guard = kind == Kind::Guard && original == Original::StillThere && run == Run::Over;
         prop_assert_eq!(drops, replaced_and_free || needless_guard);
+    }
+
+    /// And where no lease can be asked for, that nobody was seen is all there is to know.
+    #[test]
+    fn nothing_is_free_while_anybody_says_that_it_is_held_or_could_not_be_asked(
+        lease in given::lease(),
+        shown in given::shown(),
+        kind in given::kind(),
+        run in given::run(),
+    ) {
+        let used = verdict::used(lease, shown);
+        let says_held = lease == Lease::Held || shown == Shown::Somebody;
+        let not_asked = lease == Lease::Unknown || shown == Shown::NotAll;
+        prop_assert_eq!(used == Use::Held, says_held);
+        prop_assert_eq!(used == Use::Free, !says_held && !not_asked);
+        let drops = verdict::verdict(kind, Original::Replaced, used, run) == Verdict::Drop;
+        prop_assert_eq!(drops, !says_held && !not_asked);
     }
 
     /// Whatever becomes known later of something unknown, what was dropped would have been dropped still.

@@ -12,7 +12,7 @@ use rokeep::core::journal::{self, Record, Spot};
 use rokeep::core::mount_state::{Access, Flags};
 use rokeep::core::paths::ListedPath;
 use rokeep::core::session::Frontend;
-use rokeep::core::verdict::{Kind, Original, Run, Use};
+use rokeep::core::verdict::{Kind, Lease, Original, Run, Shown, Use};
 
 /// Any bytes, or a recording of which something is cut out and something else put there.
 pub fn damaged(recording: &'static [u8]) -> impl Strategy<Value = Vec<u8>> {
@@ -79,6 +79,14 @@ pub fn original() -> impl Strategy<Value = Original> {
 
 pub fn used() -> impl Strategy<Value = Use> {
     prop_oneof![Just(Use::Held), Just(Use::Free), Just(Use::Unknown)]
+}
+
+pub fn lease() -> impl Strategy<Value = Lease> {
+    select(vec![Lease::Held, Lease::Granted, Lease::NotApplicable, Lease::Unknown])
+}
+
+pub fn shown() -> impl Strategy<Value = Shown> {
+    select(vec![Shown::Somebody, Shown::Nobody, Shown::NotAll])
 }
 
 /// One of a few processes; some have had the same number.

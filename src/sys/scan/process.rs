@@ -2,32 +2,92 @@
 
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, openat};
+use nix::fcntl::{OFlag, openat, readlinkat};
 use nix::libc;
 use nix::sys::stat::Mode;
 
-use super::elsewhere::Elsewhere;
-use super::{By, Directory, Question, Seen, What, directory, list, numbers};
+use super::mount_tables::{MountRoot, MountTables};
+use super::{By, Directory, LISTED, Question, Seen, What, directory};
 use crate::core::holder::How;
-use crate::core::proc_maps::{self, Mapping};
+use crate::core::kernel_holders;
+use crate::core::proc_maps::{Mapping, Reader};
 use crate::sys::kernel::{self, LastLink, Shared, Stat};
+use crate::sys::listing::Listing;
 
 /// A process, and what was seen of it so far.
 pub struct OneProcess<'a, Q: Question> {
     pid: i32,
     question: &'a Q,
-    elsewhere: &'a Elsewhere,
+    tables: &'a MountTables,
+    proc: &'a Directory,
+    scratch: &'a mut Scratch,
+    memory: Memory,
     seen: Vec<Q::Answer>,
+}
+
+/// What serves for one process after the other.
+pub struct Scratch {
+    names: Listing,
+    maps: Vec<u8>,
+    reader: Reader,
+}
+
+/// Where a link in /proc leads to.
+#[derive(Clone, Copy, Debug)]
+enum Target {
+    /// This inode.
+    Inode(Stat),
+    /// It is on a file system that does not answer: a server that is gone, another user's FUSE mount. That is none of ours.
+    NoAnswer,
+    /// There is no such link.
+    Nothing,
+}
+
+/// Whose memory map is to be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Memory {
+    /// The first task's; threads share it.
+    Leader,
+    /// That of the others: a leader that has exited shows none any more.
+    OtherTasks,
+    /// Nobody's: it is a kernel thread, or has ended.
+    Nobody,
+}
+
+/// The kernel gives out a memory map in pieces of a page, or as large as a line.
+const MAPS: usize = 16 << 10;
+
+impl Scratch {
+    /// For this question.
+    pub fn new(question: &impl Question) -> Scratch {
+        Scratch { names: Listing::default(), maps: vec![0; MAPS], reader: Reader::new(question.devices()) }
+    }
+}
+
+/// What to tell of the root of a mount, if it is looked for.
+pub fn mounted<Q: Question>(question: &Q, pid: Option<i32>, root: &MountRoot) -> Option<Q::Answer> {
+    let what = match &root.seen {
+        Some(seen) if question.inode(&seen.stat) => What::Stat(seen.stat),
+        Some(_) => return None,
+        None => What::Name,
+    };
+    question.tell(&Seen { pid, how: How::Mounted, what, by: By::Mount(root) })
 }
 
 impl<'a, Q: Question> OneProcess<'a, Q> {
     /// Nothing was seen of it yet.
-    pub fn new(pid: i32, question: &'a Q, elsewhere: &'a Elsewhere) -> OneProcess<'a, Q> {
-        OneProcess { pid, question, elsewhere, seen: Vec::new() }
+    pub fn new(
+        pid: i32,
+        question: &'a Q,
+        tables: &'a MountTables,
+        proc: &'a Directory,
+        scratch: &'a mut Scratch,
+    ) -> OneProcess<'a, Q> {
+        OneProcess { pid, question, tables, proc, scratch, memory: Memory::Leader, seen: Vec::new() }
     }
 
     /// What was seen so far; to be taken out.
@@ -38,39 +98,51 @@ impl<'a, Q: Question> OneProcess<'a, Q> {
     /// Descriptors, program and directories, of all its tasks. To be called before [`OneProcess::read_memory`]: a file
     /// that is mapped and then closed in between is seen in one of them.
     pub fn read_files(&mut self, dir: &Directory) -> nix::Result<()> {
-        unless_it_ended(self.files(dir))?;
-        // Asked afterwards: if it lives now, it lived all the while.
-        let leader_lives = lives(dir);
-        if has_other_tasks(dir)? { self.other_tasks(dir, leader_lives) } else { Ok(()) }
+        let program = unless_it_ended(self.files(dir))?.unwrap_or(Target::Nothing);
+        let has_others = has_other_tasks(dir)?;
+        self.memory = match (program, has_others) {
+            (Target::Inode(_) | Target::NoAnswer, _) => Memory::Leader,
+            (Target::Nothing, true) => Memory::OtherTasks,
+            (Target::Nothing, false) => Memory::Nobody,
+        };
+        if has_others { self.other_tasks(dir) } else { Ok(()) }
     }
 
-    /// Mappings. Threads share them; a leader that has exited shows none any more.
+    /// Mappings.
     pub fn read_memory(&mut self, dir: &Directory) -> nix::Result<()> {
-        unless_it_ended(self.mappings(dir))?;
-        if lives(dir) || !has_other_tasks(dir)? {
+        let read = match self.memory {
+            Memory::Leader => unless_it_ended(self.mappings(dir))?,
+            Memory::OtherTasks => None,
+            Memory::Nobody => return Ok(()),
+        };
+        // It has exited since.
+        if read.is_some_and(|bytes| bytes > 0) || !has_other_tasks(dir)? {
             return Ok(());
         }
-        self.each_other_task(dir, |process, _, task| process.mappings(task))
+        self.each_other_task(dir, |process, _, task| process.mappings(task).map(drop))
     }
 
-    fn files(&mut self, task: &Directory) -> nix::Result<()> {
-        self.elsewhere.learn_from(task)?;
+    /// Answers its program, which is looked at last: a task that has one now has lived all the while.
+    fn files(&mut self, task: &Directory) -> nix::Result<Target> {
+        self.root_directory(task)?;
         self.descriptors(task)?;
-        self.link(task, OsStr::new("exe"), How::Executed)?;
-        self.directories(task)
+        self.link(task, OsStr::new("cwd"), How::CurrentDirectory)?;
+        self.link(task, OsStr::new("exe"), How::Executed)
     }
 
     /// Threads nearly always share all of it.
-    fn other_tasks(&mut self, dir: &Directory, leader_lives: bool) -> nix::Result<()> {
+    fn other_tasks(&mut self, dir: &Directory) -> nix::Result<()> {
+        let leader = self.memory;
         self.each_other_task(dir, |process, id, task| {
-            if !leader_lives {
-                return process.files(task);
+            if leader != Memory::Leader {
+                return process.files(task).map(drop);
+            }
+            if !kernel::share(process.pid, id, Shared::Directories) {
+                process.root_directory(task)?;
+                process.link(task, OsStr::new("cwd"), How::CurrentDirectory)?;
             }
             if !kernel::share(process.pid, id, Shared::Descriptors) {
                 process.descriptors(task)?;
-            }
-            if !kernel::share(process.pid, id, Shared::Directories) {
-                process.directories(task)?;
             }
             Ok(())
         })
@@ -81,76 +153,104 @@ impl<'a, Q: Question> OneProcess<'a, Q> {
         dir: &Directory,
         look: impl Fn(&mut Self, i32, &Directory) -> nix::Result<()>,
     ) -> nix::Result<()> {
-        let tasks = directory(dir, "task")?;
+        let tasks = openat(dir, "task", LISTED, Mode::empty()).map(Directory::from)?;
         let leader = self.pid;
-        for id in numbers(&tasks)?.into_iter().filter(|id| *id != leader) {
+        for id in self.scratch.names.numbers(&tasks)?.into_iter().filter(|id| *id != leader) {
             unless_it_ended(directory(&tasks, &id.to_string()).and_then(|task| look(self, id, &task)))?;
         }
         Ok(())
     }
 
-    fn directories(&mut self, task: &Directory) -> nix::Result<()> {
-        self.link(task, OsStr::new("cwd"), How::CurrentDirectory)?;
-        self.link(task, OsStr::new("root"), How::RootDirectory)
+    /// And the mounts that are seen from there.
+    fn root_directory(&mut self, task: &Directory) -> nix::Result<()> {
+        let root = match self.link(task, OsStr::new("root"), How::RootDirectory)? {
+            Target::Inode(stat) => Some(stat),
+            Target::NoAnswer => None,
+            Target::Nothing => return Ok(()),
+        };
+        let (pid, question, seen) = (self.pid, self.question, &mut self.seen);
+        self.tables.look_from(self.proc, task, root.as_ref(), |root| seen.extend(mounted(question, Some(pid), root)))
     }
 
     fn descriptors(&mut self, task: &Directory) -> nix::Result<()> {
-        let mut fds = list(task, "fd")?;
-        let fd_dir = directory(task, "fd")?;
-        for fd in fds.iter() {
-            let fd = fd?;
-            let name = OsStr::from_bytes(fd.file_name().to_bytes());
-            if name == "." || name == ".." {
-                continue;
-            }
-            if let Some(stat) = self.follow(&fd_dir, name)? {
-                let how = if is_writable(&fd_dir, name)? { How::OpenForWriting } else { How::Open };
-                self.say(how, What::Stat(stat), By::Link(&fd_dir, name));
-            }
+        let fds = openat(task, "fd", LISTED, Mode::empty()).map(Directory::from)?;
+        let mut names = std::mem::take(&mut self.scratch.names);
+        let listed = names.for_each(&fds, |name| self.descriptor(task, &fds, name));
+        self.scratch.names = names;
+        listed
+    }
+
+    fn descriptor(&mut self, task: &Directory, fds: &Directory, name: &OsStr) -> nix::Result<()> {
+        let Target::Inode(stat) = follow(fds, name)? else { return Ok(()) };
+        if self.is_looked_for(&stat) {
+            let how = if is_writable(fds, name)? { How::OpenForWriting } else { How::Open };
+            self.say(how, What::Stat(stat), By::Link(fds, name));
+        } else if has_no_type(&stat) && readlinkat(fds, name)?.as_bytes() == b"anon_inode:[io_uring]" {
+            self.registered_files(task, name)?;
+        }
+        Ok(())
+    }
+
+    /// A file that was registered with an io_uring needs no descriptor any more.
+    fn registered_files(&mut self, task: &Directory, uring: &OsStr) -> nix::Result<()> {
+        let fdinfo = [b"fdinfo/", uring.as_bytes()].concat();
+        let file = openat(task, OsStr::from_bytes(&fdinfo), OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?;
+        let mut text = Vec::new();
+        File::from(file).read_to_end(&mut text).map_err(errno)?;
+        for name in kernel_holders::registered_files(&text) {
+            self.say(How::IoUring, What::Name, By::Name(name.as_os_str().as_bytes()));
         }
         Ok(())
     }
 
     /// A kernel thread has no program, a zombie nothing at all.
-    fn link(&mut self, dir: &Directory, name: &OsStr, how: How) -> nix::Result<()> {
-        if let Some(stat) = self.follow(dir, name)? {
-            self.say(how, What::Stat(stat), By::Link(dir, name));
+    fn link(&mut self, dir: &Directory, name: &OsStr, how: How) -> nix::Result<Target> {
+        let target = follow(dir, name)?;
+        if let Target::Inode(stat) = &target {
+            self.say_if_looked_for(how, stat, dir, name);
         }
-        Ok(())
+        Ok(target)
     }
 
-    /// Line by line: how long the whole is, is for the process to choose.
-    fn mappings(&mut self, task: &Directory) -> nix::Result<()> {
-        let file = openat(task, "maps", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?;
-        let mut maps = BufReader::new(File::from(file));
-        let (mut line, mut last) = (Vec::new(), None);
+    /// Piece by piece: how long the whole is, is for the process to choose. Answers how many bytes it was.
+    fn mappings(&mut self, task: &Directory) -> nix::Result<usize> {
+        let mut file = File::from(openat(task, "maps", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?);
+        let mut buffer = std::mem::take(&mut self.scratch.maps);
+        self.scratch.reader.start();
+        let (mut filled, mut all) = (0, 0);
         loop {
-            line.clear();
-            match maps.read_until(b'\n', &mut line) {
-                Ok(0) => return Ok(()),
-                Ok(_) => {}
-                Err(error) => return Err(error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)),
+            if filled == buffer.len() {
+                buffer.resize((2 * filled).max(MAPS), 0);
             }
-            for mapping in proc_maps::parse(&line) {
-                // The parts of a program or library stand one after the other; to look at one of them is enough.
-                let file = (mapping.device, mapping.ino, mapping.name.to_vec());
-                if last.as_ref() != Some(&file) {
-                    self.mapping(task, &mapping);
-                    last = Some(file);
-                }
+            let read = file.read(buffer.get_mut(filled..).unwrap_or_default()).map_err(errno)?;
+            (filled, all) = (filled + read, all + read);
+            let text = buffer.get(..filled).unwrap_or_default();
+            // The last line is whole as well if nothing comes after it.
+            let end = if read == 0 { Some(filled) } else { text.iter().rposition(|b| *b == b'\n') };
+            if let Some((whole, _)) = end.and_then(|end| text.split_at_checked(end)) {
+                whole.split(|b| *b == b'\n').for_each(|line| self.line(task, line));
+                let next = (whole.len() + 1).min(filled);
+                buffer.copy_within(next..filled, 0);
+                filled -= next;
             }
+            if read == 0 {
+                self.scratch.maps = buffer;
+                return Ok(all);
+            }
+        }
+    }
+
+    fn line(&mut self, task: &Directory, line: &[u8]) {
+        if let Some(mapping) = self.scratch.reader.read(line).filter(|mapping| self.question.mapping(mapping)) {
+            self.mapping(task, &mapping);
         }
     }
 
     fn mapping(&mut self, task: &Directory, mapping: &Mapping) {
-        if !self.question.mapping(mapping) {
-            return;
-        }
         let link = format!("map_files/{}", mapping.range);
         let link = OsStr::new(&link);
         match kernel::stat(task, link, LastLink::Target) {
-            Ok(stat) if self.is_looked_for(&stat) => self.say(How::Mapped, What::Stat(stat), By::Link(task, link)),
-            Ok(_) => {}
+            Ok(stat) => self.say_if_looked_for(How::Mapped, &stat, task, link),
             // Unmapped since, or not for us to follow, or of a thread, which has no such links: the numbers have to do.
             Err(_) => {
                 let what = What::Mapping(mapping.device, mapping.ino);
@@ -159,35 +259,37 @@ impl<'a, Q: Question> OneProcess<'a, Q> {
         }
     }
 
-    /// What a link in /proc leads to, if it is looked for.
-    fn follow(&self, dir: &Directory, link: &OsStr) -> nix::Result<Option<Stat>> {
-        match kernel::stat(dir, link, LastLink::Target) {
-            Ok(stat) => Ok(self.is_looked_for(&stat).then_some(stat)),
-            Err(Errno::ENOENT) => Ok(None),
-            // A file system that does not answer (a server that is gone, another user's FUSE mount) is none of ours.
-            Err(_) if openat(dir, link, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty()).is_ok() => Ok(None),
-            Err(other) => Err(other),
+    fn is_looked_for(&self, stat: &Stat) -> bool {
+        self.question.inode(stat) || self.tables.has(stat)
+    }
+
+    fn say_if_looked_for(&mut self, how: How, stat: &Stat, dir: &Directory, link: &OsStr) {
+        if self.is_looked_for(stat) {
+            self.say(how, What::Stat(*stat), By::Link(dir, link));
         }
     }
 
-    fn is_looked_for(&self, stat: &Stat) -> bool {
-        self.question.inode(stat) || self.elsewhere.has(stat)
-    }
-
     fn say(&mut self, how: How, what: What, by: By) {
-        self.seen.extend(self.question.tell(&Seen { pid: self.pid, how, what, by }));
+        self.seen.extend(self.question.tell(&Seen { pid: Some(self.pid), how, what, by }));
     }
 }
 
-fn unless_it_ended(read: nix::Result<()>) -> nix::Result<()> {
+fn follow(dir: &Directory, link: &OsStr) -> nix::Result<Target> {
+    match kernel::stat(dir, link, LastLink::Target) {
+        Ok(stat) => Ok(Target::Inode(stat)),
+        Err(Errno::ENOENT) => Ok(Target::Nothing),
+        Err(_) if openat(dir, link, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty()).is_ok() => Ok(Target::NoAnswer),
+        Err(other) => Err(other),
+    }
+}
+
+/// `None` where it has.
+fn unless_it_ended<T>(read: nix::Result<T>) -> nix::Result<Option<T>> {
     match read {
-        Err(Errno::ENOENT | Errno::ESRCH) => Ok(()),
-        read => read,
+        Ok(read) => Ok(Some(read)),
+        Err(Errno::ENOENT | Errno::ESRCH) => Ok(None),
+        Err(other) => Err(other),
     }
-}
-
-fn lives(task: &Directory) -> bool {
-    kernel::stat(task, OsStr::new("exe"), LastLink::Target).is_ok()
 }
 
 /// "." and ".." and one task: nobody else to ask.
@@ -195,7 +297,16 @@ fn has_other_tasks(dir: &Directory) -> nix::Result<bool> {
     Ok(kernel::stat(dir, OsStr::new("task"), LastLink::Itself)?.links > 3)
 }
 
+/// What is no file but made of one by the kernel: an epoll(7), an io_uring(7) (fs/anon_inodes.c).
+fn has_no_type(stat: &Stat) -> bool {
+    stat.mode & libc::S_IFMT == 0
+}
+
 /// The permissions of the link itself tell how the descriptor was opened (proc_pid_fd(5)).
 fn is_writable(fd_dir: &Directory, fd: &OsStr) -> nix::Result<bool> {
     Ok(fd_dir.entry(fd)?.is_some_and(|link| link.mode & libc::S_IWUSR != 0))
+}
+
+fn errno(error: std::io::Error) -> Errno {
+    error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)
 }

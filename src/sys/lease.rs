@@ -1,0 +1,135 @@
+//! Write leases: the kernel's own answer to whether somebody has a file.
+//!
+//! fcntl(2), `F_SETLEASE`: a lease for writing is refused (EAGAIN) while any other open file of the inode can read or
+//! write (fs/locks.c, check_conflicting_open): of any process, seen or not, mapped, executed, in flight in a socket, or of
+//! the kernel itself. It takes no writable file system. [`Lease`] says what it does not see.
+//!
+//! Whoever opens the file during the lease makes the kernel send SIGIO, which ends a process that did not ask for it. So
+//! the signal is ignored meanwhile, and the lease given back at once.
+#![allow(unsafe_code, reason = "raw system calls; each block says why it is sound")]
+
+use std::ffi::OsStr;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::thread;
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, openat};
+use nix::libc;
+use nix::sys::signal::{SigHandler, Signal, signal};
+use nix::sys::stat::Mode;
+
+use super::files::Directory;
+use super::kernel::{self, LastLink};
+use crate::core::inode::Inode;
+use crate::core::verdict::Lease;
+
+/// Who asks for leases. As long as it lives, SIGIO is ignored.
+#[derive(Debug)]
+pub struct Leases {
+    before: Option<SigHandler>,
+}
+
+/// So many are asked for by one thread in a few milliseconds: more are worth a second one.
+const MANY: usize = 1000;
+
+impl Leases {
+    /// From now on nothing that happens to a lease is a danger.
+    #[allow(clippy::new_without_default, reason = "it changes what this process does")]
+    pub fn new() -> Leases {
+        // SAFETY: it installs no handler, so there is no code that could run at a bad moment.
+        let before = unsafe { signal(Signal::SIGIO, SigHandler::SigIgn) }.ok();
+        Leases { before }
+    }
+
+    /// Asks for a lease on the regular file that a name in a directory leads to, which must be this inode, and gives it
+    /// back.
+    pub fn ask(&self, dir: &Directory, name: &OsStr, inode: Inode) -> Lease {
+        let Ok(file) = open(dir, name) else { return Lease::Unknown };
+        match kernel::stat(&file, OsStr::new(""), LastLink::Itself) {
+            Ok(stat) if stat.inode == inode => ask(&file),
+            Ok(_) | Err(_) => Lease::Unknown,
+        }
+    }
+
+    /// Does this for each of them, on two threads where there are many, and answers in the same order.
+    pub fn ask_all<T: Sync>(&self, files: &[T], ask: impl Fn(&T) -> Lease + Sync) -> Vec<Lease> {
+        let ask_each = |files: &[T]| files.iter().map(&ask).collect::<Vec<Lease>>();
+        if files.len() < MANY {
+            return ask_each(files);
+        }
+        let (here, there) = files.split_at(files.len() / 2);
+        thread::scope(|scope| {
+            let other = thread::Builder::new().spawn_scoped(scope, || ask_each(there));
+            let mut answers = ask_each(here);
+            // Where there can be no other thread, or it broke off, this one does it all.
+            let others = other.ok().and_then(|other| other.join().ok());
+            answers.extend(others.unwrap_or_else(|| ask_each(there)));
+            answers
+        })
+    }
+}
+
+impl Drop for Leases {
+    fn drop(&mut self) {
+        if let Some(before) = self.before {
+            // SAFETY: what was there before is what this puts back, and nothing else has changed it since.
+            let _ = unsafe { signal(Signal::SIGIO, before) };
+        }
+    }
+}
+
+/// Never waits for whoever has a lease on it already; leaves its times alone where that is permitted (`O_NOATIME`).
+fn open(dir: &Directory, name: &OsStr) -> nix::Result<OwnedFd> {
+    let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    match openat(dir, name, flags | OFlag::O_NOATIME, Mode::empty()) {
+        Err(Errno::EPERM) => openat(dir, name, flags, Mode::empty()),
+        opened => opened,
+    }
+}
+
+fn ask(file: impl AsFd) -> Lease {
+    let set = |kind: libc::c_int| {
+        // SAFETY: the descriptor is open, and the argument of F_SETLEASE is a plain number.
+        Errno::result(unsafe { libc::fcntl(file.as_fd().as_raw_fd(), libc::F_SETLEASE, kind) })
+    };
+    match set(libc::F_WRLCK) {
+        Ok(_) => {
+            // Should that fail, closing the descriptor does the same a moment later.
+            let _ = set(libc::F_UNLCK);
+            Lease::Granted
+        }
+        Err(Errno::EAGAIN | Errno::EBUSY) => Lease::Held,
+        // Also where the administrator has switched leases off (fs.leases-enable).
+        Err(Errno::EINVAL) => Lease::NotApplicable,
+        Err(_) => Lease::Unknown,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::{self, File};
+
+    #[test]
+    fn a_lease_is_refused_while_somebody_has_the_file_and_only_this_inode_counts() {
+        let path = std::env::temp_dir().join(format!("rokeep-lease-{}", std::process::id()));
+        fs::create_dir(&path).expect("a directory of our own");
+        let file = path.join("file");
+        fs::write(&file, "a file\n").expect("a file");
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let dir = Directory::from(nix::fcntl::open(&path, flags, Mode::empty()).expect("the directory"));
+        let name = OsStr::new("file");
+        let inode = dir.entry(name).expect("a look").expect("a file").inode;
+        let leases = Leases::new();
+        let open = File::open(&file).expect("somebody");
+        let held = leases.ask(&dir, name, inode);
+        drop(open);
+        let free = leases.ask(&dir, name, inode);
+        let other = leases.ask(&dir, name, Inode { ino: inode.ino + 1, ..inode });
+        let gone = leases.ask(&dir, OsStr::new("gone"), inode);
+        let all = leases.ask_all(&[(); MANY + 1], |()| leases.ask(&dir, name, inode));
+        fs::remove_dir_all(&path).expect("the directory goes");
+        assert_eq!([held, free, other, gone], [Lease::Held, Lease::Granted, Lease::Unknown, Lease::Unknown]);
+        assert_eq!(all.len(), MANY + 1);
+    }
+}
