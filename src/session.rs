@@ -13,6 +13,7 @@ use crate::core::mount_state::{Flags, MountState};
 use crate::core::mountinfo::Mount;
 use crate::core::session::{FoundMount, MountId, Session};
 use crate::managed::{self, Managed};
+use crate::pins::Look;
 use crate::remount;
 use crate::settings::Settings;
 use crate::survey::Survey;
@@ -56,7 +57,7 @@ pub(crate) fn leave(root: &Root, locked: &Locked, mut session: Session, called_b
     if let Ok(frontend) = processes::frontend(called_by) {
         session.leave(&frontend);
     }
-    close_if_unused(root, locked, session)
+    close_if_unused(root, locked, session, Look::Usual)
 }
 
 /// Writes down who needs what writable, before anything is remounted. `None` where nothing is read-only, or nothing will
@@ -84,15 +85,15 @@ fn open(root: &Root) -> Result<Option<(Locked<'_>, Session, Managed)>> {
     Ok(Some((locked, session, managed)))
 }
 
-/// Closes the session unless somebody living still needs it.
+/// Closes the session unless somebody living still needs it. `look` is how closely the cleanup looks.
 ///
 /// # Errors
 /// Where the session cannot be written.
-pub(crate) fn close_if_unused(root: &Root, locked: &Locked, mut session: Session) -> Result<Outcome> {
+pub(crate) fn close_if_unused(root: &Root, locked: &Locked, mut session: Session, look: Look) -> Result<Outcome> {
     if is_needed(root, locked, &mut session)? {
         return Ok(Outcome::default());
     }
-    let (mut outcome, cleaned) = close(root, locked, session)?;
+    let (mut outcome, cleaned) = close(root, locked, session, look)?;
     match cleaned {
         Ok(survey) => outcome.notes.extend(cleanup::summary(&survey)),
         Err(error) => outcome.problems.insert(0, format!("the cleanup was not finished: {error:#}")),
@@ -157,7 +158,7 @@ pub(crate) fn give_up(
             return Ok(format!("the mounts stay writable for {}", message::few(&others.collect::<Vec<_>>(), 3)));
         }
         // What stopped the run may well be in the way of the cleanup too, and is said once.
-        let (outcome, _) = close(root, locked, session)?;
+        let (outcome, _) = close(root, locked, session, Look::Usual)?;
         let as_found = outcome.problems.is_empty();
         Ok(if as_found { "every mount is as it was found".to_owned() } else { outcome.problems.join("; ") })
     });
@@ -167,11 +168,12 @@ pub(crate) fn give_up(
 
 /// Cleanup, then every mount back, for a session that no living frontend needs. Answers what there is to say of the
 /// mounts, and how the cleanup went.
-fn close(root: &Root, locked: &Locked, mut session: Session) -> Result<(Outcome, Result<Survey>)> {
+fn close(root: &Root, locked: &Locked, mut session: Session, look: Look) -> Result<(Outcome, Result<Survey>)> {
     let mut outcome = Outcome::default();
     let mounts = still_there(root, &mut session, &mut outcome)?;
     let mounted: Vec<&Mounted> = mounts.iter().map(|(_, mounted)| mounted).collect();
-    let cleaned = cleanup::clean(root, locked, &mounted);
+    let look = look.max(Settings::load(root).unwrap_or_default().cleanup);
+    let cleaned = cleanup::clean(root, locked, &mounted, look);
     put_all_back(root, locked, session, &mounts, &mut outcome)?;
     Ok((outcome, cleaned))
 }

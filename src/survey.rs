@@ -15,7 +15,7 @@ use crate::core::journal::{Journal, Spot};
 use crate::core::mountinfo::Mount;
 use crate::core::paths::ListedPath;
 use crate::core::proc_maps::Mapping;
-use crate::core::verdict::{self, DirectoryVerdict, Kind, Original, Run, Use, Verdict};
+use crate::core::verdict::{self, DirectoryVerdict, Kind, Original, Pin, Run, Use, Verdict};
 use crate::plan::in_use::path_of;
 use crate::plan::lists;
 use crate::sys::files::{Lookup, Root};
@@ -59,7 +59,10 @@ pub struct Alias {
     pub original: Original,
     /// Who holds it, if its inode was replaced; nobody was asked otherwise.
     pub holders: Vec<Holder>,
-    inode: Inode,
+    /// Whether the kernel has it in use, if that was looked at ([`crate::pins`]).
+    pub pin: Option<Pin>,
+    /// Which one it is.
+    pub inode: Inode,
     device: Device,
 }
 
@@ -108,7 +111,8 @@ pub fn survey(root: &Root, mounts: &[&Mounted], journal: &Journal, run: Run) -> 
 impl Survey {
     /// May it go?
     pub fn verdict(&self, alias: &Alias) -> Verdict {
-        verdict::verdict(alias.kind, alias.original, self.used(&alias.holders), self.run)
+        let used = verdict::deeper(self.used(&alias.holders), alias.pin);
+        verdict::verdict(alias.kind, alias.original, used, self.run)
     }
 
     /// May it go, and its marker?
@@ -453,6 +457,7 @@ fn with_originals(root: &Root, mut found: Vec<Found>) -> Vec<Alias> {
             names,
             original,
             holders: Vec::new(),
+            pin: None,
             inode: stat.inode,
             device,
         }

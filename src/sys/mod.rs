@@ -1,6 +1,7 @@
 //! The edge: where the kernel is asked and told. It gathers and performs; it decides nothing.
 
 pub mod deb;
+pub mod evictable;
 pub mod files;
 pub mod handle;
 pub mod kernel;

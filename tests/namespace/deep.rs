@@ -1,0 +1,240 @@
+//! `cleanup --deep`: what keeps a replaced file in use and shows nowhere. A Landlock rule, a uprobe, an unread fanotify
+//! event: no process shows it, and a lease on the file is granted.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use nix::errno::Errno;
+
+use crate::support::small::{
+    Access::{ReadOnly, ReadOnlyMount},
+    Alias,
+    Change::Upgrade,
+    FileSystem, Holder, Pin, Small,
+    State::{self, Executed, Mapped, Open, OpenPath},
+};
+
+const TOOL: &str = "/usr/bin/tool";
+const DEEP: [&str; 2] = ["cleanup", "--deep"];
+
+/// On these the kernel forgets the inode of a file that nobody uses.
+const FORGETFUL: [FileSystem; 3] = [FileSystem::Ext4, FileSystem::Xfs, FileSystem::Btrfs];
+
+/// What stays although the kernel forgets what it can.
+const LASTING: [Pin; 4] = [Pin::LandlockRule, Pin::Uprobe, Pin::UnreadEvent, Pin::NameAbove];
+
+/// A deeper look has the whole machine forget: what one test wants remembered, no other may have forgotten.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn upgradable(file_system: FileSystem) -> Small {
+    Small::on(file_system).installed_program("tool", "1", TOOL)
+}
+
+/// A process used the file while apt replaced it, so its alias was kept. Now the process has ended.
+fn replaced(world: &Small) {
+    let holder = world.hold(Mapped(TOOL));
+    world.begin();
+    world.protect(&[Upgrade("tool", "1", "2")]);
+    world.dpkg_replaces(TOOL);
+    world.end();
+    world.assert_mount("/usr", ReadOnly);
+    world.assert_alias(TOOL, Alias::Kept);
+    drop(holder);
+}
+
+fn with_each(pins: &[Pin], scenario: impl Fn(&str, Small, Holder)) {
+    let _alone = alone();
+    for file_system in FORGETFUL {
+        for pin in pins {
+            let world = upgradable(file_system);
+            let pinned = world.pin(*pin, TOOL);
+            scenario(&format!("{pin:?} on {file_system:?}"), world, pinned);
+        }
+    }
+}
+
+#[track_caller]
+fn assert_goes_back(world: &Small, what: &str) {
+    world.assert_within(Duration::from_secs(2), what, || world.remount("ro", "/usr").is_ok());
+    world.assert_mount("/usr", ReadOnly);
+}
+
+/// Nothing of them is known to anybody, and they are in the way all the same.
+#[test]
+fn control_each_keeps_the_superblock_writable() {
+    with_each(&[&LASTING[..], &[Pin::EntryAbove]].concat(), |what, world, pinned| {
+        assert!(world.grants_a_lease(TOOL), "{what}");
+        let fds = world.outside(format!("/proc/{}/fd", pinned.pid()));
+        let inode = world.inode(TOOL).expect("a file");
+        let shown =
+            std::fs::read_dir(fds).expect("its descriptors").flatten().filter_map(|fd| fd.path().metadata().ok());
+        use std::os::unix::fs::MetadataExt;
+        assert!(shown.map(|file| (file.dev(), file.ino())).all(|file| file != inode), "{what}");
+
+        world.remount("rw", "/usr").expect("/usr can be written");
+        world.dpkg_replaces(TOOL);
+        assert_eq!(world.remount("ro", "/usr"), Err(Errno::EBUSY), "{what}");
+        drop(pinned);
+        assert_goes_back(&world, what);
+    });
+}
+
+#[test]
+fn control_with_one_more_name_none_of_them_matters() {
+    with_each(&[&LASTING[..], &[Pin::EntryAbove]].concat(), |what, world, _pinned| {
+        world.remount("rw", "/usr").expect("/usr can be written");
+        std::fs::hard_link(world.outside(TOOL), world.outside("/usr/lib/another")).expect("a link");
+        world.dpkg_replaces(TOOL);
+        assert_eq!(world.remount("ro", "/usr"), Ok(()), "{what}");
+    });
+}
+
+/// The blind spot: a usual look calls the file free.
+#[test]
+fn control_without_it_the_mount_ends_degraded() {
+    with_each(&LASTING, |what, world, pinned| {
+        replaced(&world);
+        world.rokeep(["cleanup"]).assert_code(1).assert_says(&["degraded"]);
+        world.assert_alias(TOOL, Alias::None);
+        world.assert_mount("/usr", ReadOnlyMount);
+        drop(pinned);
+        world.rokeep(["cleanup"]).assert_code(0);
+        world.assert_mount("/usr", ReadOnly);
+        let _ = what;
+    });
+}
+
+#[test]
+fn keeps_what_the_kernel_has_in_use() {
+    with_each(&LASTING, |what, world, pinned| {
+        replaced(&world);
+        world.rokeep(DEEP).assert_code(0).assert_says(&["kept: 1 replaced file (", "no process shows it", TOOL]);
+        world.assert_alias(TOOL, Alias::Kept);
+        world.assert_mount("/usr", ReadOnly);
+        drop(pinned);
+        let freed = world.rokeep(DEEP).assert_code(0);
+        assert_eq!(freed.stderr, "", "{what}");
+        world.assert_no_store("/usr");
+        world.assert_mount("/usr", ReadOnly);
+    });
+}
+
+/// A look that has the kernel forget what it can has it forget this too.
+#[test]
+fn frees_what_an_overlay_only_remembers() {
+    with_each(&[Pin::EntryAbove], |what, world, _pinned| {
+        replaced(&world);
+        assert_eq!(world.rokeep(DEEP).assert_code(0).stderr, "", "{what}");
+        world.assert_no_store("/usr");
+        world.assert_mount("/usr", ReadOnly);
+    });
+}
+
+#[test]
+fn drops_what_nobody_uses() {
+    let _alone = alone();
+    for file_system in [&FORGETFUL[..], &[FileSystem::Overlay("metacopy=on")]].concat() {
+        let world = upgradable(file_system);
+        replaced(&world);
+        assert_eq!(world.rokeep(DEEP).assert_code(0).stderr, "", "{file_system:?}");
+        world.assert_no_store("/usr");
+        world.assert_mount("/usr", ReadOnly);
+    }
+}
+
+#[test]
+fn keeps_what_processes_hold_and_names_them() {
+    let _alone = alone();
+    for file_system in FORGETFUL {
+        for state in [Mapped(TOOL), Executed(TOOL), Open(TOOL), OpenPath(TOOL)] {
+            let world = upgradable(file_system);
+            let holder: Holder = world.hold(state as State<&str>);
+            replaced(&world);
+            world.rokeep(DEEP).assert_code(0);
+            world.assert_alias(TOOL, Alias::Kept);
+            assert!(!world.status().uses(TOOL, holder.pid()).is_empty(), "{state:?} on {file_system:?}");
+            drop(holder);
+            world.rokeep(DEEP).assert_code(0);
+            world.assert_no_store("/usr");
+        }
+    }
+}
+
+/// Nobody else can know what it maps; the kernel does.
+#[test]
+fn knows_what_a_process_that_nobody_can_read_does_not_use() {
+    let _alone = alone();
+    let world = upgradable(FileSystem::Ext4).unlisted(&["/usr/lib/another"]);
+    replaced(&world);
+    let _unreadable = world.hold_unreadably(Mapped("/usr/lib/another"));
+    world.rokeep(["cleanup"]).assert_code(0);
+    world.assert_alias(TOOL, Alias::Kept);
+    world.rokeep(DEEP).assert_code(0);
+    world.assert_alias(TOOL, Alias::None);
+    world.assert_mount("/usr", ReadOnly);
+}
+
+#[test]
+fn of_two_replaced_files_only_the_pinned_one() {
+    let _alone = alone();
+    let world = Small::ext4().installed("tool", "1", &[TOOL, "/usr/lib/data"]);
+    let pinned = world.pin(Pin::LandlockRule, TOOL);
+    let holders = [world.hold(Mapped(TOOL)), world.hold(Mapped("/usr/lib/data"))];
+    world.begin();
+    world.protect(&[Upgrade("tool", "1", "2")]);
+    [TOOL, "/usr/lib/data"].iter().for_each(|file| world.dpkg_replaces(file));
+    world.end();
+    drop(holders);
+    world.rokeep(DEEP).assert_code(0).assert_says(&["kept: 1 replaced file (", TOOL]);
+    world.assert_alias(TOOL, Alias::Kept);
+    world.assert_alias("/usr/lib/data", Alias::None);
+    world.assert_mount("/usr", ReadOnly);
+    drop(pinned);
+}
+
+/// The kernel never forgets a file that is in memory alone.
+#[test]
+fn keeps_everything_on_tmpfs_and_says_why() {
+    let _alone = alone();
+    let world = upgradable(FileSystem::Tmpfs);
+    replaced(&world);
+    world.rokeep(DEEP).assert_code(0).assert_says(&["kept: 1 replaced file on /usr", "tmpfs", "\"rokeep cleanup\""]);
+    world.assert_alias(TOOL, Alias::Kept);
+    world.assert_mount("/usr", ReadOnly);
+    world.rokeep(["cleanup"]).assert_code(0);
+    world.assert_no_store("/usr");
+}
+
+#[test]
+fn does_nothing_on_an_older_kernel_and_says_so() {
+    let _alone = alone();
+    let world = upgradable(FileSystem::Ext4);
+    replaced(&world);
+    world.rokeep_on_an_older_kernel(&DEEP).assert_code(3).assert_says(&["older than Linux 5.19", "\"rokeep cleanup\""]);
+    world.assert_alias(TOOL, Alias::Kept);
+    world.assert_mount("/usr", ReadOnly);
+    world.rokeep_on_an_older_kernel(&["cleanup"]).assert_code(0);
+    world.assert_no_store("/usr");
+}
+
+/// Every cleanup, also the one at the end of a package run, where the settings say so.
+#[test]
+fn is_what_every_cleanup_does_if_the_settings_say_so() {
+    let _alone = alone();
+    let world = upgradable(FileSystem::Ext4);
+    world.write("/etc/rokeep/config.toml", b"cleanup = 'deep'\n");
+    let pinned = world.pin(Pin::Uprobe, TOOL);
+    world.begin();
+    world.protect(&[Upgrade("tool", "1", "2")]);
+    world.dpkg_replaces(TOOL);
+    world.end().assert_says(&["no process shows it"]);
+    world.assert_alias(TOOL, Alias::Kept);
+    world.assert_mount("/usr", ReadOnly);
+    drop(pinned);
+    world.rokeep(["cleanup"]).assert_code(0);
+    world.assert_no_store("/usr");
+    world.assert_mount("/usr", ReadOnly);
+}
