@@ -98,7 +98,8 @@ fn explain(blockers: &[Blocker], unreadable: &Unreadable) -> String {
         return format!("it may be used by {}, of which that could not be read", unreadable.who());
     }
     if blockers.is_empty() {
-        return "no process could be seen to use it; a bind mount, a loop device or another mount namespace may"
+        return "no process could be seen to use it; a bind mount, a loop device, another mount namespace, a Landlock \
+                rule, a uprobe or an unread fanotify event may (\"rokeep cleanup --help\" says what helps)"
             .to_owned();
     }
     let one = |blocker: &Blocker| {

@@ -39,13 +39,15 @@ enum Command {
     },
     /// Drop the aliases that nobody needs any more, and put back what could not be put back before
     ///
-    /// Who holds a file is read from /proc, mount tables and the like. What none of them shows – a Landlock rule, a uprobe,
-    /// a fanotify event that nobody has read – keeps a file system from going read-only all the same, once the alias is
-    /// gone: use --deep where mounts end degraded and nobody can be named, and set "cleanup" to "deep" in
-    /// /etc/rokeep/config.toml if that is no exception.
+    /// Who holds a file is asked of /proc and the like. None of that shows a Landlock rule, a uprobe or a fanotify event that
+    /// nobody has read, which keep a replaced file in use as well; once its alias is gone the mount ends degraded, and nobody
+    /// can be named. "--deep" keeps such files; what has lost its alias already can only be waited for. Where that happens
+    /// again and again, have every cleanup look so: cleanup = "deep" in /etc/rokeep/config.toml.
     Cleanup {
-        /// Drop only what the kernel really has no use for any more. Needs Linux 5.19, tells nothing on tmpfs, and has the
-        /// kernel drop the dentry and inode caches of the whole machine, which then are slow to read for a while
+        /// Ask the kernel too, before anything is dropped, what it has in use
+        ///
+        /// It is told to forget everything that nobody uses: the dentry and inode caches of the whole machine are dropped,
+        /// and it is slower until they have filled again. Needs Linux 5.19. Tells nothing of files on tmpfs, which stay.
         #[arg(long)]
         deep: bool,
         /// Show the status afterwards as one JSON object

@@ -22,7 +22,7 @@ use crate::core::journal::Spot;
 use crate::core::message;
 use crate::core::verdict::{Because, Original, Pin, Verdict};
 use crate::survey::{Alias, Survey};
-use crate::sys::evictable::{self, Eviction, Listed};
+use crate::sys::evictable::{self, Caches, Eviction, Listed};
 use crate::sys::files::{Lookup, Root};
 use crate::sys::mounts::Mounted;
 use crate::sys::site::Site;
@@ -58,9 +58,20 @@ pub struct Pins(HashMap<(Spot, AliasName), Pin>);
 /// # Errors
 /// Where it is not, and why.
 pub fn require(root: &Root) -> Result<()> {
-    Eviction::begin(root)
+    Caches::open(root)
+        .and_then(|_| Eviction::begin(root))
         .map(drop)
         .context("there is no deeper look here; nothing was done. \"rokeep cleanup\" does without")
+}
+
+/// Has the kernel forget what nobody uses: an overlay may remember a file of the file system below it that is gone there.
+///
+/// # Errors
+/// Where it cannot be told to.
+pub fn forget_the_unused(root: &Root) -> Result<()> {
+    let mut caches = Caches::open(root)?;
+    caches.forget()?;
+    caches.forget()
 }
 
 /// The aliases that a deeper look is worth for: whose inodes were replaced, and nobody was seen to hold.
@@ -83,7 +94,7 @@ pub fn find(root: &Root, survey: &Survey, mounts: &[&Mounted]) -> Result<Pins> {
     }
     // So that each directory is opened once.
     asked.sort_by(|a, b| a.dir.cmp(&b.dir));
-    let mut eviction = Eviction::begin(root)?;
+    let (mut caches, eviction) = (Caches::open(root)?, Eviction::begin(root)?);
     let mut lookup = Lookup::new(root);
     let mut marked: Vec<(&Asked, Listed)> = Vec::new();
     for one in &asked {
@@ -91,7 +102,7 @@ pub fn find(root: &Root, survey: &Survey, mounts: &[&Mounted]) -> Result<Pins> {
         let Ok(Some(dir)) = lookup.directory(&one.dir) else { continue };
         marked.extend(eviction.mark(dir, &one.entry, one.inode).ok().flatten().map(|listed| (one, listed)));
     }
-    let left = have_it_forget(&mut eviction, &marked, lookup, mounts)?;
+    let left = have_it_forget(&mut caches, &eviction, &marked, lookup, mounts)?;
     let pin = |listed: &Listed| if left.contains(listed) { Pin::Pinned } else { Pin::Forgotten };
     Ok(Pins(marked.iter().map(|(one, listed)| (one.key.clone(), pin(listed))).collect()))
 }
@@ -165,7 +176,8 @@ impl Asked<'_> {
 
 /// Answers what the kernel would not forget.
 fn have_it_forget(
-    eviction: &mut Eviction,
+    caches: &mut Caches,
+    eviction: &Eviction,
     marked: &[(&Asked, Listed)],
     mut lookup: Lookup,
     mounts: &[&Mounted],
@@ -174,11 +186,8 @@ fn have_it_forget(
     for mounted in mounts {
         let _ = Site::of(mounted).and_then(|site| nix::unistd::syncfs(&site));
     }
-    let forget = |eviction: &mut Eviction| {
-        eviction.drop_caches().context("the kernel cannot be told to forget its caches")?;
-        eviction.left()
-    };
-    let mut left = forget(eviction)?;
+    let mut forget = || caches.forget().and_then(|()| eviction.left());
+    let mut left = forget()?;
     // To do so a file has to be opened, which others may be told of: not one more than needed.
     for (one, _) in marked.iter().filter(|(_, listed)| left.contains(listed)) {
         if let Ok(Some(dir)) = lookup.directory(&one.dir) {
@@ -190,7 +199,7 @@ fn have_it_forget(
             break;
         }
         std::thread::sleep(pause);
-        left = forget(eviction)?;
+        left = forget()?;
     }
     Ok(left)
 }

@@ -5,6 +5,7 @@
 //! what it could not.
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
+use nix::errno::Errno;
 
 use crate::blockers;
 use crate::cleanup;
@@ -13,7 +14,7 @@ use crate::core::mount_state::{Flags, MountState};
 use crate::core::mountinfo::Mount;
 use crate::core::session::{FoundMount, MountId, Session};
 use crate::managed::{self, Managed};
-use crate::pins::Look;
+use crate::pins::{self, Look};
 use crate::remount;
 use crate::settings::Settings;
 use crate::survey::Survey;
@@ -174,7 +175,7 @@ fn close(root: &Root, locked: &Locked, mut session: Session, look: Look) -> Resu
     let mounted: Vec<&Mounted> = mounts.iter().map(|(_, mounted)| mounted).collect();
     let look = look.max(Settings::load(root).unwrap_or_default().cleanup);
     let cleaned = cleanup::clean(root, locked, &mounted, look);
-    put_all_back(root, locked, session, &mounts, &mut outcome)?;
+    put_all_back(root, locked, session, &mounts, look, &mut outcome)?;
     Ok((outcome, cleaned))
 }
 
@@ -215,11 +216,12 @@ fn put_all_back(
     locked: &Locked,
     mut session: Session,
     mounts: &[(FoundMount, Mounted)],
+    look: Look,
     outcome: &mut Outcome,
 ) -> Result<()> {
     session.frontends.clear();
     for (noted, mounted) in mounts.iter().rev() {
-        match put_back(root, mounted, noted.found) {
+        match put_back(root, mounted, noted.found, look) {
             Ok(notes) => {
                 session.forget(&noted.mount);
                 outcome.problems.extend(notes);
@@ -231,12 +233,16 @@ fn put_all_back(
 }
 
 /// Puts one mount back; that its file system has failed is worth saying even so.
-fn put_back(root: &Root, mounted: &Mounted, found: Flags) -> Result<Option<String>> {
+fn put_back(root: &Root, mounted: &Mounted, found: Flags, look: Look) -> Result<Option<String>> {
     if !found.refuse_writes() {
         return Ok(None);
     }
     let point = &mounted.mount.point;
-    let (state, refused) = remount::put_back(root, mounted, found).with_context(|| message::path(point))?;
+    let attempt = || remount::put_back(root, mounted, found).with_context(|| message::path(point));
+    let (state, refused) = match (attempt()?, look) {
+        ((_, Some(Errno::EBUSY)), Look::Deep) if pins::forget_the_unused(root).is_ok() => attempt()?,
+        (answer, Look::Usual | Look::Deep) => answer,
+    };
     match state {
         MountState::ReadOnly => {
             let failed = mounts::at(root, point)?.is_some_and(|now| now.mount.failed);

@@ -23,14 +23,41 @@ use nix::sys::stat::Mode;
 use super::files::{Directory, Root};
 use crate::core::inode::Inode;
 
-/// Inodes that the kernel was asked to forget.
+/// The kernel may be short of memory, and forget an inode before its mark could be read.
+const ATTEMPTS: u32 = 4;
+
+/// Inodes of which the kernel is asked whether it has forgotten them.
 #[derive(Debug)]
 pub struct Eviction {
     all: Fanotify,
     /// Where one mark at a time is made, to learn how the kernel calls its inode.
     one: Fanotify,
-    caches: File,
     fdinfo: PathBuf,
+}
+
+/// What the kernel remembers of all file systems of the machine.
+#[derive(Debug)]
+pub struct Caches(File);
+
+impl Caches {
+    /// Nothing is forgotten yet.
+    ///
+    /// # Errors
+    /// Where this process may not have them forgotten.
+    pub fn open(root: &Root) -> Result<Caches> {
+        let path = root.path("/proc/sys/vm/drop_caches");
+        let file = File::options().write(true).open(&path);
+        file.map(Caches).with_context(|| format!("cannot write to {} (a container?)", path.display()))
+    }
+
+    /// Has the kernel forget every dentry and inode that nobody uses (`vm.drop_caches`, proc_sys_vm(5)). What was used
+    /// lately it only takes note of: that goes the next time.
+    ///
+    /// # Errors
+    /// Those of write(2).
+    pub fn forget(&mut self) -> Result<()> {
+        self.0.write_all(b"2\n").context("the kernel cannot be told to forget what nobody uses")
+    }
 }
 
 /// An inode as the kernel lists a mark on it. On btrfs, where several inodes have one number, its file handle is part of
@@ -44,10 +71,7 @@ impl Eviction {
     /// # Errors
     /// Where this cannot be done here: an older kernel, one without fanotify, a container. What to do instead is said.
     pub fn begin(root: &Root) -> Result<Eviction> {
-        let path = root.path("/proc/sys/vm/drop_caches");
-        let caches = File::options().write(true).open(&path);
-        let caches = caches.with_context(|| format!("cannot write to {} (a container?)", path.display()))?;
-        let eviction = Eviction { all: group()?, one: group()?, caches, fdinfo: root.path("/proc/self/fdinfo") };
+        let eviction = Eviction { all: group()?, one: group()?, fdinfo: root.path("/proc/self/fdinfo") };
         // Any inode will do to see whether there are such marks.
         let any = root.open_dir(Path::new("/"))?.context("there is no root directory")?;
         match add(&eviction.one, &any, OsStr::new(".")).and_then(|()| clear(&eviction.one)) {
@@ -67,24 +91,17 @@ impl Eviction {
         if !is_it()? {
             return Ok(None);
         }
-        add(&self.one, dir, entry)?;
-        let listed = self.list(&self.one)?;
-        clear(&self.one)?;
+        let mut called = None;
+        for _ in 0..ATTEMPTS {
+            add(&self.one, dir, entry)?;
+            called = self.list(&self.one)?.into_iter().next();
+            clear(&self.one)?;
+            if called.is_some() {
+                break;
+            }
+        }
         add(&self.all, dir, entry)?;
-        let mut listed = listed.into_iter();
-        Ok(match (listed.next(), listed.next()) {
-            (Some(only), None) if is_it()? => Some(only),
-            (Some(_) | None, _) => None,
-        })
-    }
-
-    /// Has the kernel forget every dentry and inode of the whole machine that nobody uses (proc_sys_vm(5),
-    /// `drop_caches`). What was used lately it only takes note of: that goes the next time.
-    ///
-    /// # Errors
-    /// Those of write(2).
-    pub fn drop_caches(&mut self) -> std::io::Result<()> {
-        self.caches.write_all(b"2\n")
+        Ok(if is_it()? { called } else { None })
     }
 
     /// The marks whose inodes are still in memory.

@@ -1,7 +1,7 @@
 //! `cleanup --deep`: what keeps a replaced file in use and shows nowhere. A Landlock rule, a uprobe, an unread fanotify
 //! event: no process shows it, and a lease on the file is granted.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -23,10 +23,18 @@ const FORGETFUL: [FileSystem; 3] = [FileSystem::Ext4, FileSystem::Xfs, FileSyste
 /// What stays although the kernel forgets what it can.
 const LASTING: [Pin; 4] = [Pin::LandlockRule, Pin::Uprobe, Pin::UnreadEvent, Pin::NameAbove];
 
-/// A deeper look has the whole machine forget: what one test wants remembered, no other may have forgotten.
-fn alone() -> MutexGuard<'static, ()> {
-    static ALONE: Mutex<()> = Mutex::new(());
-    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+/// And what the kernel only remembers.
+const ALL: [Pin; 5] = [Pin::LandlockRule, Pin::Uprobe, Pin::UnreadEvent, Pin::NameAbove, Pin::EntryAbove];
+
+/// A deeper look has the whole machine forget: while one test wants something remembered, no other may look so.
+static FORGETTING: RwLock<()> = RwLock::new(());
+
+fn while_others_forget() -> RwLockReadGuard<'static, ()> {
+    FORGETTING.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn while_nobody_forgets() -> RwLockWriteGuard<'static, ()> {
+    FORGETTING.write().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn upgradable(file_system: FileSystem) -> Small {
@@ -46,7 +54,6 @@ fn replaced(world: &Small) {
 }
 
 fn with_each(pins: &[Pin], scenario: impl Fn(&str, Small, Holder)) {
-    let _alone = alone();
     for file_system in FORGETFUL {
         for pin in pins {
             let world = upgradable(file_system);
@@ -65,7 +72,8 @@ fn assert_goes_back(world: &Small, what: &str) {
 /// Nothing of them is known to anybody, and they are in the way all the same.
 #[test]
 fn control_each_keeps_the_superblock_writable() {
-    with_each(&[&LASTING[..], &[Pin::EntryAbove]].concat(), |what, world, pinned| {
+    let _nobody = while_nobody_forgets();
+    with_each(&ALL, |what, world, pinned| {
         assert!(world.grants_a_lease(TOOL), "{what}");
         let fds = world.outside(format!("/proc/{}/fd", pinned.pid()));
         let inode = world.inode(TOOL).expect("a file");
@@ -84,7 +92,8 @@ fn control_each_keeps_the_superblock_writable() {
 
 #[test]
 fn control_with_one_more_name_none_of_them_matters() {
-    with_each(&[&LASTING[..], &[Pin::EntryAbove]].concat(), |what, world, _pinned| {
+    let _others = while_others_forget();
+    with_each(&ALL, |what, world, _pinned| {
         world.remount("rw", "/usr").expect("/usr can be written");
         std::fs::hard_link(world.outside(TOOL), world.outside("/usr/lib/another")).expect("a link");
         world.dpkg_replaces(TOOL);
@@ -95,20 +104,21 @@ fn control_with_one_more_name_none_of_them_matters() {
 /// The blind spot: a usual look calls the file free.
 #[test]
 fn control_without_it_the_mount_ends_degraded() {
-    with_each(&LASTING, |what, world, pinned| {
+    let _others = while_others_forget();
+    with_each(&LASTING, |_, world, pinned| {
         replaced(&world);
-        world.rokeep(["cleanup"]).assert_code(1).assert_says(&["degraded"]);
+        world.rokeep(["cleanup"]).assert_code(1).assert_says(&["degraded", "no process", "a Landlock rule"]);
         world.assert_alias(TOOL, Alias::None);
         world.assert_mount("/usr", ReadOnlyMount);
         drop(pinned);
         world.rokeep(["cleanup"]).assert_code(0);
         world.assert_mount("/usr", ReadOnly);
-        let _ = what;
     });
 }
 
 #[test]
 fn keeps_what_the_kernel_has_in_use() {
+    let _others = while_others_forget();
     with_each(&LASTING, |what, world, pinned| {
         replaced(&world);
         world.rokeep(DEEP).assert_code(0).assert_says(&["kept: 1 replaced file (", "no process shows it", TOOL]);
@@ -122,9 +132,23 @@ fn keeps_what_the_kernel_has_in_use() {
     });
 }
 
+#[test]
+fn puts_back_what_only_an_overlay_that_remembers_kept_writable() {
+    let _nobody = while_nobody_forgets();
+    with_each(&[Pin::EntryAbove], |_, world, _pinned| {
+        replaced(&world);
+        world.rokeep(["cleanup"]).assert_code(1);
+        world.rokeep(["cleanup"]).assert_code(1);
+        world.assert_mount("/usr", ReadOnlyMount);
+        world.rokeep(DEEP).assert_code(0);
+        world.assert_mount("/usr", ReadOnly);
+    });
+}
+
 /// A look that has the kernel forget what it can has it forget this too.
 #[test]
 fn frees_what_an_overlay_only_remembers() {
+    let _others = while_others_forget();
     with_each(&[Pin::EntryAbove], |what, world, _pinned| {
         replaced(&world);
         assert_eq!(world.rokeep(DEEP).assert_code(0).stderr, "", "{what}");
@@ -135,7 +159,7 @@ fn frees_what_an_overlay_only_remembers() {
 
 #[test]
 fn drops_what_nobody_uses() {
-    let _alone = alone();
+    let _others = while_others_forget();
     for file_system in [&FORGETFUL[..], &[FileSystem::Overlay("metacopy=on")]].concat() {
         let world = upgradable(file_system);
         replaced(&world);
@@ -147,7 +171,7 @@ fn drops_what_nobody_uses() {
 
 #[test]
 fn keeps_what_processes_hold_and_names_them() {
-    let _alone = alone();
+    let _others = while_others_forget();
     for file_system in FORGETFUL {
         for state in [Mapped(TOOL), Executed(TOOL), Open(TOOL), OpenPath(TOOL)] {
             let world = upgradable(file_system);
@@ -163,23 +187,28 @@ fn keeps_what_processes_hold_and_names_them() {
     }
 }
 
-/// Nobody else can know what it maps; the kernel does.
+/// What that process may use nobody else can know, so a usual look keeps everything.
 #[test]
 fn knows_what_a_process_that_nobody_can_read_does_not_use() {
-    let _alone = alone();
-    let world = upgradable(FileSystem::Ext4).unlisted(&["/usr/lib/another"]);
-    replaced(&world);
-    let _unreadable = world.hold_unreadably(Mapped("/usr/lib/another"));
-    world.rokeep(["cleanup"]).assert_code(0);
-    world.assert_alias(TOOL, Alias::Kept);
+    const DATA: &str = "/usr/lib/data";
+    let _others = while_others_forget();
+    let world = Small::ext4().installed("tool", "1", &[TOOL, DATA]);
+    let unreadable = world.hold_unreadably(Mapped(TOOL));
+    world.begin();
+    world.protect(&[Upgrade("tool", "1", "2")]);
+    [TOOL, DATA].iter().for_each(|file| world.dpkg_replaces(file));
+    world.end();
+    [TOOL, DATA].iter().for_each(|file| world.assert_alias(file, Alias::Kept));
     world.rokeep(DEEP).assert_code(0);
-    world.assert_alias(TOOL, Alias::None);
+    world.assert_alias(TOOL, Alias::Kept);
+    world.assert_alias(DATA, Alias::None);
     world.assert_mount("/usr", ReadOnly);
+    drop(unreadable);
 }
 
 #[test]
 fn of_two_replaced_files_only_the_pinned_one() {
-    let _alone = alone();
+    let _others = while_others_forget();
     let world = Small::ext4().installed("tool", "1", &[TOOL, "/usr/lib/data"]);
     let pinned = world.pin(Pin::LandlockRule, TOOL);
     let holders = [world.hold(Mapped(TOOL)), world.hold(Mapped("/usr/lib/data"))];
@@ -198,7 +227,7 @@ fn of_two_replaced_files_only_the_pinned_one() {
 /// The kernel never forgets a file that is in memory alone.
 #[test]
 fn keeps_everything_on_tmpfs_and_says_why() {
-    let _alone = alone();
+    let _others = while_others_forget();
     let world = upgradable(FileSystem::Tmpfs);
     replaced(&world);
     world.rokeep(DEEP).assert_code(0).assert_says(&["kept: 1 replaced file on /usr", "tmpfs", "\"rokeep cleanup\""]);
@@ -210,7 +239,7 @@ fn keeps_everything_on_tmpfs_and_says_why() {
 
 #[test]
 fn does_nothing_on_an_older_kernel_and_says_so() {
-    let _alone = alone();
+    let _others = while_others_forget();
     let world = upgradable(FileSystem::Ext4);
     replaced(&world);
     world.rokeep_on_an_older_kernel(&DEEP).assert_code(3).assert_says(&["older than Linux 5.19", "\"rokeep cleanup\""]);
@@ -223,7 +252,7 @@ fn does_nothing_on_an_older_kernel_and_says_so() {
 /// Every cleanup, also the one at the end of a package run, where the settings say so.
 #[test]
 fn is_what_every_cleanup_does_if_the_settings_say_so() {
-    let _alone = alone();
+    let _others = while_others_forget();
     let world = upgradable(FileSystem::Ext4);
     world.write("/etc/rokeep/config.toml", b"cleanup = 'deep'\n");
     let pinned = world.pin(Pin::Uprobe, TOOL);
