@@ -1,11 +1,13 @@
 //! `cleanup --deep`: what keeps a replaced file in use and shows nowhere. A Landlock rule, a uprobe, an unread fanotify
 //! event: no process shows it, and a lease on the file is granted.
 
+use std::os::unix::fs::MetadataExt;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use nix::errno::Errno;
 
+use crate::stores::{OUTER, with_a_subvolume, with_projects};
 use crate::support::small::{
     Access::{ReadOnly, ReadOnlyMount},
     Alias,
@@ -169,6 +171,23 @@ fn drops_what_nobody_uses() {
     }
 }
 
+/// The kernel forgets nothing that is not on the disk yet.
+#[test]
+fn drops_what_was_written_a_moment_before_it_was_replaced() {
+    let _others = while_others_forget();
+    for file_system in FORGETFUL {
+        let world = upgradable(file_system);
+        world.write("/etc/rokeep/config.toml", b"cleanup = 'deep'\n");
+        world.begin();
+        world.rebuilds(TOOL);
+        world.protect(&[Upgrade("tool", "1", "2")]);
+        world.dpkg_replaces(TOOL);
+        assert_eq!(world.end().stderr, "", "{file_system:?}");
+        world.assert_no_store("/usr");
+        world.assert_mount("/usr", ReadOnly);
+    }
+}
+
 #[test]
 fn keeps_what_processes_hold_and_names_them() {
     let _others = while_others_forget();
@@ -222,6 +241,50 @@ fn of_two_replaced_files_only_the_pinned_one() {
     world.assert_alias("/usr/lib/data", Alias::None);
     world.assert_mount("/usr", ReadOnly);
     drop(pinned);
+}
+
+/// Two files of one number: the kernel lists them with their handles, which tell them apart.
+#[test]
+fn tells_the_files_of_two_subvolumes_apart() {
+    let _others = while_others_forget();
+    for which in [0, 1] {
+        let (world, inner) = with_a_subvolume();
+        let files = [OUTER, &inner];
+        let [outer, inner] = files.map(|file| world.inode(file).expect("a file"));
+        assert!(outer.1 == inner.1 && outer != inner, "{outer:?} {inner:?}");
+        let _pinned = world.pin(Pin::LandlockRule, files[which]);
+        let holders = files.map(|file| world.hold(Mapped(file)));
+        world.begin();
+        world.protect(&[Upgrade("outer", "1", "2"), Upgrade("inner", "1", "2")]);
+        files.iter().for_each(|file| world.dpkg_replaces(file));
+        world.end();
+        drop(holders);
+        world.rokeep(DEEP).assert_code(0).assert_says(&["kept: 1 replaced file ("]);
+        world.assert_alias(files[which], Alias::Kept);
+        world.assert_alias(files[1 - which], Alias::None);
+        world.assert_mount("/usr", ReadOnly);
+    }
+}
+
+#[test]
+fn finds_an_alias_that_is_beside_its_file() {
+    const FILE: &str = "/usr/lib/quota/with space \u{e9}\t\\";
+    let _others = while_others_forget();
+    let world = with_projects(FILE);
+    let pinned = world.pin(Pin::LandlockRule, FILE);
+    let holders = [FILE, "/usr/lib/quota/unused"].map(|file| world.hold(Mapped(file)));
+    world.begin();
+    world.protect(&[Upgrade("tool", "1", "2")]);
+    assert_eq!(world.aliases_beside().len(), 2);
+    [FILE, "/usr/lib/quota/unused"].iter().for_each(|file| world.dpkg_replaces(file));
+    world.end();
+    drop(holders);
+    world.rokeep(DEEP).assert_code(0).assert_says(&["kept: 1 replaced file ("]);
+    world.assert_alias(FILE, Alias::Kept);
+    world.assert_mount("/usr", ReadOnly);
+    drop(pinned);
+    world.rokeep(DEEP).assert_code(0);
+    world.assert_nothing_of_ours();
 }
 
 /// The kernel never forgets a file that is in memory alone.
