@@ -108,7 +108,8 @@ pub fn summary(survey: &Survey) -> Vec<String> {
             message::few(&holders, 4)
         ));
     }
-    if !survey.unreadable.is_empty() {
+    // A deeper look knows what they do not use.
+    if !survey.unreadable.is_empty() && survey.leaves_something_unknown() {
         let who = survey.unreadable.who();
         lines.push(format!("what {who} may hold could not be read, so every replaced file is kept"));
     }

@@ -69,7 +69,7 @@ pub fn require(root: &Root) -> Result<()> {
 /// # Errors
 /// Where it cannot be told to.
 pub fn forget_the_unused(root: &Root) -> Result<()> {
-    let mut caches = Caches::open(root)?;
+    let caches = Caches::open(root)?;
     caches.forget()?;
     caches.forget()
 }
@@ -94,7 +94,7 @@ pub fn find(root: &Root, survey: &Survey, mounts: &[&Mounted]) -> Result<Pins> {
     }
     // So that each directory is opened once.
     asked.sort_by(|a, b| a.dir.cmp(&b.dir));
-    let (mut caches, eviction) = (Caches::open(root)?, Eviction::begin(root)?);
+    let (caches, eviction) = (Caches::open(root)?, Eviction::begin(root)?);
     let mut lookup = Lookup::new(root);
     let mut marked: Vec<(&Asked, Listed)> = Vec::new();
     for one in &asked {
@@ -102,7 +102,7 @@ pub fn find(root: &Root, survey: &Survey, mounts: &[&Mounted]) -> Result<Pins> {
         let Ok(Some(dir)) = lookup.directory(&one.dir) else { continue };
         marked.extend(eviction.mark(dir, &one.entry, one.inode).ok().flatten().map(|listed| (one, listed)));
     }
-    let left = have_it_forget(&mut caches, &eviction, &marked, lookup, mounts)?;
+    let left = have_it_forget(&caches, &eviction, &marked, lookup, mounts)?;
     let pin = |listed: &Listed| if left.contains(listed) { Pin::Pinned } else { Pin::Forgotten };
     Ok(Pins(marked.iter().map(|(one, listed)| (one.key.clone(), pin(listed))).collect()))
 }
@@ -176,7 +176,7 @@ impl Asked<'_> {
 
 /// Answers what the kernel would not forget.
 fn have_it_forget(
-    caches: &mut Caches,
+    caches: &Caches,
     eviction: &Eviction,
     marked: &[(&Asked, Listed)],
     mut lookup: Lookup,
@@ -186,7 +186,7 @@ fn have_it_forget(
     for mounted in mounts {
         let _ = Site::of(mounted).and_then(|site| nix::unistd::syncfs(&site));
     }
-    let mut forget = || caches.forget().and_then(|()| eviction.left());
+    let forget = || caches.forget().and_then(|()| eviction.left());
     let mut left = forget()?;
     // To do so a file has to be opened, which others may be told of: not one more than needed.
     for (one, _) in marked.iter().filter(|(_, listed)| left.contains(listed)) {

@@ -15,7 +15,7 @@ use crate::core::journal::{Journal, Spot};
 use crate::core::mountinfo::Mount;
 use crate::core::paths::ListedPath;
 use crate::core::proc_maps::Mapping;
-use crate::core::verdict::{self, DirectoryVerdict, Kind, Original, Pin, Run, Use, Verdict};
+use crate::core::verdict::{self, Because, DirectoryVerdict, Kind, Original, Pin, Run, Use, Verdict};
 use crate::plan::in_use::path_of;
 use crate::plan::lists;
 use crate::sys::files::{Lookup, Root};
@@ -130,6 +130,12 @@ impl Survey {
         let stays = |directory: &KeptDirectory| matches!(self.directory_verdict(directory), DirectoryVerdict::Keep(_));
         self.with(Verdict::Drop).any(|alias| alias.mount == mount)
             || self.directories.iter().any(|directory| directory.mount == mount && !stays(directory))
+    }
+
+    /// Whether anything is kept because not everything could be found out.
+    pub fn leaves_something_unknown(&self) -> bool {
+        let unknown = |kept| self.directory_verdict(kept) == DirectoryVerdict::Keep(Because::Unknown);
+        self.with(Verdict::Keep(Because::Unknown)).next().is_some() || self.directories.iter().any(unknown)
     }
 
     fn used(&self, holders: &[Holder]) -> Use {

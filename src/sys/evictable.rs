@@ -10,8 +10,8 @@
 use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::Write;
 use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -55,8 +55,9 @@ impl Caches {
     ///
     /// # Errors
     /// Those of write(2).
-    pub fn forget(&mut self) -> Result<()> {
-        self.0.write_all(b"2\n").context("the kernel cannot be told to forget what nobody uses")
+    pub fn forget(&self) -> Result<()> {
+        // From the beginning: what is written behind it is ignored (`sysctl_writes_strict`, proc_sys_kernel(5)).
+        self.0.write_all_at(b"2\n", 0).context("the kernel cannot be told to forget what nobody uses")
     }
 }
 

@@ -81,7 +81,6 @@ fn control_each_keeps_the_superblock_writable() {
         let inode = world.inode(TOOL).expect("a file");
         let shown =
             std::fs::read_dir(fds).expect("its descriptors").flatten().filter_map(|fd| fd.path().metadata().ok());
-        use std::os::unix::fs::MetadataExt;
         assert!(shown.map(|file| (file.dev(), file.ino())).all(|file| file != inode), "{what}");
 
         world.remount("rw", "/usr").expect("/usr can be written");
@@ -218,7 +217,8 @@ fn knows_what_a_process_that_nobody_can_read_does_not_use() {
     [TOOL, DATA].iter().for_each(|file| world.dpkg_replaces(file));
     world.end();
     [TOOL, DATA].iter().for_each(|file| world.assert_alias(file, Alias::Kept));
-    world.rokeep(DEEP).assert_code(0);
+    let deep = world.rokeep(DEEP).assert_code(0).assert_says(&["kept: 1 replaced file (", TOOL]);
+    assert!(!deep.stderr.contains("could not be read"), "{}", deep.stderr);
     world.assert_alias(TOOL, Alias::Kept);
     world.assert_alias(DATA, Alias::None);
     world.assert_mount("/usr", ReadOnly);
@@ -285,6 +285,21 @@ fn finds_an_alias_that_is_beside_its_file() {
     drop(pinned);
     world.rokeep(DEEP).assert_code(0);
     world.assert_nothing_of_ours();
+}
+
+/// The kernel would let go of the watch, and cannot tell that it would.
+#[test]
+fn errs_to_in_use_where_a_file_is_watched() {
+    let _others = while_others_forget();
+    with_each(&[Pin::Watch], |_, world, watch| {
+        replaced(&world);
+        world.rokeep(DEEP).assert_code(0).assert_says(&["kept: 1 replaced file ("]);
+        world.assert_alias(TOOL, Alias::Kept);
+        world.rokeep(["cleanup"]).assert_code(0);
+        world.assert_no_store("/usr");
+        world.assert_mount("/usr", ReadOnly);
+        drop(watch);
+    });
 }
 
 /// The kernel never forgets a file that is in memory alone.

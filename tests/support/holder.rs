@@ -78,6 +78,7 @@ const STATES: &[State] = &[
     ("landlocked", "the subject of a Landlock rule", pins::landlocked),
     ("probed", "a file with a uprobe in it", pins::probed),
     ("unread", "the subject of an fanotify event that nobody has read", pins::unread),
+    ("watched", "the subject of an inotify watch", pins::watched),
     ("seen-from-above", "a file that an overlay above it has looked up", pins::seen_from_above),
     (
         "named-from-above",

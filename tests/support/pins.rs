@@ -5,6 +5,7 @@
 
 #![allow(unsafe_code, reason = "system calls that nothing wraps; each block says why it is sound")]
 
+use std::ffi::CString;
 use std::fs;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -30,13 +31,17 @@ pub fn landlocked(path: &Path) -> Result<Kept> {
         parent: libc::c_int,
     }
     let handled = WRITE_FILE;
-    let rules = new_descriptor(syscall(libc::SYS_landlock_create_ruleset, [&raw const handled as usize, 8, 0, 0, 0]));
-    let rules = rules.context("no Landlock: is it in the kernel's list of security modules (lsm=)?")?;
+    // SAFETY: as many bytes of what is handled as is said.
+    let rules =
+        unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, &raw const handled, size_of_val(&handled), 0) };
+    let rules = new_descriptor(rules).context("no Landlock: is it in the kernel's list of security modules (lsm=)?")?;
     let file = open(path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())?;
     let rule = PathBeneath { allowed: WRITE_FILE, parent: file.as_raw_fd() };
-    let number = rules.as_raw_fd() as usize;
-    syscall(libc::SYS_landlock_add_rule, [number, PATH_BENEATH as usize, &raw const rule as usize, 0, 0])?;
-    syscall(libc::SYS_landlock_restrict_self, [number, 0, 0, 0, 0])?;
+    let number = rules.as_raw_fd();
+    // SAFETY: the descriptors are open, and a rule of this kind is such a struct.
+    Errno::result(unsafe { libc::syscall(libc::SYS_landlock_add_rule, number, PATH_BENEATH, &raw const rule, 0) })?;
+    // SAFETY: the descriptor is open.
+    Errno::result(unsafe { libc::syscall(libc::SYS_landlock_restrict_self, number, 0) })?;
     kept(Ok::<_, Errno>(()))
 }
 
@@ -45,14 +50,17 @@ pub fn probed(path: &Path) -> Result<Kept> {
     own_mounts()?;
     mount(Some("sysfs"), "/tmp", Some("sysfs"), MsFlags::empty(), None::<&str>)?;
     let kind = fs::read_to_string("/tmp/bus/event_source/devices/uprobe/type").context("a kernel without uprobes")?;
-    let name = std::ffi::CString::new(path.as_os_str().as_encoded_bytes())?;
+    let name = CString::new(path.as_os_str().as_encoded_bytes())?;
     // struct perf_event_attr as far as its first extension: type and size, then config1 and config2, which are where.
     let mut event = [0_u64; 9];
     event[0] = kind.trim().parse::<u64>()? | (size_of_val(&event) as u64) << 32;
     event[7] = name.as_ptr() as u64;
-    let (this_process, any_cpu, no_group, close_on_exec) = (0, usize::MAX, usize::MAX, 8);
-    let event = [event.as_ptr() as usize, this_process, any_cpu, no_group, close_on_exec];
-    kept(new_descriptor(syscall(libc::SYS_perf_event_open, event)))
+    let (this_process, any_cpu, no_group, close_on_exec) = (0, -1, -1, 8);
+    // SAFETY: the event is as long as it says, and its name is NUL-terminated; both outlive the call.
+    let probe = unsafe {
+        libc::syscall(libc::SYS_perf_event_open, event.as_ptr(), this_process, any_cpu, no_group, close_on_exec)
+    };
+    kept(new_descriptor(probe))
 }
 
 /// An fanotify event about it waits to be read, which would be a descriptor of it then (fanotify(7)).
@@ -62,6 +70,16 @@ pub fn unread(path: &Path) -> Result<Kept> {
     drop(fs::File::open(path)?);
     group.mark(MarkFlags::FAN_MARK_FLUSH, MaskFlags::empty(), AT_FDCWD, None::<&Path>)?;
     kept(Ok::<_, Errno>(group))
+}
+
+/// It is watched (inotify(7)), which the kernel ends with its last name: this is in nobody's way.
+pub fn watched(path: &Path) -> Result<Kept> {
+    let name = CString::new(path.as_os_str().as_encoded_bytes())?;
+    // SAFETY: plain numbers.
+    let watches = new_descriptor(unsafe { libc::inotify_init1(libc::IN_CLOEXEC) }.into())?;
+    // SAFETY: the descriptor is open, and the name NUL-terminated.
+    Errno::result(unsafe { libc::inotify_add_watch(watches.as_raw_fd(), name.as_ptr(), libc::IN_MODIFY) })?;
+    kept(Ok::<_, Errno>(watches))
 }
 
 /// An overlay that has its directory below itself has looked it up, and nobody has it open.
@@ -122,12 +140,8 @@ pub fn without_evictable_marks(command: &[&str]) -> Result<ExitCode> {
     Ok(ExitCode::from(u8::try_from(status.code().context("it was killed")?)?))
 }
 
-fn new_descriptor(made: nix::Result<libc::c_long>) -> nix::Result<OwnedFd> {
-    // SAFETY: it is new, and nobody else's.
-    made.map(|fd| unsafe { OwnedFd::from_raw_fd(fd as libc::c_int) })
-}
-
-fn syscall(number: libc::c_long, [a, b, c, d, e]: [usize; 5]) -> nix::Result<libc::c_long> {
-    // SAFETY: every caller gives what this call takes, and whatever is pointed to outlives it.
-    Errno::result(unsafe { libc::syscall(number, a, b, c, d, e) })
+/// What a system call has opened.
+fn new_descriptor(answer: libc::c_long) -> nix::Result<OwnedFd> {
+    // SAFETY: what is no error is a new descriptor that nobody else owns.
+    Errno::result(answer).map(|fd| unsafe { OwnedFd::from_raw_fd(fd as libc::c_int) })
 }

@@ -13,6 +13,8 @@ pub enum Pin {
     Uprobe,
     /// An fanotify event about it that nobody has read.
     UnreadEvent,
+    /// An inotify watch, which the kernel ends with the file's last name.
+    Watch,
     /// An entry of an overlay above it that the kernel remembers.
     EntryAbove,
     /// A descriptor of that overlay's file, which can only name it.
@@ -26,6 +28,7 @@ impl Small {
             Pin::LandlockRule => "landlocked",
             Pin::Uprobe => "probed",
             Pin::UnreadEvent => "unread",
+            Pin::Watch => "watched",
             Pin::EntryAbove => "seen-from-above",
             Pin::NameAbove => "named-from-above",
         };
