@@ -61,7 +61,7 @@ pub fn require(root: &Root) -> Result<()> {
     Caches::open(root)
         .and_then(|_| Eviction::begin(root))
         .map(drop)
-        .context("there is no deeper look here; nothing was done. \"rokeep cleanup\" does without")
+        .context("nothing was done (\"rokeep cleanup\" needs no deeper look), for that is not possible here")
 }
 
 /// Has the kernel forget what nobody uses: an overlay may remember a file of the file system below it that is gone there.
