@@ -12,6 +12,7 @@ use crate::core::journal::{Journal, Record, Spot};
 use crate::core::message;
 use crate::core::paths::ListedPath;
 use crate::core::verdict::{Because, DirectoryVerdict, Kind, Run, Verdict};
+use crate::pins::{self, Look};
 use crate::plan::lists;
 use crate::survey::{self, Ask, KeptDirectory, Survey, survey};
 use crate::sys::files::{Directory, Root};
@@ -24,6 +25,7 @@ use crate::sys::state::Locked;
 use crate::sys::store::Store;
 
 /// Drops what may be dropped on those of the mounts that are writable, and answers what is left. No package run is on.
+/// `look` is how closely to look before.
 ///
 /// The journal is written anew afterwards: without what is gone, and without records whose alias never came to be. A
 /// store in which nothing is left goes too.
@@ -31,7 +33,7 @@ use crate::sys::store::Store;
 /// # Errors
 /// Where an alias could not be looked at or unlinked, or the journal not read or written. What was not dropped is still
 /// there, and what was dropped is dropped: the next pass finds the same.
-pub fn clean(root: &Root, locked: &Locked, mounts: &[&Mounted], ask: Ask) -> Result<Survey> {
+pub fn clean(root: &Root, locked: &Locked, mounts: &[&Mounted], ask: Ask, look: Look) -> Result<Survey> {
     let journal = locked.journal()?;
     let mut writable = Vec::new();
     for mounted in mounts {
@@ -39,7 +41,7 @@ pub fn clean(root: &Root, locked: &Locked, mounts: &[&Mounted], ask: Ask) -> Res
             writable.push(*mounted);
         }
     }
-    let mut survey = survey(root, &writable, &journal, Run::Over, ask)?;
+    let mut survey = look_at(root, &writable, &journal, ask, look)?;
     let (mut gone, mut failures) = (HashSet::new(), Vec::new());
     for mounted in &writable {
         let point = &mounted.mount.point;
@@ -66,9 +68,23 @@ pub fn clean(root: &Root, locked: &Locked, mounts: &[&Mounted], ask: Ask) -> Res
     failures.into_iter().next().map_or(Ok(survey), Err)
 }
 
+/// The deeper look comes first: it takes a moment, and has the kernel give directories of an overlayfs new numbers.
+fn look_at(root: &Root, mounts: &[&Mounted], journal: &Journal, ask: Ask, look: Look) -> Result<Survey> {
+    let survey = || survey(root, mounts, journal, Run::Over, ask);
+    match look {
+        Look::Usual => survey(),
+        Look::Deep => {
+            let pins = pins::find(root, &survey()?, mounts)?;
+            let mut survey = survey()?;
+            survey.heed(&pins);
+            Ok(survey)
+        }
+    }
+}
+
 /// One line for each thing that a person may wonder about afterwards.
 pub fn summary(survey: &Survey) -> Vec<String> {
-    let held: Vec<_> = survey.with(Verdict::Keep(Because::Held)).collect();
+    let held: Vec<_> = survey.with(Verdict::Keep(Because::Held)).filter(|alias| !pins::is_pinned(alias)).collect();
     let in_directories = DirectoryVerdict::Keep(Because::Held);
     let directories: Vec<&KeptDirectory> =
         survey.directories.iter().filter(|kept| survey.directory_verdict(kept) == in_directories).collect();
@@ -95,10 +111,12 @@ pub fn summary(survey: &Survey) -> Vec<String> {
             }
         });
     }
-    if !survey.unreadable.is_empty() {
+    // A deeper look knows what they do not use.
+    if !survey.unreadable.is_empty() && survey.leaves_something_unknown() {
         let who = survey.unreadable.who();
         lines.push(format!("what {who} may hold could not be read, so every replaced file is kept"));
     }
+    lines.extend(pins::summary(survey));
     lines
 }
 

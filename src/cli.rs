@@ -10,6 +10,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use rokeep::core::apt_stream;
 use rokeep::core::message::Outcome;
 use rokeep::core::status::text::text;
+use rokeep::pins::Look;
 use rokeep::settings::Settings;
 use rokeep::sys::files::Root;
 use rokeep::sys::kernel;
@@ -39,7 +40,18 @@ enum Command {
         json: bool,
     },
     /// Drop the aliases that nobody needs any more, and put back what could not be put back before
+    ///
+    /// Who holds a file is asked of /proc and the like. None of that shows a Landlock rule, a uprobe or a fanotify event that
+    /// nobody has read, which keep a replaced file in use as well; once its alias is gone the mount ends degraded, and nobody
+    /// can be named. "--deep" keeps such files; what has lost its alias already can only be waited for. Where that happens
+    /// again and again, have every cleanup look so: cleanup = "deep" in /etc/rokeep/config.toml.
     Cleanup {
+        /// Ask the kernel too, before anything is dropped, what it has in use
+        ///
+        /// It is told to forget everything that nobody uses: the dentry and inode caches of the whole machine are dropped,
+        /// and it is slower until they have filled again. Needs Linux 5.19. Tells nothing of files on tmpfs, which stay.
+        #[arg(long)]
+        deep: bool,
         /// Show the status afterwards as one JSON object
         #[arg(long)]
         json: bool,
@@ -98,13 +110,13 @@ pub fn run(cli: &Cli) -> ExitCode {
 fn perform(root: &Root, command: &Command) -> Result<ExitCode> {
     match command {
         Command::Status { json } => show_status(root, *json),
-        Command::Cleanup { json: false } => tell(root, recover::clean_up(root)?),
-        Command::Cleanup { json: true } => {
-            let cleaned = recover::clean_up(root)?;
+        Command::Cleanup { deep, json } => {
+            let look = if *deep { Look::Deep } else { Look::Usual };
+            let cleaned = recover::clean_up(root, look)?;
             let attention_needed = !cleaned.problems.is_empty();
-            let _ = tell(root, cleaned)?;
-            let status = show_status(root, true)?;
-            Ok(if attention_needed { attention(true) } else { status })
+            let code = tell(root, cleaned)?;
+            let status = if *json { show_status(root, true)? } else { code };
+            Ok(if attention_needed { code } else { status })
         }
         Command::Plan { things, json } => show_plan(root, things, *json),
         Command::Recover => tell(root, recover::recover(root)?),

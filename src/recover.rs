@@ -8,6 +8,7 @@ use crate::core::message::{self, Outcome};
 use crate::core::session::{Frontend, Session};
 use crate::core::verdict::Run;
 use crate::managed;
+use crate::pins::{self, Look};
 use crate::remount;
 use crate::session;
 use crate::settings::Settings;
@@ -27,21 +28,26 @@ pub fn recover(root: &Root) -> Result<Outcome> {
     if session.is_over() {
         Ok(Outcome::default())
     } else {
-        session::close_if_unused(root, &locked, session, Ask::Holders)
+        session::close_if_unused(root, &locked, session, Ask::Holders, Look::Usual)
     }
 }
 
 /// The cleanup pass outside a package run: recovers, and opens a short session of its own if something can be dropped.
+/// `look` is how closely to look before.
 ///
 /// # Errors
-/// Where the session, the journal or a store cannot be read, or a mount not made writable for it.
-pub fn clean_up(root: &Root) -> Result<Outcome> {
+/// Where the session, the journal or a store cannot be read, or a mount not made writable for it; or where a deeper look
+/// is not possible, and then nothing was done.
+pub fn clean_up(root: &Root, look: Look) -> Result<Outcome> {
+    if look == Look::Deep {
+        pins::require(root)?;
+    }
     let locked = Locked::wait(root)?;
     let session = locked.session()?;
     if let Some(at_work) = somebody_at_work(root, &session) {
         return leave_it_to(&at_work, root, &locked, session);
     }
-    let droppable = match locked.journal().and_then(|journal| with_something_to_drop(root, &session, &journal)) {
+    let droppable = match locked.journal().and_then(|journal| with_something_to_drop(root, &session, &journal, look)) {
         Ok(droppable) => droppable,
         Err(error) if session.is_over() => return Err(error),
         // The mounts come first; closing the session says what is wrong with the aliases.
@@ -50,7 +56,7 @@ pub fn clean_up(root: &Root) -> Result<Outcome> {
     if droppable.is_empty() && session.is_over() {
         return Ok(Outcome::default());
     }
-    in_a_short_session(root, &locked, session, &droppable)
+    in_a_short_session(root, &locked, session, &droppable, look)
 }
 
 /// A frontend of the session, or a dpkg that nobody told us of.
@@ -63,7 +69,7 @@ fn leave_it_to(at_work: &Frontend, root: &Root, locked: &Locked, session: Sessio
     let mut outcome = if session.is_over() {
         Outcome::default()
     } else {
-        session::close_if_unused(root, locked, session, Ask::Verdicts)?
+        session::close_if_unused(root, locked, session, Ask::Verdicts, Look::Usual)?
     };
     let process = message::process(&at_work.command, at_work.pid);
     outcome.notes.push(format!("{process} is at work; the cleanup comes when it is done"));
@@ -71,7 +77,13 @@ fn leave_it_to(at_work: &Frontend, root: &Root, locked: &Locked, session: Sessio
 }
 
 /// Opens the mounts with something to drop, for as long as closing them takes: that is where the cleanup is done.
-fn in_a_short_session(root: &Root, locked: &Locked, mut session: Session, droppable: &[Mounted]) -> Result<Outcome> {
+fn in_a_short_session(
+    root: &Root,
+    locked: &Locked,
+    mut session: Session,
+    droppable: &[Mounted],
+    look: Look,
+) -> Result<Outcome> {
     let myself = processes::myself()?;
     for mounted in droppable {
         session.note(&mounted.id(), mounted.mount.flags);
@@ -80,15 +92,22 @@ fn in_a_short_session(root: &Root, locked: &Locked, mut session: Session, droppa
     locked.save_session(&session)?;
     let writable = droppable.iter().try_for_each(|mounted| remount::make_writable(root, mounted));
     session.leave(&myself);
-    let mut outcome = session::close_if_unused(root, locked, session, Ask::Verdicts)?;
+    let mut outcome = session::close_if_unused(root, locked, session, Ask::Verdicts, look)?;
     if let Err(error) = writable {
         outcome.problems.insert(0, format!("nothing could be dropped: {error:#}"));
     }
     Ok(outcome)
 }
 
-fn with_something_to_drop(root: &Root, session: &Session, journal: &Journal) -> Result<Vec<Mounted>> {
-    let mounts = managed::all(root, &Settings::load(root)?, session, journal)?.mounts;
+fn with_something_to_drop(root: &Root, session: &Session, journal: &Journal, look: Look) -> Result<Vec<Mounted>> {
+    let settings = Settings::load(root)?;
+    let mounts = managed::all(root, &settings, session, journal)?.mounts;
     let survey = survey(root, &mounts.iter().collect::<Vec<_>>(), journal, Run::Over, Ask::Verdicts)?;
-    Ok(mounts.into_iter().filter(|mounted| survey.has_something_to_drop(&mounted.mount.point)).collect())
+    // What nobody could be asked about, a deeper look may know to be free.
+    let worth_a_look = |mounted: &Mounted| match look.max(settings.cleanup) {
+        Look::Usual => false,
+        Look::Deep => pins::candidates(&survey).any(|alias| alias.mount == mounted.mount.point),
+    };
+    let droppable = |mounted: &Mounted| survey.has_something_to_drop(&mounted.mount.point) || worth_a_look(mounted);
+    Ok(mounts.into_iter().filter(droppable).collect())
 }

@@ -5,6 +5,7 @@
 //! what it could not.
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
+use nix::errno::Errno;
 
 use crate::blockers;
 use crate::cleanup;
@@ -13,6 +14,7 @@ use crate::core::mount_state::{Flags, MountState};
 use crate::core::mountinfo::Mount;
 use crate::core::session::{FoundMount, MountId, Session};
 use crate::managed::{self, Managed};
+use crate::pins::{self, Look};
 use crate::remount;
 use crate::settings::Settings;
 use crate::survey::{Ask, Survey};
@@ -56,7 +58,7 @@ pub(crate) fn leave(root: &Root, locked: &Locked, mut session: Session, called_b
     if let Ok(frontend) = processes::frontend(called_by) {
         session.leave(&frontend);
     }
-    close_if_unused(root, locked, session, Ask::Holders)
+    close_if_unused(root, locked, session, Ask::Holders, Look::Usual)
 }
 
 /// Writes down who needs what writable, before anything is remounted. `None` where nothing is read-only, or nothing will
@@ -84,15 +86,22 @@ fn open(root: &Root) -> Result<Option<(Locked<'_>, Session, Managed)>> {
     Ok(Some((locked, session, managed)))
 }
 
-/// Closes the session unless somebody living still needs it. Whoever `ask`s for the holders has them in what is said.
+/// Closes the session unless somebody living still needs it. Whoever `ask`s for the holders has them in what is said;
+/// `look` is how closely the cleanup looks.
 ///
 /// # Errors
 /// Where the session cannot be written.
-pub(crate) fn close_if_unused(root: &Root, locked: &Locked, mut session: Session, ask: Ask) -> Result<Outcome> {
+pub(crate) fn close_if_unused(
+    root: &Root,
+    locked: &Locked,
+    mut session: Session,
+    ask: Ask,
+    look: Look,
+) -> Result<Outcome> {
     if is_needed(root, locked, &mut session)? {
         return Ok(Outcome::default());
     }
-    let (mut outcome, cleaned) = close(root, locked, session, ask)?;
+    let (mut outcome, cleaned) = close(root, locked, session, ask, look)?;
     match cleaned {
         Ok(survey) => outcome.notes.extend(cleanup::summary(&survey)),
         Err(error) => outcome.problems.insert(0, format!("the cleanup was not finished: {error:#}")),
@@ -157,7 +166,7 @@ pub(crate) fn give_up(
             return Ok(format!("the mounts stay writable for {}", message::few(&others.collect::<Vec<_>>(), 3)));
         }
         // What stopped the run may well be in the way of the cleanup too, and is said once.
-        let (outcome, _) = close(root, locked, session, Ask::Verdicts)?;
+        let (outcome, _) = close(root, locked, session, Ask::Verdicts, Look::Usual)?;
         let as_found = outcome.problems.is_empty();
         Ok(if as_found { "every mount is as it was found".to_owned() } else { outcome.problems.join("; ") })
     });
@@ -167,12 +176,19 @@ pub(crate) fn give_up(
 
 /// Cleanup, then every mount back, for a session that no living frontend needs. Answers what there is to say of the
 /// mounts, and how the cleanup went.
-fn close(root: &Root, locked: &Locked, mut session: Session, ask: Ask) -> Result<(Outcome, Result<Survey>)> {
+fn close(
+    root: &Root,
+    locked: &Locked,
+    mut session: Session,
+    ask: Ask,
+    look: Look,
+) -> Result<(Outcome, Result<Survey>)> {
     let mut outcome = Outcome::default();
     let mounts = still_there(root, &mut session, &mut outcome)?;
     let mounted: Vec<&Mounted> = mounts.iter().map(|(_, mounted)| mounted).collect();
-    let cleaned = cleanup::clean(root, locked, &mounted, ask);
-    put_all_back(root, locked, session, &mounts, &mut outcome)?;
+    let look = look.max(Settings::load(root).unwrap_or_default().cleanup);
+    let cleaned = cleanup::clean(root, locked, &mounted, ask, look);
+    put_all_back(root, locked, session, &mounts, look, &mut outcome)?;
     Ok((outcome, cleaned))
 }
 
@@ -213,11 +229,12 @@ fn put_all_back(
     locked: &Locked,
     mut session: Session,
     mounts: &[(FoundMount, Mounted)],
+    look: Look,
     outcome: &mut Outcome,
 ) -> Result<()> {
     session.frontends.clear();
     for (noted, mounted) in mounts.iter().rev() {
-        match put_back(root, mounted, noted.found) {
+        match put_back(root, mounted, noted.found, look) {
             Ok(notes) => {
                 session.forget(&noted.mount);
                 outcome.problems.extend(notes);
@@ -229,12 +246,16 @@ fn put_all_back(
 }
 
 /// Puts one mount back; that its file system has failed is worth saying even so.
-fn put_back(root: &Root, mounted: &Mounted, found: Flags) -> Result<Option<String>> {
+fn put_back(root: &Root, mounted: &Mounted, found: Flags, look: Look) -> Result<Option<String>> {
     if !found.refuse_writes() {
         return Ok(None);
     }
     let point = &mounted.mount.point;
-    let (state, refused) = remount::put_back(root, mounted, found).with_context(|| message::path(point))?;
+    let attempt = || remount::put_back(root, mounted, found).with_context(|| message::path(point));
+    let (state, refused) = match (attempt()?, look) {
+        ((_, Some(Errno::EBUSY)), Look::Deep) if pins::forget_the_unused(root).is_ok() => attempt()?,
+        (answer, Look::Usual | Look::Deep) => answer,
+    };
     match state {
         MountState::ReadOnly => {
             let failed = mounts::at(root, point)?.is_some_and(|now| now.mount.failed);

@@ -6,6 +6,7 @@ use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 
 use crate::core::paths::ListedPath;
+use crate::pins::Look;
 use crate::sys::files::Root;
 
 /// Where the settings are.
@@ -22,6 +23,8 @@ pub struct Settings {
     mounts: Option<Vec<PathBuf>>,
     /// Post-Invoke exits 1, and so fails the apt run, if a mount could not go back to read-only.
     pub strict_exit: bool,
+    /// How closely every cleanup looks, the one at the end of a package run too: `"usual"` or `"deep"`.
+    pub cleanup: Look,
 }
 
 impl Settings {
@@ -78,6 +81,7 @@ mod tests {
         let settings = Settings::parse("strict_exit = true\n").unwrap();
         assert_eq!(settings, Settings { strict_exit: true, ..Settings::default() });
         assert_eq!(Settings::parse("").unwrap(), Settings::default());
+        assert_eq!(Settings::parse("cleanup = 'deep'").unwrap().cleanup, Look::Deep);
     }
 
     #[test]
@@ -93,6 +97,7 @@ mod tests {
             ("mounts = []", "names none"),
             ("mounts = ['/usr/../opt']", "not an absolute path"),
             ("strict_exit = 'yes'", "invalid type"),
+            ("cleanup = 'shallow'", "unknown variant `shallow`"),
         ] {
             let error = format!("{:#}", Settings::parse(text).unwrap_err());
             assert!(error.contains(says), "{text}: {error}");

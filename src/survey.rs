@@ -14,7 +14,7 @@ pub(crate) use self::found::{mounts_of, sites_below};
 use crate::core::holder::Holder;
 use crate::core::inode::{AliasName, Device, Inode};
 use crate::core::journal::{Journal, Spot};
-use crate::core::verdict::{self, DirectoryVerdict, Kind, Lease, Original, Run, Shown, Use, Verdict};
+use crate::core::verdict::{self, Because, DirectoryVerdict, Kind, Lease, Original, Pin, Run, Shown, Use, Verdict};
 use crate::plan::lists;
 use crate::sys::files::Root;
 use crate::sys::mounts::Mounted;
@@ -62,6 +62,8 @@ pub struct Alias {
     pub original: Original,
     /// Who holds it, if its inode was replaced and the caller wants to know; nobody was asked otherwise.
     pub holders: Vec<Holder>,
+    /// Whether the kernel has it in use, if that was looked at ([`crate::pins`]).
+    pub pin: Option<Pin>,
     /// Which one it is.
     pub inode: Inode,
     device: Device,
@@ -136,6 +138,12 @@ impl Survey {
             || self.directories.iter().any(|directory| directory.mount == mount && !stays(directory))
     }
 
+    /// Whether anything is kept because not everything could be found out.
+    pub fn leaves_something_unknown(&self) -> bool {
+        let unknown = |kept| self.directory_verdict(kept) == DirectoryVerdict::Keep(Because::Unknown);
+        self.with(Verdict::Keep(Because::Unknown)).next().is_some() || self.directories.iter().any(unknown)
+    }
+
     fn asks_for_holders(&self) -> bool {
         self.aliases.iter().any(|alias| alias.original == Original::Replaced)
             || self.directories.iter().any(|directory| directory.listed == Some(false))
@@ -156,7 +164,7 @@ impl Survey {
 
 impl Alias {
     fn used(&self) -> Use {
-        verdict::used(self.lease, self.shown)
+        verdict::deeper(verdict::used(self.lease, self.shown), self.pin)
     }
 
     fn is_replaced(&self) -> bool {

@@ -13,6 +13,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::core::message::{self, Outcome};
 use crate::core::session::{Frontend, Session};
+use crate::pins::Look;
 use crate::recover;
 use crate::sys::files::Root;
 use crate::sys::log::{Priority, log};
@@ -88,7 +89,7 @@ pub fn watch(root: &Root, pid: i32) -> Result<Outcome> {
         if let Some(frontend) = whom_to_wait_for(&state::session(root)?, pid) {
             wait_for_end(&frontend)?;
         }
-        let outcome = recover::clean_up(root);
+        let outcome = recover::clean_up(root, Look::Usual);
         lock.release();
         // A run that began meanwhile found this watcher in place, and relies on it.
         if whom_to_wait_for(&state::session(root)?, pid).is_none() {

@@ -51,6 +51,11 @@ impl Mount {
         !matches!(self.fs_type.as_str(), "vfat" | "msdos" | "exfat")
     }
 
+    /// Whether the kernel can forget an inode of it that has a name: what is in memory alone it cannot (`tmpfs`).
+    pub fn can_be_forgotten(&self) -> bool {
+        !matches!(self.fs_type.as_str(), "tmpfs" | "ramfs")
+    }
+
     /// Whether its files may have another `st_dev` than its root: those of a btrfs subvolume, those of one layer of an
     /// overlayfs.
     pub fn has_several_devs(&self) -> bool {

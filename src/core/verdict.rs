@@ -72,6 +72,32 @@ pub enum Use {
     Unknown,
 }
 
+/// Whether the kernel itself still uses the inode, for whatever reason. It is asked only for a deeper look
+/// ([`crate::pins`]).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pin {
+    /// It could not forget the inode: something uses it.
+    Pinned,
+    /// It forgot the inode: nothing did.
+    Forgotten,
+    /// It was asked, and that could not be told.
+    Unknown,
+}
+
+/// Whether anybody uses the inode, after a deeper look; `None` is a usual one.
+///
+/// The kernel forgets nothing that anybody uses, whoever could be asked. But what it remembers may be of use to nobody.
+pub fn deeper(used: Use, pin: Option<Pin>) -> Use {
+    match (used, pin) {
+        (Use::Held, Some(Pin::Pinned | Pin::Forgotten | Pin::Unknown) | None) => Use::Held,
+        (Use::Free | Use::Unknown, Some(Pin::Pinned)) => Use::Held,
+        (Use::Free | Use::Unknown, Some(Pin::Forgotten)) => Use::Free,
+        (Use::Free | Use::Unknown, Some(Pin::Unknown)) => Use::Unknown,
+        (Use::Free, None) => Use::Free,
+        (Use::Unknown, None) => Use::Unknown,
+    }
+}
+
 /// The answer, with its reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
@@ -209,6 +235,18 @@ mod tests {
                 assert_eq!(over, replaced_and_free || original == Original::StillThere, "{original:?} {used:?}");
             }
         }
+    }
+
+    #[test]
+    fn a_deeper_look_frees_only_what_the_kernel_forgot_and_never_what_somebody_was_seen_to_hold() {
+        for used in USES {
+            for pin in [Pin::Pinned, Pin::Forgotten, Pin::Unknown] {
+                let free = deeper(used, Some(pin)) == Use::Free;
+                assert_eq!(free, pin == Pin::Forgotten && used != Use::Held, "{used:?} {pin:?}");
+            }
+            assert_eq!(deeper(used, None), used);
+        }
+        assert_eq!(deeper(Use::Free, Some(Pin::Pinned)), Use::Held);
     }
 
     #[test]

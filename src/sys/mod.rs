@@ -2,6 +2,7 @@
 
 pub mod deb;
 pub mod devices;
+pub mod evictable;
 pub mod files;
 pub mod handle;
 pub mod kernel;

@@ -12,6 +12,7 @@ mod apt_dies;
 mod bad_input;
 mod becoming_writable;
 mod between_dpkg_runs;
+mod deep;
 mod directories;
 mod dry_run;
 mod going_back;

@@ -323,11 +323,11 @@ fn a_directory_that_is_managed_at_a_second_place_too() {
 
 // ── btrfs ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-const OUTER: &str = "/usr/share/outer";
+pub(crate) const OUTER: &str = "/usr/share/outer";
 const INNER: &str = "/usr/lib/machines";
 
 /// A subvolume inside /usr, and a package with a file out here and one in there, of the same number.
-fn with_a_subvolume() -> (Small, String) {
+pub(crate) fn with_a_subvolume() -> (Small, String) {
     let world = Small::on(Btrfs).installed("outer", "1", &[OUTER]);
     let inner = world.writably(|| {
         world.subvolume(INNER);
@@ -443,7 +443,7 @@ fn a_subvolume_beside_usr_is_another_place() {
 // ── beside ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 /// /usr has a project, and one of its directories another one.
-fn with_projects(file: &str) -> Small {
+pub(crate) fn with_projects(file: &str) -> Small {
     let world = Small::on(Xfs);
     world.writably(|| {
         world.project("/usr", "7");

@@ -15,6 +15,8 @@
 //! | `write PATH`, `program PATH` | the author of a file: of its standard input, of a copy of this program |
 //! | `timed LOG COMMAND …` | `time`: how long a hook took and how much memory it had |
 //! | `env NAME=VALUE COMMAND …` | env(1) |
+//! | `lease PATH` | whoever wants to know whether somebody has a file open: the exit code is 0 if nobody has |
+//! | `without-evictable-marks COMMAND …` | an older kernel |
 //! | `nobody COMMAND …` | setpriv(1): an ordinary user |
 //! | `kill PID` | kill(1), with SIGKILL |
 //! | `fill bytes\|files PATH` | somebody who makes files in a directory, large ones or empty ones, until no more of them fits |
@@ -22,6 +24,7 @@
 //! | `remount ro\|rw\|bind,ro\|bind,rw PATH` | mount(8); its exit code is the error number |
 
 mod order;
+mod pins;
 mod timed;
 mod unreadable;
 
@@ -72,6 +75,16 @@ const STATES: &[State] = &[
     ("pipe", "the reading end of a named pipe", pipe),
     ("bound", "the name of a socket", |path| kept(UnixListener::bind(path))),
     ("nameless", "a directory with a file that has no name (O_TMPFILE)", nameless),
+    ("landlocked", "the subject of a Landlock rule", pins::landlocked),
+    ("probed", "a file with a uprobe in it", pins::probed),
+    ("unread", "the subject of an fanotify event that nobody has read", pins::unread),
+    ("watched", "the subject of an inotify watch", pins::watched),
+    ("seen-from-above", "a file that an overlay above it has looked up", pins::seen_from_above),
+    (
+        "named-from-above",
+        "a file that is named by a descriptor of an overlay above it (O_PATH)",
+        pins::named_from_above,
+    ),
 ];
 
 /// The descriptor on which apt tells a hook what it is about to do.
@@ -114,6 +127,8 @@ fn main() -> Result<ExitCode> {
         ["unreadable", state, _] => unreadable::hold(state, &last)?,
         ["become-unreadable", state, _] => unreadable::become_so(state, &last)?,
         ["timed", log, command @ ..] => return timed::run(log, command),
+        ["lease", _] => pins::lease(&last)?,
+        ["without-evictable-marks", command @ ..] => return pins::without_evictable_marks(command),
         ["chroot", root, state, _] => {
             nix::unistd::chroot(*root)?;
             nix::unistd::chdir("/")?;
