@@ -135,8 +135,8 @@ fn explain(blockers: &[Blocker], unreadable: &Unreadable) -> String {
         return format!("it may be used by {}, of which that could not be read", unreadable.who());
     }
     if blockers.is_empty() {
-        return "nobody could be seen to use it: a file in flight between two processes may, a Landlock rule, a uprobe or an \
-                unread fanotify event (\"rokeep cleanup --help\" says what helps)"
+        return "no process, mount or device could be seen to use it: a file in flight between two processes may, a \
+                Landlock rule, a uprobe or an unread fanotify event (\"rokeep cleanup --help\" says what helps)"
             .to_owned();
     }
     let all: Vec<String> = blockers.iter().map(|(_, reason)| reason.clone()).collect();
