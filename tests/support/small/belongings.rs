@@ -29,7 +29,7 @@ impl Belongings {
     pub(super) fn of(world: &Small) -> Belongings {
         let root = world.outside("/");
         let ours = ["var/lib/rokeep", "run/rokeep"].map(|path| root.join(path));
-        let foreign = ["proc", "dev", "tool", "image"].map(|path| root.join(path));
+        let foreign = ["proc", "sys", "dev", "tool", "image"].map(|path| root.join(path));
         // FUSE gives a file another number whenever it has forgotten it.
         let exfat = world.mounts.iter().filter(|mount| matches!(mount.1, FileSystem::Exfat));
         let device = |Mount(point, ..): &Mount| world.outside(point).metadata().map(|found| found.dev()).ok();
