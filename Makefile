@@ -37,6 +37,10 @@ bench: needs-test build ## how fast 100,000 files are protected, next to a C loo
 	cargo build $(LIKE_THIS) --release --example holder
 	cargo bench $(LIKE_THIS) --bench protect
 
+holders: needs-test ## docs/holders.md anew: what fuser, lsof, needrestart and rokeep say of each; needs root
+	cargo build $(LIKE_THIS) --bins --examples
+	cargo run $(LIKE_THIS) --example holders-table
+
 test: lint deb ## every test in every world; needs root
 	cargo build $(LIKE_THIS) --bins --examples
 	cargo test $(LIKE_THIS) --no-fail-fast --doc
@@ -60,6 +64,6 @@ clean: ## as if freshly cloned
 needs-%:
 	@./prerequisites $*
 
-.PHONY: help build install deb demo bench test lint clean
+.PHONY: help build install deb demo bench holders test lint clean
 # The order of the prerequisites above is meant.
 .NOTPARALLEL:

@@ -4,15 +4,15 @@
 use std::time::Duration;
 
 use nix::errno::Errno;
-use serde_json::Value;
 
-use crate::support::kinds::{self, DIRECTORY, FILE_SYSTEMS, Keeps, Kind, SWAP, Said, TOOL};
+use crate::support::kinds::{self, DIRECTORY, FILE_SYSTEMS, Keeps, Kind, SWAP, TOOL};
 use crate::support::small::{
-    Access::{ReadOnly, Writable},
+    Access::{ReadOnly, ReadOnlyMount, Writable},
     Alias,
-    Change::{Remove, Upgrade},
-    FileSystem, Holder, Small,
+    Change::Upgrade,
+    FileSystem, Holder, Run, Small,
     State::{Forking, Mapped},
+    Where,
 };
 
 macro_rules! one_test_each {
@@ -100,6 +100,23 @@ fn who_has_another_file_and_ends_during_the_scan() {
     world.assert_nothing_of_ours();
 }
 
+/// The one gap: overlayfs counts no mappings when it is asked for a lease, and /proc does not show the process. What it
+/// costs is that the mount alone is read-only until it ends.
+#[test]
+fn a_mapping_through_overlayfs_by_a_process_that_is_out_of_sight_is_seen_by_nobody() {
+    let world = kinds::world(FileSystem::Overlay(""));
+    let holder = world.hold_from(Where::OuterProcesses, Mapped(TOOL));
+    world.begin();
+    world.protect(&[Upgrade("tool", "1", "2")]);
+    world.dpkg_replaces(TOOL);
+    world.end().assert_says(&["/usr", "degraded"]);
+    world.assert_mount("/usr", ReadOnlyMount);
+    drop(holder);
+    world.rokeep(["cleanup"]).assert_code(0);
+    world.assert_mount("/usr", ReadOnly);
+    world.assert_nothing_of_ours();
+}
+
 /// One kind on one file system.
 struct Row<'a> {
     kind: &'a Kind,
@@ -119,42 +136,34 @@ impl Row<'_> {
     fn without_rokeep(&self) {
         self.world.remount("rw", "/usr").expect("/usr can be written");
         let holder = self.hold();
-        self.replace();
+        self.kind.replace(&self.world);
         assert_eq!(self.world.remount("ro", "/usr"), Err(Errno::EBUSY), "{self}");
         drop(holder);
         self.assert_goes_back();
     }
 
     fn with_rokeep(&self) {
+        let (holder, end) = self.kind.upgraded_while_held(&self.world);
         match self.kind.keeps {
-            Keeps::File => self.kept_and_read_only(TOOL),
-            Keeps::FileForWriting => self.writable_until_it_ends(),
-            Keeps::Directory => self.directory_stays(),
-            Keeps::SwapFile => self.swapped_to(),
+            Keeps::File => self.kept_and_read_only(holder, end),
+            Keeps::FileForWriting => self.writable_until_it_ends(holder, end),
+            Keeps::Directory => self.directory_stays(holder),
+            Keeps::SwapFile => self.swapped_to(holder, end),
         }
     }
 
-    fn kept_and_read_only(&self, path: &str) {
-        let holder = self.hold();
-        self.world.begin();
-        self.protect();
-        self.replace();
-        let run = self.world.end();
-        self.assert_is_kept(path, &holder);
-        run.assert_says(&["1 replaced file", "rokeep status"]);
+    fn kept_and_read_only(&self, holder: Holder, end: Run) {
+        self.assert_is_kept(&holder);
+        end.assert_says(&["1 replaced file", "rokeep status"]);
         self.world.rokeep(["cleanup"]).assert_code(0);
-        self.assert_is_kept(path, &holder);
+        self.assert_is_kept(&holder);
         drop(holder);
         self.assert_nothing_is_left();
     }
 
     /// Nothing that a second name could do about it; but the file is kept, and as soon as nobody writes all is well.
-    fn writable_until_it_ends(&self) {
-        self.world.begin();
-        let holder = self.hold();
-        self.protect();
-        self.replace();
-        self.world.end().assert_says(&["/usr", "WRITABLE", &format!("({})", holder.pid()), TOOL]);
+    fn writable_until_it_ends(&self, holder: Holder, end: Run) {
+        end.assert_says(&["/usr", "WRITABLE", &format!("({})", holder.pid()), TOOL]);
         self.world.assert_mount("/usr", Writable);
         self.world.assert_alias(TOOL, Alias::Kept);
         self.assert_said(&holder);
@@ -164,15 +173,9 @@ impl Row<'_> {
         self.assert_nothing_is_left();
     }
 
-    fn directory_stays(&self) {
-        let inode = self.world.inode(DIRECTORY);
-        let is_there = || self.world.inode(DIRECTORY) == inode;
-        let holder = self.hold();
-        self.world.begin();
-        self.protect();
-        self.world.dpkg_removes_package("old");
+    fn directory_stays(&self, holder: Holder) {
+        let is_there = || self.world.inode(DIRECTORY).is_some();
         for _ in 0..2 {
-            self.world.end();
             self.world.assert_mount("/usr", ReadOnly);
             assert!(is_there(), "{self}: somebody is in it");
             self.assert_said(&holder);
@@ -181,62 +184,34 @@ impl Row<'_> {
         drop(holder);
         self.world.remount("ro", "/usr").expect("which makes overlayfs forget");
         self.assert_nothing_is_left();
-        assert_eq!(self.world.inode(DIRECTORY), None, "{self}");
+        assert!(!is_there(), "{self}: nobody is in it");
     }
 
     /// It has its name for as long as it is swapped to, so it can neither be replaced nor be in anybody's way but its own.
-    fn swapped_to(&self) {
-        self.world.begin();
-        let swap = self.hold();
-        self.protect();
-        self.world.end().assert_says(&["/usr", "WRITABLE", SWAP]);
+    fn swapped_to(&self, swap: Holder, end: Run) {
+        end.assert_says(&["/usr", "WRITABLE", SWAP]);
         self.world.assert_mount("/usr", Writable);
         drop(swap);
         self.world.rokeep(["cleanup"]).assert_code(0);
         self.world.assert_mount("/usr", ReadOnly);
 
         self.world.begin();
-        self.protect();
+        self.world.protect(&[Upgrade("swap", "1", "2")]);
         self.world.dpkg_replaces(SWAP);
         self.world.end();
         self.assert_nothing_is_left();
     }
 
-    // ── what happens ────────────────────────────────────────────────────────────────────────────────────────────────
-
     fn hold(&self) -> Holder {
         (self.kind.hold)(&self.world)
-    }
-
-    fn protect(&self) {
-        let change = match self.kind.keeps {
-            Keeps::File | Keeps::FileForWriting => Upgrade("tool", "1", "2"),
-            Keeps::Directory => Remove("old", "1"),
-            Keeps::SwapFile => Upgrade("swap", "1", "2"),
-        };
-        self.world.protect(&[change]);
-    }
-
-    /// As far as the kernel lets it.
-    fn replace(&self) {
-        match self.kind.keeps {
-            Keeps::File | Keeps::FileForWriting => self.world.dpkg_replaces(TOOL),
-            Keeps::Directory => self.world.dpkg_removes_package("old"),
-            Keeps::SwapFile => {
-                self.world.write("/usr/lib/new", b"another version\n");
-                let replaced = std::fs::rename(self.world.outside("/usr/lib/new"), self.world.outside(SWAP));
-                let refused = replaced.err().and_then(|error| error.raw_os_error());
-                assert_eq!(refused, Some(Errno::EPERM as i32), "{self}: whoever swaps to a file has its name too");
-            }
-        }
     }
 
     // ── what must be so ─────────────────────────────────────────────────────────────────────────────────────────────
 
     #[track_caller]
-    fn assert_is_kept(&self, path: &str, holder: &Holder) {
+    fn assert_is_kept(&self, holder: &Holder) {
         self.world.assert_mount("/usr", ReadOnly);
-        self.world.assert_alias(path, Alias::Kept);
+        self.world.assert_alias(TOOL, Alias::Kept);
         self.world.assert_no_session();
         let status = self.world.status();
         let aliases = &status.mount("/usr").aliases;
@@ -259,27 +234,12 @@ impl Row<'_> {
         self.world.assert_within(Duration::from_secs(2), &format!("{self}: it is read-only"), is_ro);
     }
 
-    /// `status --json` names whom it should. The one place that knows how it says so.
+    /// `status --json` names whom it should.
     #[track_caller]
     fn assert_said(&self, holder: &Holder) {
         let run = self.world.rokeep(["status", "--json"]);
-        let status: Value = serde_json::from_str(&run.stdout).expect("JSON");
-        let all = |value: &Value, name: &str| value[name].as_array().cloned().unwrap_or_default();
-        let path = Value::from(self.kind.path());
-        let held = all(&status, "held").into_iter().filter(|held| all(held, "names").contains(&path));
-        let holders: Vec<Value> = held.flat_map(|held| all(&held, "holders")).collect();
-        let is = |holder: &Value, kind: &str| holder["kind"].as_str().unwrap_or("process") == kind;
-        let uses = |holder: &Value, how: &str| is(holder, "process") && all(holder, "uses").contains(&Value::from(how));
-        let said = |so: &dyn Fn(&Value) -> bool| holders.iter().any(so);
-        let right = match self.kind.said {
-            Said::Process(how) => said(&|found| found["pid"] == holder.pid() && uses(found, how)),
-            Said::Mount => said(&|found| is(found, "mount") || uses(found, "mounted")),
-            Said::LoopDevice => said(&|found| is(found, "loop-device")),
-            Said::Unseen => said(&|found| is(found, "unseen")),
-            Said::Somebody => !holders.is_empty(),
-            Said::Nobody => holders.is_empty(),
-        };
-        assert!(right, "{self}, {:?} of process {}: {holders:#?}", self.kind.said, holder.pid());
+        let (holders, said) = (kinds::holders(&run.stdout, self.kind.path()), self.kind.said);
+        assert!(said.is_among(&holders, holder.pid()), "{self}: {said:?}, {}: {holders:#?}", holder.pid());
     }
 }
 

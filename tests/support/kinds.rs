@@ -1,10 +1,14 @@
-//! Who can keep a file in use, as a table: every way that the kernel has, each on every file system where there is it.
+//! Who can keep a file in use, as a table: the ways that there are, each on every file system where there is such a thing.
 //!
 //! `tests/namespace/holders.rs` asks the kernel and rokeep about each, `make holders` the tools that people use too.
 
+use nix::errno::Errno;
+use serde_json::Value;
+
 use super::small::{
+    Change,
     FileSystem::{self, Ext4, Overlay, Subvolume, Tmpfs, Xfs},
-    Holder, Small,
+    Holder, Run, Small,
     State::{
         Cwd, Executed, Forking, InFlight, IoUring, Library, Loop, Mapped, MappedShared, Mounted, OfAThread, Open,
         OpenPath, Overlaid, PassedOn, Root, Script, Swap, Writing,
@@ -62,7 +66,7 @@ pub enum Said {
     Mount,
     /// A loop device.
     LoopDevice,
-    /// Whoever it is at the moment, or that nobody shows it.
+    /// Somebody: whoever it is at the moment, or whatever can be told.
     Somebody,
     /// That nobody shows it.
     Unseen,
@@ -76,12 +80,78 @@ impl Kind {
         self.missing.iter().find(|(missing, _)| *missing == file_system).map(|(_, why)| *why)
     }
 
+    /// Somebody holds it while apt upgrades or removes its package, with rokeep's hooks; and what the last of them says.
+    pub fn upgraded_while_held(&self, world: &Small) -> (Holder, Run) {
+        let holder = match self.keeps {
+            Keeps::File | Keeps::Directory => {
+                let holder = (self.hold)(world);
+                world.begin();
+                holder
+            }
+            // What is read-only cannot be opened for writing.
+            Keeps::FileForWriting | Keeps::SwapFile => {
+                world.begin();
+                (self.hold)(world)
+            }
+        };
+        let change = match self.keeps {
+            Keeps::File | Keeps::FileForWriting => Change::Upgrade("tool", "1", "2"),
+            Keeps::Directory => Change::Remove("old", "1"),
+            Keeps::SwapFile => Change::Upgrade("swap", "1", "2"),
+        };
+        world.protect(&[change]);
+        self.replace(world);
+        (holder, world.end())
+    }
+
+    /// dpkg puts another version in its place, or removes it, as far as the kernel lets it.
+    pub fn replace(&self, world: &Small) {
+        match self.keeps {
+            Keeps::File | Keeps::FileForWriting => world.dpkg_replaces(TOOL),
+            Keeps::Directory => world.dpkg_removes_package("old"),
+            Keeps::SwapFile => {
+                world.write("/usr/lib/new", b"another version\n");
+                let replaced = std::fs::rename(world.outside("/usr/lib/new"), world.outside(SWAP));
+                let refused = replaced.err().and_then(|error| error.raw_os_error());
+                assert_eq!(refused, Some(Errno::EPERM as i32), "what is swapped to keeps its name");
+            }
+        }
+    }
+
     /// What is in use.
     pub fn path(&self) -> &'static str {
         match self.keeps {
             Keeps::File | Keeps::FileForWriting => TOOL,
             Keeps::Directory => DIRECTORY,
             Keeps::SwapFile => SWAP,
+        }
+    }
+}
+
+/// The holders that `rokeep status --json` names for the file or directory that was first called this. The one place that
+/// knows how it says so.
+pub fn holders(status: &str, path: &str) -> Vec<Value> {
+    let status: Value = serde_json::from_str(status).unwrap_or_else(|error| panic!("{error}: {status:?}"));
+    let all = |value: &Value, name: &str| value[name].as_array().cloned().unwrap_or_default();
+    let held = all(&status, "held").into_iter().filter(|held| all(held, "names").contains(&Value::from(path)));
+    held.flat_map(|held| all(&held, "holders")).collect()
+}
+
+impl Said {
+    /// Whether one of them is the one: this process, or whatever else it should be.
+    pub fn is_among(self, holders: &[Value], pid: u32) -> bool {
+        let is = |holder: &Value, kind: &str| holder["kind"].as_str().unwrap_or("process") == kind;
+        let uses = |holder: &Value, how: &str| {
+            let uses = holder["uses"].as_array();
+            is(holder, "process") && uses.is_some_and(|uses| uses.contains(&Value::from(how)))
+        };
+        match self {
+            Said::Process(how) => holders.iter().any(|holder| holder["pid"] == pid && uses(holder, how)),
+            Said::Mount => holders.iter().any(|holder| is(holder, "mount") || uses(holder, "mounted")),
+            Said::LoopDevice => holders.iter().any(|holder| is(holder, "loop-device")),
+            Said::Unseen => holders.iter().any(|holder| is(holder, "unseen")),
+            Said::Somebody => !holders.is_empty(),
+            Said::Nobody => holders.is_empty(),
         }
     }
 }
@@ -142,8 +212,8 @@ kinds! {
         |world| world.hold_from(OwnPath, Mapped(TOOL)), File, Process("mapped");
     OTHER_PROCESSES: "mapped in another pid namespace",
         |world| world.hold_from(OwnProcesses, Mapped(TOOL)), File, Process("mapped");
-    OUTER_PROCESSES: "mapped in the pid namespace around ours",
-        |world| world.hold_from(OuterProcesses, Mapped(TOOL)), File, Unseen;
+    OUTER_PROCESSES: "open in the pid namespace around ours",
+        |world| world.hold_from(OuterProcesses, Open(TOOL)), File, Unseen;
     CHROOT: "mapped in a chroot", |world| world.hold_from(Chroot("/srv/jail"), Mapped(TOOL)), File, Process("mapped");
     PASSED_ON: "open in one short-lived process after the other", |world| world.hold(PassedOn(TOOL)), File, Somebody;
     FORKING: "open in a process whose children come and go",

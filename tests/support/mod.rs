@@ -4,6 +4,7 @@
 pub mod debian;
 pub mod kinds;
 pub mod order;
+pub mod peers;
 pub mod sandbox;
 pub mod small;
 pub mod status;

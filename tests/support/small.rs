@@ -392,6 +392,13 @@ impl Small {
         status
     }
 
+    /// Somebody runs a program of the world's, to its end.
+    pub fn runs(&self, program: &str, words: &[&str]) -> Run {
+        let Answer { code, stdout, stderr, .. } = self.output(self.sandbox.command(program).args(words), b"");
+        let [stdout, stderr] = [stdout, stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+        Run { code, stdout, stderr }
+    }
+
     fn logged(&self, what: &str, Answer { code, stdout, stderr, .. }: Answer) -> Run {
         let [stdout, stderr] = [stdout, stderr].map(|bytes| {
             let text = String::from_utf8_lossy(&bytes).into_owned();

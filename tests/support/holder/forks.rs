@@ -14,8 +14,8 @@ use nix::unistd::{ForkResult, fork, pipe};
 
 use super::say;
 
-/// A child opens the file and forks; its child goes on, it ends itself, and so on, until standard input ends. This process
-/// has nothing but an eye on them.
+/// A child that has the file open forks and ends; its child does the same, and so on, until standard input ends. This
+/// process has nothing but an eye on them.
 pub fn pass_on(path: &Path) -> Result<()> {
     set_child_subreaper(true)?;
     let file = File::open(path)?;

@@ -1,10 +1,10 @@
 //! A process in a named kernel state, and the few other processes that a small world needs.
 //!
-//! `holder STATE PATH` takes PATH into that state ([`states::STATES`] lists them), says `PID ready` – its process id as it sees
-//! it itself – and stays so until its standard input ends. Words before STATE say from where: `chroot DIR` (PATH is meant
+//! `holder STATE PATH` takes PATH into that state ([`states`] lists them), says `PID ready` – its process id as it sees it
+//! itself – and stays so until its standard input ends. Words before STATE say from where: `chroot DIR` (PATH is meant
 //! below it), `own-mounts` (a mount namespace of its own), `own-path` (the same, and PATH's directory is reached through
 //! another one that nobody else has), `own-processes` (pid and mount namespaces of its own); `unreadable` says that its
-//! memory map can be read by nobody.
+//! memory map can be read by nobody. `passed-on` and `forking` are states of several processes.
 //! The other words stand in for programs of a machine that a throw-away root does not have:
 //!
 //! | `holder` … | is |
