@@ -17,6 +17,7 @@ mod directories;
 mod dry_run;
 mod going_back;
 mod guards;
+mod holders;
 mod in_the_way;
 mod journal;
 mod names;
