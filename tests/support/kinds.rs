@@ -193,7 +193,7 @@ kinds! {
     WRITING: "open for writing", |world| world.hold(Writing(TOOL)), FileForWriting, Process("open for writing");
     MAPPED: "mapped, descriptor closed", |world| world.hold(Mapped(TOOL)), File, Process("mapped");
     MAPPED_SHARED: "mapped `MAP_SHARED` for writing, descriptor closed",
-        |world| world.hold(MappedShared(TOOL)), FileForWriting, Process("mapped");
+        |world| world.hold(MappedShared(TOOL)), FileForWriting, Process("open for writing");
     LIBRARY: "library (mapped as by dlopen)", |world| world.hold(Library(TOOL)), File, Process("mapped");
     EXECUTED: "executed", |world| world.hold(Executed(TOOL)), File, Process("executed");
     INTERPRETER: "interpreter of a running script", |world| world.hold(Script(SCRIPT)), File, Process("executed");

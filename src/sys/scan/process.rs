@@ -249,12 +249,13 @@ impl<'a, Q: Question> OneProcess<'a, Q> {
     fn mapping(&mut self, task: &Directory, mapping: &Mapping) {
         let link = format!("map_files/{}", mapping.range);
         let link = OsStr::new(&link);
+        let how = if mapping.writes_the_file { How::OpenForWriting } else { How::Mapped };
         match kernel::stat(task, link, LastLink::Target) {
-            Ok(stat) => self.say_if_looked_for(How::Mapped, &stat, task, link),
+            Ok(stat) => self.say_if_looked_for(how, &stat, task, link),
             // Unmapped since, or not for us to follow, or of a thread, which has no such links: the numbers have to do.
             Err(_) => {
                 let what = What::Mapping(mapping.device, mapping.ino);
-                self.say(How::Mapped, what, By::Name(mapping.name));
+                self.say(how, what, By::Name(mapping.name));
             }
         }
     }
