@@ -16,6 +16,7 @@
 //! | `timed LOG COMMAND …` | `time`: how long a hook took and how much memory it had |
 //! | `env NAME=VALUE COMMAND …` | env(1) |
 //! | `nobody COMMAND …` | setpriv(1): an ordinary user |
+//! | `no-ptrace COMMAND …` | setpriv(1): root without CAP_SYS_PTRACE |
 //! | `kill PID` | kill(1), with SIGKILL |
 //! | `fill bytes\|files PATH` | somebody who makes files in a directory, large ones or empty ones, until no more of them fits |
 //! | `bind FROM TO`, `mount TYPE SOURCE OPTIONS PATH`, `unmount PATH` | mount(8) and umount(8) |
@@ -101,6 +102,10 @@ fn main() -> Result<ExitCode> {
         }
         ["nobody", program, words @ ..] => {
             return Err(Command::new(program).args(words).uid(65534).gid(65534).exec().into());
+        }
+        ["no-ptrace", program, words @ ..] => {
+            give_up_ptrace()?;
+            return Err(Command::new(program).args(words).exec().into());
         }
         ["kill", pid] => kill(Pid::from_raw(pid.parse()?), Signal::SIGKILL)?,
         ["bind", from, _] => mount(Some(*from), &last, None::<&str>, MsFlags::MS_BIND, None::<&str>)?,
@@ -218,6 +223,15 @@ fn locked(path: &Path) -> Result<Kept> {
         libc::flock { l_type: libc::F_WRLCK as _, l_whence: libc::SEEK_SET as _, l_start: 0, l_len: 0, l_pid: 0 };
     fcntl(&file, FcntlArg::F_SETLK(&lock))?;
     kept(Ok::<_, Errno>(file))
+}
+
+/// capabilities(7): what is out of the bounding set is gone with the next exec.
+#[allow(unsafe_code, reason = "nix has no prctl(2) for this")]
+fn give_up_ptrace() -> Result<()> {
+    const CAP_SYS_PTRACE: libc::c_ulong = 19;
+    // SAFETY: plain numbers.
+    Errno::result(unsafe { libc::prctl(libc::PR_CAPBSET_DROP, CAP_SYS_PTRACE, 0, 0, 0) })?;
+    Ok(())
 }
 
 fn own_mounts() -> Result<()> {
