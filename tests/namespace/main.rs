@@ -29,3 +29,4 @@ mod stores;
 mod unreadable;
 mod what_is_in_use_stays;
 mod which_files_get_an_alias;
+mod who_is_out_of_sight;

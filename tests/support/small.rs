@@ -8,6 +8,7 @@ mod archives;
 mod belongings;
 mod elsewhere;
 mod file_system;
+mod out_of_sight;
 mod pins;
 mod places;
 mod room;

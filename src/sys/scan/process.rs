@@ -70,8 +70,9 @@ impl Scratch {
 
 /// What to tell of the root of a mount, if it is looked for.
 pub fn mounted<Q: Question>(question: &Q, pid: Option<i32>, root: &MountRoot) -> Option<Q::Answer> {
+    let is_looked_for = |stat| question.inode(stat) || question.superblocks().contains(&root.mount.device);
     let what = match &root.seen {
-        Some(seen) if question.inode(&seen.stat) => What::Stat(seen.stat),
+        Some(seen) if is_looked_for(&seen.stat) => What::Stat(seen.stat),
         Some(_) => return None,
         None => What::Name,
     };

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
+use nix::errno::Errno;
+use nix::libc;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::CloneFlags;
 
@@ -66,4 +68,13 @@ pub fn overlaid(path: &Path) -> Result<Kept> {
     let options = format!("lowerdir={}:/tmp/empty", below.display());
     mount(Some("overlay"), place, Some("overlay"), MsFlags::empty(), Some(options.as_str()))?;
     mapped::mapped(&place.join(names.as_path()))
+}
+
+/// capabilities(7): what is out of the bounding set is gone with the next exec.
+#[allow(unsafe_code, reason = "nix has no prctl(2) for this")]
+pub fn give_up_ptrace() -> Result<()> {
+    const CAP_SYS_PTRACE: libc::c_ulong = 19;
+    // SAFETY: plain numbers.
+    Errno::result(unsafe { libc::prctl(libc::PR_CAPBSET_DROP, CAP_SYS_PTRACE, 0, 0, 0) })?;
+    Ok(())
 }

@@ -21,6 +21,7 @@
 //! | `lease PATH` | whoever wants to know whether somebody has a file open: the exit code is 0 if nobody has |
 //! | `without-evictable-marks COMMAND …` | an older kernel |
 //! | `nobody COMMAND …` | setpriv(1): an ordinary user |
+//! | `no-ptrace COMMAND …` | setpriv(1): root without CAP_SYS_PTRACE |
 //! | `kill PID` | kill(1), with SIGKILL |
 //! | `fill bytes\|files PATH` | somebody who makes files in a directory, large ones or empty ones, until no more of them fits |
 //! | `bind FROM TO`, `mount TYPE SOURCE OPTIONS PATH`, `unmount PATH` | mount(8) and umount(8) |
@@ -83,6 +84,10 @@ fn main() -> Result<ExitCode> {
         }
         ["nobody", program, words @ ..] => {
             return Err(Command::new(program).args(words).uid(65534).gid(65534).exec().into());
+        }
+        ["no-ptrace", program, words @ ..] => {
+            elsewhere::give_up_ptrace()?;
+            return Err(Command::new(program).args(words).exec().into());
         }
         ["kill", pid] => kill(Pid::from_raw(pid.parse()?), Signal::SIGKILL)?,
         ["bind", from, _] => mount(Some(*from), &last, None::<&str>, MsFlags::MS_BIND, None::<&str>)?,
