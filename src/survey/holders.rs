@@ -162,8 +162,9 @@ fn conclude(root: &Root, survey: &mut Survey, users: &Users, ask: Ask) {
             (true, Asked::NotAll) => Shown::NotAll,
         };
         if ask == Ask::Holders {
-            alias.holders =
-                if holders.is_empty() && alias.lease == Lease::Held { vec![Holder::Unseen] } else { holders };
+            // It may be whoever could not be read, if there is somebody.
+            let unseen = holders.is_empty() && alias.lease == Lease::Held && everybody == Shown::Nobody;
+            alias.holders = if unseen { vec![Holder::Unseen] } else { holders };
         }
     }
 }
