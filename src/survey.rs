@@ -4,6 +4,7 @@
 
 mod found;
 mod holders;
+mod people;
 mod seen;
 
 use std::path::{Path, PathBuf};
