@@ -4,6 +4,7 @@ pub mod deb;
 pub mod devices;
 pub mod evictable;
 pub mod files;
+pub mod halves;
 pub mod handle;
 pub mod kernel;
 pub mod lease;

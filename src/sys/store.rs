@@ -16,6 +16,7 @@ use nix::sys::stat::{Mode, fchmod, mkdirat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use super::files::Directory;
+use super::halves;
 use super::kernel::Stat;
 use super::lease::Leases;
 use super::link::{self, Linked, Source, unlink};
@@ -167,11 +168,15 @@ impl Store {
     /// # Errors
     /// Where the store cannot be read.
     pub fn contents(&self) -> Result<Contents> {
+        let entries = self.entries()?;
+        let alias = |entry: &OsString| match AliasName::parse(entry.as_bytes()) {
+            Some(name) => self.alias(name).map(|stat| stat.map(|stat| (name, stat))),
+            None => Ok(None),
+        };
+        let looked_at = halves::map(&entries, alias);
         let mut contents = Contents { aliases: Vec::new(), others: Vec::new() };
-        for entry in self.entries()? {
-            let alias = AliasName::parse(entry.as_bytes());
-            match alias.map(|alias| self.alias(alias).map(|stat| stat.map(|stat| (alias, stat)))).transpose()?.flatten()
-            {
+        for (entry, alias) in entries.into_iter().zip(looked_at) {
+            match alias? {
                 Some(alias) => contents.aliases.push(alias),
                 None if entry == PROOF => {}
                 None => contents.others.push(entry),
