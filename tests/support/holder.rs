@@ -9,8 +9,10 @@
 //!
 //! | `holder` … | is |
 //! |---|---|
+//! | (any, with `DPKG_STAYS` in the environment) | dpkg, with words that dpkg would understand: calls its hooks as it is told to, for as long as it is let |
 //! | `init` | process 1 of a sandbox: makes the working directory the root, lets go of the old one, says `ready` |
 //! | `frontend [apart\|-o OPTION]` | apt: runs what it is told to run, one command after the other, for as long as it is let; in a mount namespace of its own; with an option on its command line |
+//! | `runs COMMAND …` | a program that runs another one as its child, under whatever name this one is called by |
 //! | `dpkg replace\|remove\|rmdir PATH` | dpkg, putting its standard input in the place of a file, removing one, or removing a directory unless something is in it |
 //! | `write PATH`, `program PATH` | the author of a file: of its standard input, of a copy of this program |
 //! | `timed LOG COMMAND …` | `time`: how long a hook took and how much memory it had |
@@ -90,10 +92,18 @@ const STATES: &[State] = &[
 /// The descriptor on which apt tells a hook what it is about to do.
 const INFO: i32 = 20;
 
+/// Set for whom, of all words, those of dpkg are meant. Not for its children.
+const DPKG_STAYS: &str = "DPKG_STAYS";
+
 fn main() -> Result<ExitCode> {
     let words: Vec<OsString> = std::env::args_os().skip(1).collect();
     let words: Vec<&str> = words.iter().map(|word| word.to_str().unwrap_or("\u{fffd}")).collect();
     let last = PathBuf::from(std::env::args_os().next_back().unwrap_or_default());
+    // Its words are those of a real one.
+    if std::env::var_os(DPKG_STAYS).is_some() {
+        dpkg_stays()?;
+        return Ok(ExitCode::SUCCESS);
+    }
     match words.as_slice() {
         ["init"] => init()?,
         // With the options that apt itself would understand.
@@ -101,6 +111,10 @@ fn main() -> Result<ExitCode> {
         ["frontend", "apart"] => {
             own_mounts()?;
             frontend()?
+        }
+        ["runs", program, words @ ..] => {
+            let ended = Command::new(program).args(words).status()?;
+            return Ok(ExitCode::from(u8::try_from(ended.code().unwrap_or(255))?));
         }
         ["wait"] => wait()?,
         ["dpkg", "replace", _] => dpkg_replace(&last)?,
@@ -309,7 +323,7 @@ fn frontend() -> Result<()> {
 fn carry_out(order: &Order) -> Result<Answer> {
     let mut words = order.argv.iter().cloned().map(OsString::from_vec);
     let mut command = Command::new(words.next().context("an empty order")?);
-    command.args(words).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.args(words).env_remove(DPKG_STAYS).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = match &order.stream {
         None => command.spawn()?,
         Some(stream) => spawn_informed(command.env("APT_HOOK_INFO_FD", INFO.to_string()), stream.clone())?,
@@ -352,6 +366,21 @@ fn read_all(mut from: impl Read + Send + 'static) -> Receiver<Vec<u8>> {
 }
 
 // ── dpkg ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/// Like [`frontend`]: its hooks are its children. The first it calls before it locks its database, which lasts until it ends.
+fn dpkg_stays() -> Result<()> {
+    let mut lock = None;
+    say(&format!("{} ready", std::process::id()))?;
+    for line in io::stdin().lines() {
+        let answer = carry_out(&serde_json::from_str(&line?)?)?;
+        if lock.is_none() {
+            // Whoever has it, this one does not wait.
+            lock = locked(Path::new("/var/lib/dpkg/lock")).ok();
+        }
+        say(&serde_json::to_string(&answer)?)?;
+    }
+    Ok(())
+}
 
 /// The new version beside the old one, a second name for the old one in case the unpacking fails, the new one in its
 /// place, and at last the second name away: with it goes the old inode.
