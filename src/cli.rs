@@ -21,7 +21,7 @@ use rokeep::{announce, dpkg, preview, protect, recover, report, session, watch};
 
 /// Keeps read-only file systems read-only across apt and dpkg, without a reboot.
 ///
-/// apt's hooks do the work; there is nothing to call by hand. When something is held, "rokeep status" says by whom and
+/// The hooks of apt and dpkg do the work; there is nothing to call by hand. When something is held, "rokeep status" says by whom and
 /// what frees it.
 #[derive(Debug, Parser)]
 #[command(version, arg_required_else_help = true, after_help = EXIT_CODES)]
@@ -70,7 +70,7 @@ enum Command {
     },
     /// Finish whatever an interrupted package run left
     Recover,
-    /// What apt calls
+    /// What apt and dpkg call
     #[command(hide = true)]
     Hook {
         /// Which hook
