@@ -30,30 +30,32 @@ pub fn begin(root: &Root, action: &[u8]) -> Result<Outcome> {
         Err(why) if session::require_nothing_read_only(root).is_ok() => return Ok(not_refreshed(&why)),
         Err(_) => {}
     }
-    let dpkg = processes::frontend(CalledBy::Dpkg).ok();
-    let command = dpkg.as_ref().map(|dpkg| read_command(dpkg, action));
-    if matches!(command, Some(Ok(Command::Pretend))) {
+    let called = processes::frontend(CalledBy::Dpkg).map(|dpkg| (read_command(&dpkg, action), dpkg));
+    if matches!(called, Ok((Ok(Command::Pretend), _))) {
         return Ok(Outcome::default());
     }
-    let Some(mut outcome) = session::begin_called_by(root, CalledBy::Dpkg)? else { return Ok(Outcome::default()) };
-    let (Some(dpkg), Some(command)) = (dpkg, command) else { return Ok(outcome) };
-    let announced = match command {
-        // It will not get the lock either, and has nothing to replace then.
-        Ok(_) if processes::packages_are_locked(root) => Ok(Announced::default()),
-        Ok(command) => processes::directory(&dpkg).and_then(|directory| announce::of_dpkg(root, &command, &directory)),
-        Err(why) => {
-            let note = format!("only what is in use is protected, as dpkg's command line is not understood: {why}");
-            Ok(Announced { notes: vec![note], ..Announced::default() })
-        }
-    };
+    let Some(mut begun) = session::begin_called_by(root, CalledBy::Dpkg)? else { return Ok(Outcome::default()) };
+    let announced = called.and_then(|(command, dpkg)| announced(root, command, &dpkg));
     let (stream, notes) = match announced {
         Ok(Announced { stream, notes }) => (Ok(stream), notes),
         Err(why) => (Err(why.context("cannot tell what dpkg will replace")), Vec::new()),
     };
     let protected = protect::protect_from_dpkg(root, stream)?;
-    outcome.notes.extend(notes.into_iter().chain(protected.notes));
-    outcome.problems.extend(protected.problems);
-    Ok(outcome)
+    begun.notes.extend(notes.into_iter().chain(protected.notes));
+    begun.problems.extend(protected.problems);
+    Ok(begun)
+}
+
+fn announced(root: &Root, command: Result<Command, NotUnderstood>, dpkg: &Frontend) -> Result<Announced> {
+    match command {
+        // It will not get the lock either, and has nothing to replace then.
+        Ok(_) if processes::packages_are_locked(root) => Ok(Announced::default()),
+        Ok(command) => announce::of_dpkg(root, &command, &processes::directory(dpkg)?),
+        Err(why) => {
+            let note = format!("only what is in use is protected, as dpkg's command line is not understood: {why}");
+            Ok(Announced { notes: vec![note], ..Announced::default() })
+        }
+    }
 }
 
 /// After dpkg has done it: ends the session if this dpkg is what it was opened for, or a part of it.
@@ -65,8 +67,8 @@ pub fn end(root: &Root) -> Result<Outcome> {
     if session.frontends.is_empty() {
         return Ok(Outcome::default());
     }
-    let dpkg = processes::frontend(CalledBy::Dpkg)?;
-    let is_ours = session.frontends.iter().any(|frontend| frontend.is(&dpkg));
+    let dpkg = processes::frontend(CalledBy::Dpkg);
+    let is_ours = dpkg.is_ok_and(|dpkg| session.frontends.iter().any(|frontend| frontend.is(&dpkg)));
     if is_ours { session::end_called_by(root, CalledBy::Dpkg) } else { Ok(Outcome::default()) }
 }
 

@@ -18,6 +18,7 @@ use super::mounts;
 use crate::core::holder::Holder;
 use crate::core::inode::Inode;
 use crate::core::kernel_holders;
+use crate::core::mount_state::Access;
 
 /// One of them.
 #[derive(Debug)]
@@ -29,6 +30,8 @@ pub struct KernelHeld {
     pub name: PathBuf,
     /// Which one it is, where that can be told. Otherwise the name may be another file's by now.
     pub inode: Option<Inode>,
+    /// What the kernel may do to it. Whoever may write keeps the file system writable.
+    pub access: Access,
 }
 
 /// Whether all that may hold a file could be asked.
@@ -45,7 +48,8 @@ pub fn held_by_the_kernel(root: &Root) -> (Vec<KernelHeld>, Asked) {
     let loops = loop_devices(root);
     let asked = if loops.is_some() { Asked::All } else { Asked::NotAll };
     let swaps = kernel_holders::swap_files(&fs::read(root.path("/proc/swaps")).unwrap_or_default());
-    let swaps = swaps.into_iter().map(|name| KernelHeld { holder: Holder::Swap, name, inode: None });
+    let swaps =
+        swaps.into_iter().map(|name| KernelHeld { holder: Holder::Swap, name, inode: None, access: Access::Writable });
     (loops.into_iter().flatten().chain(swaps).chain(interpreters(root)).collect(), asked)
 }
 
@@ -62,7 +66,9 @@ fn loop_device(root: &Root, name: String) -> Option<KernelHeld> {
         file.pop();
     }
     let inode = behind(&root.path(&format!("/dev/{name}")), number);
-    Some(KernelHeld { holder: Holder::LoopDevice(name), name: OsString::from_vec(file).into(), inode })
+    let read_only = fs::read(root.path(&format!("/sys/block/{name}/ro"))).is_ok_and(|text| text.starts_with(b"1"));
+    let access = if read_only { Access::ReadOnly } else { Access::Writable };
+    Some(KernelHeld { holder: Holder::LoopDevice(name), name: OsString::from_vec(file).into(), inode, access })
 }
 
 /// `struct loop_info64` (include/uapi/linux/loop.h).
@@ -95,7 +101,7 @@ fn interpreters(root: &Root) -> Vec<KernelHeld> {
         // "register" cannot be read.
         let name = kernel_holders::fixed_interpreter(&fs::read(entry.path()).ok()?)?;
         let rule = entry.file_name().to_string_lossy().into_owned();
-        Some(KernelHeld { holder: Holder::Interpreter(rule), name, inode: None })
+        Some(KernelHeld { holder: Holder::Interpreter(rule), name, inode: None, access: Access::ReadOnly })
     };
     rules.filter_map(rule).collect()
 }

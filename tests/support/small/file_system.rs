@@ -3,7 +3,7 @@
 use FileSystem::{Btrfs, Exfat, Ext4, MixedBtrfs, Overlay, OverlayOutOfSight, Subvolume, Tmpfs, TmpfsOf, Xfs};
 
 /// What a mount is made of.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FileSystem {
     /// ext4 on a loop device.
     Ext4,
