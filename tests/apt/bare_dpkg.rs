@@ -160,8 +160,11 @@ fn while_apt_is_at_work() -> Result<()> {
     let run = debian.run("dpkg", &["-i", &other])?;
 
     assert_eq!(run.code, 2, "{run:?}");
-    let frontends = || Ok(debian.status()?.session.context("apt's session")?.frontends);
-    wait_until(Duration::from_secs(2), || Ok(frontends()?.iter().all(|frontend| frontend.command == "apt-get")))?;
+    let only_apt_is_left = || {
+        let session = debian.status()?.session.context("apt's session")?;
+        Ok(session.frontends.iter().all(|frontend| frontend.command == "apt-get"))
+    };
+    wait_until(Duration::from_secs(2), only_apt_is_left)?;
     assert_eq!(debian.usr()?, Writable);
     debian.write("/run/go-on", "")?;
     wait_until(Duration::from_secs(20), || Ok(debian.installed_version("slow")?.is_some()))?;
