@@ -82,7 +82,7 @@ fn held(survey: &Survey) -> Vec<Held> {
 fn unknown(survey: &Survey) -> Option<UnknownStatus> {
     // What nobody knows the names of stays anyway.
     let replaced = |alias: &&Alias| alias.original == Original::Replaced;
-    let aliases = survey.with(Verdict::Keep(Because::Unknown)).filter(replaced).map(held_alias);
+    let aliases = survey.left_unknown().filter(replaced).map(held_alias);
     let directories = directories(survey, Because::Unknown).filter(|kept| kept.listed.is_some()).map(held_directory);
     let kept = holding::amount(aliases.chain(directories).collect::<Vec<_>>().iter());
     let asker = if nix::unistd::geteuid().is_root() { Asker::Root } else { Asker::Other };

@@ -4,6 +4,7 @@
 
 mod found;
 mod holders;
+mod people;
 mod seen;
 
 use std::path::{Path, PathBuf};
@@ -138,10 +139,17 @@ impl Survey {
             || self.directories.iter().any(|directory| directory.mount == mount && !stays(directory))
     }
 
-    /// Whether anything is kept because not everything could be found out.
+    /// What is kept, or not known by whom it is held, because somebody could not be read.
+    pub fn left_unknown(&self) -> impl Iterator<Item = &Alias> {
+        let nameless = |alias: &&Alias| self.known == Ask::Holders && alias.holders.is_empty() && !alias.is_pinned();
+        let held = self.with(Verdict::Keep(Because::Held)).filter(nameless);
+        self.with(Verdict::Keep(Because::Unknown)).chain(held).filter(|_| !self.unreadable.is_empty())
+    }
+
+    /// Whether anything is.
     pub fn leaves_something_unknown(&self) -> bool {
         let unknown = |kept| self.directory_verdict(kept) == DirectoryVerdict::Keep(Because::Unknown);
-        self.with(Verdict::Keep(Because::Unknown)).next().is_some() || self.directories.iter().any(unknown)
+        self.left_unknown().next().is_some() || self.directories.iter().any(unknown)
     }
 
     fn asks_for_holders(&self) -> bool {
@@ -166,6 +174,11 @@ impl Alias {
     /// Whether anybody uses it, as far as can be told without a deeper look.
     pub fn seen(&self) -> Use {
         verdict::used(self.lease, self.shown)
+    }
+
+    /// Whether nobody was seen to hold it, and yet it is in use.
+    pub fn is_pinned(&self) -> bool {
+        self.pin == Some(Pin::Pinned) && self.seen() != Use::Held
     }
 
     fn used(&self) -> Use {
