@@ -15,8 +15,10 @@
 //! | nothing: it died | [`watch`], [`recover`] | end the session in its place |
 //!
 //! dpkg, which apt starts several times in one run, calls [`dpkg::begin`] before each: what came into use since. One that
-//! nobody announced gets a session of its own there, and [`announce`] reads from its command line what apt would have said;
-//! [`dpkg::end`] ends it. A person asks [`report`] what is read-only, what is held, by whom, and what frees it; and [`preview`] what a run would
+//! nobody announced gets a session of its own there, and [`announce`] reads from its command line what apt would have
+//! said; [`dpkg::end`] ends it.
+//!
+//! A person asks [`report`] what is read-only, what is held, by whom, and what frees it; and [`preview`] what a run would
 //! protect.
 //!
 //! Where the kernel refuses to go back, [`blockers`] says who is in the way. [`pins`] looks for what is in use and shows

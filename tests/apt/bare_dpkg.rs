@@ -150,6 +150,19 @@ fn a_broken_binary_stops_it_and_a_missing_one_does_not() -> Result<()> {
     Ok(())
 }
 
+/// In the middle of somebody's run, dpkg can write; that run may go well without.
+#[test]
+fn a_binary_that_breaks_or_is_killed_in_the_middle_of_a_run_does_not_stop_it() -> Result<()> {
+    let debian = Debian::bookworm()?.with_rokeep()?;
+    debian.write("/run/rokeep/session.json", "{}")?;
+    for breaking in [": >", "echo hello >", "printf '#!/bin/sh\\nkill -KILL $$\\n' >"] {
+        debian.must("sh", &["-c", &format!("{breaking} /usr/sbin/rokeep")])?;
+        let run = debian.run("dpkg", &["--configure", "-a"])?;
+        assert_eq!(run.code, 0, "{breaking}: {run:?}");
+    }
+    Ok(())
+}
+
 // ── beside apt ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 /// It cannot get the lock, and calls no hook at its end.
