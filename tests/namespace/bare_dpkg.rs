@@ -166,6 +166,27 @@ fn what_is_in_use_is_kept_whatever_it_was_asked_to_do() {
     }
 }
 
+/// It is replaced by the second of two runs, whose command line tells of no package.
+#[test]
+fn a_conffile_has_its_alias_since_it_was_unpacked() {
+    const CONFFILE: &str = "/usr/lib/tool.conf";
+    let world = Small::ext4().installed("tool", "1", &[TOOL, CONFFILE]);
+    world.archive("tool", "2", &[], &[TOOL, CONFFILE]);
+    let dpkg = world.dpkg("unpack", &["--unpack", ARCHIVE]);
+    dpkg.begins();
+    world.dpkg_replaces(TOOL);
+    dpkg.is_done();
+    drop(dpkg);
+    assert_is_ended(&world);
+    let dpkg = world.dpkg("configure", &["--configure", "--pending"]);
+    dpkg.begins();
+    let _holder = world.hold(Mapped(CONFFILE));
+    world.dpkg_replaces(CONFFILE);
+    dpkg.is_done();
+    world.assert_mount("/usr", ReadOnly);
+    world.assert_alias(CONFFILE, Alias::Kept);
+}
+
 /// It has its own program and libraries in use until it is gone, and its database locked.
 #[test]
 fn what_it_held_itself_goes_when_it_has_gone() {
