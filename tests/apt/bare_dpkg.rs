@@ -217,6 +217,9 @@ fn aptitude_finishes_what_went_wrong() -> Result<()> {
     let run = debian.run("aptitude", &["--assume-yes", "install", "tool"])?;
     assert!(debian.outside("/usr/share/written-late").exists(), "{run:?}");
     assert_eq!(debian.installed_version("tool")?.as_deref(), Some("1"), "{run:?}");
+    let hooks = debian.hooks()?.0;
+    let last = |name: &str| hooks.iter().rposition(|hook| hook.command.ends_with(name));
+    assert!(last("/dpkg-post-invoke") > last("/post-invoke"), "no dpkg came after apt's last hook: {hooks:?}");
     usr_is_read_only_and_nothing_is_left(&debian)
 }
 
