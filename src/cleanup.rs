@@ -146,7 +146,8 @@ fn drop_aliases(
     mut aliases: Vec<(Spot, AliasName)>,
 ) -> (Vec<(Spot, AliasName)>, Option<Error>) {
     let mut failed = None;
-    let stores = journal.records.iter().filter(|record| record.mount == mounted.mount.point).map(|record| &record.spot);
+    let here = journal.records.iter().filter(|record| record.mount == mounted.mount.point);
+    let stores = here.filter_map(|record| record.spot.store());
     let sites = Site::of(mounted).map_err(Error::from).and_then(|own| {
         let below = survey::sites_below(root, mounted, stores)?;
         Ok(std::iter::once(own).chain(below).collect::<Vec<_>>())
@@ -286,7 +287,7 @@ impl<'a> Sight<'a> {
             Spot::Store(path) => match self.stores.get(path) {
                 Some(known) => Ok(*known),
                 None => {
-                    let site = Site::open(self.root, path)?.filter(|site| self.here.contains(&site.mount_id()));
+                    let site = survey::our_site(self.root, path, &self.here)?;
                     let seen = site.map(|site| site.is_topmost()).transpose()?.unwrap_or(false);
                     self.stores.insert(path.clone(), seen);
                     Ok(seen)
