@@ -12,7 +12,7 @@ use crate::cleanup;
 use crate::core::message::{self, Outcome};
 use crate::core::mount_state::{Flags, MountState};
 use crate::core::mountinfo::Mount;
-use crate::core::session::{FoundMount, MountId, Session};
+use crate::core::session::{FoundMount, Frontend, MountId, Session};
 use crate::managed::{self, Managed};
 use crate::pins::{self, Look};
 use crate::remount;
@@ -29,15 +29,28 @@ use crate::watch;
 /// # Errors
 /// Where one of them cannot. Everything is then as it was found, and dpkg must not start.
 pub fn begin(root: &Root) -> Result<Outcome> {
-    let (locked, session, managed) = match open(root) {
+    Ok(begin_called_by(root, CalledBy::ForkedCopy)?.unwrap_or_default())
+}
+
+/// As [`begin`]; `None` where there was nothing to make writable.
+pub(crate) fn begin_called_by(root: &Root, called_by: CalledBy) -> Result<Option<Outcome>> {
+    let (locked, session, managed) = match open(root, called_by) {
         Ok(Some(opened)) => opened,
-        Ok(None) => return Ok(Outcome::default()),
-        Err(why) => bail!("{why:#}. dpkg was not started, and nothing was changed"),
+        Ok(None) => return Ok(None),
+        Err(why) => bail!("{why:#}. {}, and nothing was changed", stopped(called_by)),
     };
     let writable = managed.mounts.iter().try_for_each(|mounted| remount::make_writable(root, mounted));
     match writable {
-        Ok(()) => Ok(Outcome { notes: managed.notes, problems: Vec::new() }),
-        Err(why) => Err(give_up(root, &locked, session, CalledBy::ForkedCopy, why)),
+        Ok(()) => Ok(Some(Outcome { notes: managed.notes, problems: Vec::new() })),
+        Err(why) => Err(give_up(root, &locked, session, called_by, why)),
+    }
+}
+
+/// What becomes of the run, as a person knows it.
+fn stopped(called_by: CalledBy) -> &'static str {
+    match called_by {
+        CalledBy::ForkedCopy | CalledBy::Itself => "dpkg was not started",
+        CalledBy::Dpkg => "dpkg was stopped before it did anything",
     }
 }
 
@@ -47,29 +60,38 @@ pub fn begin(root: &Root) -> Result<Outcome> {
 /// # Errors
 /// Where the session cannot be read or written. A mount that could not go back is a problem in the outcome.
 pub fn end(root: &Root) -> Result<Outcome> {
+    end_called_by(root, CalledBy::ForkedCopy)
+}
+
+/// As [`end`].
+pub(crate) fn end_called_by(root: &Root, called_by: CalledBy) -> Result<Outcome> {
     let locked = Locked::wait(root)?;
     let session = locked.session()?;
-    if session.is_over() { Ok(Outcome::default()) } else { leave(root, &locked, session, CalledBy::ForkedCopy) }
+    if session.is_over() { Ok(Outcome::default()) } else { leave(root, &locked, session, called_by) }
 }
 
 /// As [`end`], of a session that was read already.
 pub(crate) fn leave(root: &Root, locked: &Locked, mut session: Session, called_by: CalledBy) -> Result<Outcome> {
     // One that is gone already has left.
-    if let Ok(frontend) = processes::frontend(called_by) {
-        session.leave(&frontend);
+    let frontend = processes::frontend(called_by).ok();
+    if let Some(frontend) = &frontend {
+        session.leave(frontend);
     }
-    close_if_unused(root, locked, session, Ask::Holders, Look::Usual)
+    match is_needed(root, locked, &mut session, frontend.as_ref())? {
+        true => Ok(Outcome::default()),
+        false => close_and_say(root, locked, session, Ask::Holders, Look::Usual),
+    }
 }
 
 /// Writes down who needs what writable, before anything is remounted. `None` where nothing is read-only, or nothing will
 /// be written.
-fn open(root: &Root) -> Result<Option<(Locked<'_>, Session, Managed)>> {
+fn open(root: &Root, called_by: CalledBy) -> Result<Option<(Locked<'_>, Session, Managed)>> {
     let settings = Settings::load(root)?;
     // Where there is nothing to do there is nothing to ask for either: not even root.
     if note_read_only(managed::named(root, &settings)?, &mut state::session(root)?).mounts.is_empty() {
         return Ok(None);
     }
-    let frontend = processes::frontend(CalledBy::ForkedCopy)?;
+    let frontend = processes::frontend(called_by)?;
     if processes::only_pretends(&frontend) {
         return Ok(None);
     }
@@ -98,9 +120,13 @@ pub(crate) fn close_if_unused(
     ask: Ask,
     look: Look,
 ) -> Result<Outcome> {
-    if is_needed(root, locked, &mut session)? {
-        return Ok(Outcome::default());
+    match is_needed(root, locked, &mut session, None)? {
+        true => Ok(Outcome::default()),
+        false => close_and_say(root, locked, session, ask, look),
     }
+}
+
+fn close_and_say(root: &Root, locked: &Locked, session: Session, ask: Ask, look: Look) -> Result<Outcome> {
     let (mut outcome, cleaned) = close(root, locked, session, ask, look)?;
     match cleaned {
         Ok(survey) => outcome.notes.extend(cleanup::summary(&survey)),
@@ -111,14 +137,16 @@ pub(crate) fn close_if_unused(
 
 /// Whether somebody living needs the session; then it is saved as it is now.
 ///
-/// A dpkg that outlived its frontend inherits the session: it must not find its mounts read-only half way.
-fn is_needed(root: &Root, locked: &Locked, session: &mut Session) -> Result<bool> {
+/// A dpkg that outlived its frontend inherits the session: it must not find its mounts read-only half way. But not the one
+/// that has just left it: dpkg has its database locked until it exits.
+fn is_needed(root: &Root, locked: &Locked, session: &mut Session, left: Option<&Frontend>) -> Result<bool> {
     session.forget_dead(processes::is_alive);
     if session.in_use() {
         locked.save_session(session)?;
         return Ok(true);
     }
-    let Some(dpkg) = processes::dpkg_at_work(root) else { return Ok(false) };
+    let at_work = processes::dpkg_at_work(root).filter(|dpkg| !left.is_some_and(|left| left.is(dpkg)));
+    let Some(dpkg) = at_work else { return Ok(false) };
     session.join(dpkg.clone());
     locked.save_session(session)?;
     watch::start(root, &dpkg);
@@ -161,7 +189,7 @@ pub(crate) fn give_up(
 ) -> anyhow::Error {
     let undone = processes::frontend(called_by).and_then(|frontend| {
         session.leave(&frontend);
-        if is_needed(root, locked, &mut session)? {
+        if is_needed(root, locked, &mut session, Some(&frontend))? {
             let others = session.frontends.iter().map(|other| message::process(&other.command, other.pid));
             return Ok(format!("the mounts stay writable for {}", message::few(&others.collect::<Vec<_>>(), 3)));
         }
@@ -171,7 +199,7 @@ pub(crate) fn give_up(
         Ok(if as_found { "every mount is as it was found".to_owned() } else { outcome.problems.join("; ") })
     });
     let after = undone.unwrap_or_else(|error| format!("putting the mounts back failed too: {error:#}"));
-    anyhow!("{why:#}. dpkg was not started, and {after}")
+    anyhow!("{why:#}. {}, and {after}", stopped(called_by))
 }
 
 /// Cleanup, then every mount back, for a session that no living frontend needs. Answers what there is to say of the

@@ -6,6 +6,7 @@ pub mod candidates;
 pub mod cgroup;
 pub mod columns;
 pub mod deb;
+pub mod dpkg_command;
 pub mod dpkg_db;
 pub mod frontend;
 pub mod holder;

@@ -6,11 +6,12 @@
 //! The others are scenes ([`scene`]), each played without rokeep too: [`verbs`] are what apt can be told to do, [`shapes`]
 //! what becomes of a file, [`taken_over`] and [`diversions`] files that are not where their package lists them,
 //! [`generated`] files that no package lists, [`directories`] what is removed around a process. [`dry_runs`] change
-//! nothing.
+//! nothing. [`bare_dpkg`] is dpkg without apt.
 
 #[path = "../support/mod.rs"]
 mod support;
 
+mod bare_dpkg;
 mod configuration;
 mod control;
 mod directories;

@@ -6,6 +6,7 @@
 
 mod archives;
 mod belongings;
+mod dpkg;
 mod elsewhere;
 mod file_system;
 mod out_of_sight;
@@ -33,6 +34,7 @@ use nix::sys::stat::{Mode, fstatat};
 use nix::unistd::Pid;
 
 use self::belongings::Belongings;
+pub use self::dpkg::Dpkg;
 pub use self::elsewhere::Where;
 pub use self::file_system::{FileSystem, LOWER};
 pub use self::pins::Pin;
