@@ -3,6 +3,7 @@
 
 use anyhow::Result;
 
+use crate::copies;
 use crate::core::journal::Journal;
 use crate::core::message::{self, Outcome};
 use crate::core::session::{Frontend, Session};
@@ -89,6 +90,7 @@ fn in_a_short_session(
         session.note(&mounted.id(), mounted.mount.flags);
     }
     session.join(myself.clone());
+    copies::note(root, &mut session, droppable)?;
     locked.save_session(&session)?;
     let writable = droppable.iter().try_for_each(|mounted| remount::make_writable(root, mounted));
     session.leave(&myself);

@@ -7,7 +7,7 @@ use std::ffi::OsString;
 use std::fs::{self, OpenOptions};
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStringExt;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
@@ -18,6 +18,8 @@ use super::mounts;
 use crate::core::holder::Holder;
 use crate::core::inode::Inode;
 use crate::core::kernel_holders;
+use crate::core::mountinfo::Mount;
+use crate::core::refusal;
 
 /// One of them.
 #[derive(Debug)]
@@ -47,6 +49,22 @@ pub fn held_by_the_kernel(root: &Root) -> (Vec<KernelHeld>, Asked) {
     let swaps = kernel_holders::swap_files(&fs::read(root.path("/proc/swaps")).unwrap_or_default());
     let swaps = swaps.into_iter().map(|name| KernelHeld { holder: Holder::Swap, name, inode: None });
     (loops.into_iter().flatten().chain(swaps).chain(interpreters(root)).collect(), asked)
+}
+
+/// Whether the block device that a file system is on takes writes: what was mounted, if it is one, otherwise the one that
+/// the superblock has its number from.
+pub fn protection(mount: &Mount) -> refusal::Device {
+    let source = fs::metadata(&mount.source).ok().filter(|found| found.file_type().is_block_device());
+    let number = match source {
+        Some(found) => (libc::major(found.rdev()), libc::minor(found.rdev())),
+        None => (mount.device.major, mount.device.minor),
+    };
+    // sysfs-block: also of a partition, and then of its disk too.
+    match fs::read(format!("/sys/dev/block/{}:{}/ro", number.0, number.1)).unwrap_or_default().trim_ascii() {
+        b"1" => refusal::Device::WriteProtected,
+        b"0" => refusal::Device::Writable,
+        _ => refusal::Device::Unknown,
+    }
 }
 
 fn loop_devices(root: &Root) -> Option<Vec<KernelHeld>> {
