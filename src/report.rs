@@ -176,6 +176,13 @@ fn problem(mounted: &Mounted, wanted: Flags, state: MountState, session: &Sessio
         MountState::ReadOnly => false,
         MountState::Degraded | MountState::Writable => wanted.refuse_writes() && !session.in_use(),
     };
+    if state == MountState::ReadOnly && !session.in_use() && session.found(&mounted.id()).is_some() {
+        let point = message::path(&mounted.mount.point);
+        return Some(format!(
+            "{point} is read-only, but copies of it in other mount namespaces may still be WRITABLE, and no package run \
+             needs them so: \"rokeep cleanup\" tries to close them, and says who is in the way"
+        ));
+    }
     let sentence = remount::describe(&mounted.mount.point, state);
     let advice = match session.found(&mounted.id()) {
         Some(_) => "\"rokeep cleanup\" tries to put it back".to_owned(),

@@ -155,10 +155,9 @@ fn access(options: &[u8]) -> Option<Access> {
     }
 }
 
-/// The kernel refuses writes because of errors, or since somebody shut the file system down, though it may go on calling
-/// the superblock `rw` (ext4 since Linux 6.15).
+/// The kernel refuses writes because of errors, though it may go on calling the superblock `rw` (ext4 since Linux 6.15).
 fn has_failed(superblock_options: &[u8]) -> bool {
-    superblock_options.split(|b| *b == b',').any(|option| matches!(option, b"emergency_ro" | b"shutdown"))
+    superblock_options.split(|b| *b == b',').any(|option| option == b"emergency_ro")
 }
 
 /// By number until Linux 5.7, by name since. `noaccess` shows them, and nothing of what they have.

@@ -121,7 +121,7 @@ impl Refusal {
                  then \"blockdev --setrw {source}\" or \"fsck {source}\""
             ),
             Refusal::ByServer => format!(
-                "{source} is read-only on its server; have it exported writable (for NFS: \"rw\" in exports(5)), upgrade \
+                "{source} is read-only where it comes from, a server or a host; have it exported writable (for NFS: \"rw\" in exports(5)), upgrade \
                  it there, {elsewhere}"
             ),
             Refusal::RootIsNobody => format!(

@@ -21,8 +21,13 @@
 //! | `kill PID` | kill(1), with SIGKILL |
 //! | `fill bytes\|files PATH` | somebody who makes files in a directory, large ones or empty ones, until no more of them fits |
 //! | `bind FROM TO`, `mount TYPE SOURCE OPTIONS PATH`, `unmount PATH` | mount(8) and umount(8) |
-//! | `remount ro\|rw\|bind,ro\|bind,rw PATH` | mount(8); its exit code is the error number |
+//! | `remount HOW PATH` | mount(8) with `-o remount,HOW`; its exit code is the error number |
+//! | `refusing-newer-calls ERROR COMMAND …` | a Linux before 5.2, or a filter: no fspick, fsconfig, open_tree, mount_setattr |
+//! | `nobody-may-mount COMMAND …` | a container as docker makes it: no process in it may change a mount |
+//! | `may-not-mount COMMAND …` | a service that has been deprived of that right alone |
+//! | `own-users COMMAND …` | a container of a user's: user and mount namespaces of its own |
 
+mod kernel;
 mod order;
 mod pins;
 mod timed;
@@ -127,6 +132,12 @@ fn main() -> Result<ExitCode> {
         ["unreadable", state, _] => unreadable::hold(state, &last)?,
         ["become-unreadable", state, _] => unreadable::become_so(state, &last)?,
         ["timed", log, command @ ..] => return timed::run(log, command),
+        ["refusing-newer-calls", error, command @ ..] => return kernel::refusing_newer_calls(error, command),
+        ["nobody-may-mount", command @ ..] => return kernel::nobody_may_mount(command),
+        ["first-of-a-container", command @ ..] => return kernel::first_of_a_container(command),
+        ["and-wait", command @ ..] => return kernel::and_wait(command),
+        ["may-not-mount", command @ ..] => return kernel::may_not_mount(command),
+        ["own-users", command @ ..] => return kernel::own_users(command),
         ["lease", _] => pins::lease(&last)?,
         ["without-evictable-marks", command @ ..] => return pins::without_evictable_marks(command),
         ["chroot", root, state, _] => {
@@ -445,15 +456,28 @@ fn create(path: &Path) -> Result<File> {
 }
 
 fn remount(how: &str, path: &Path) -> Result<ExitCode> {
-    let flags = match how {
-        "ro" => MsFlags::MS_RDONLY,
-        "rw" => MsFlags::empty(),
-        "bind,ro" => MsFlags::MS_BIND | MsFlags::MS_RDONLY,
-        "bind,rw" => MsFlags::MS_BIND,
-        _ => bail!("remount {how}?"),
-    };
     // What is not said again is lost: every mount of a small world has these two.
-    let flags = flags | MsFlags::MS_REMOUNT | MsFlags::MS_NODEV | MsFlags::MS_NOATIME;
+    let usual = ["ro", "rw", "bind,ro", "bind,rw"].contains(&how);
+    let usual = if usual { MsFlags::MS_NODEV | MsFlags::MS_NOATIME } else { MsFlags::empty() };
+    let mut flags = MsFlags::MS_REMOUNT | usual;
+    for word in how.split(',') {
+        flags |= match word {
+            "rw" => MsFlags::empty(),
+            "ro" => MsFlags::MS_RDONLY,
+            "bind" => MsFlags::MS_BIND,
+            "nodev" => MsFlags::MS_NODEV,
+            "noexec" => MsFlags::MS_NOEXEC,
+            "nosuid" => MsFlags::MS_NOSUID,
+            "noatime" => MsFlags::MS_NOATIME,
+            "relatime" => MsFlags::MS_RELATIME,
+            "nodiratime" => MsFlags::MS_NODIRATIME,
+            "strictatime" => MsFlags::MS_STRICTATIME,
+            "nosymfollow" => MsFlags::from_bits_retain(256),
+            "sync" => MsFlags::MS_SYNCHRONOUS,
+            "lazytime" => MsFlags::MS_LAZYTIME,
+            _ => bail!("remount {how}?"),
+        };
+    }
     let done = mount(None::<&str>, path, None::<&str>, flags, None::<&str>);
     let errno = done.err().unwrap_or(Errno::from_raw(0));
     Ok(ExitCode::from(u8::try_from(errno as i32)?))
