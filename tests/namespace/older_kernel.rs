@@ -60,6 +60,16 @@ fn remounts_with_options_kept_that_few_people_have() {
     }
 }
 
+/// mount(2) changes the mount's own flag along with the superblock's.
+#[test]
+fn puts_a_writable_mount_of_a_read_only_superblock_back_just_so() {
+    for file_system in FileSystem::ALL {
+        let world = Small::on(file_system);
+        world.remount("bind,rw", "/usr").expect("its superblock is read-only all the same");
+        one_run(&world, ReadOnly);
+    }
+}
+
 #[test]
 fn degrades_as_any_other() {
     let world = Small::ext4();
