@@ -33,9 +33,13 @@ demo: needs-test deb ## a real upgrade on a read-only /usr, without rokeep and w
 	cargo build $(LIKE_THIS) --bins --examples
 	cargo run $(LIKE_THIS) --example demo
 
-bench: needs-test needs-peers build ## how fast it is, next to loops in C and to what people use today; needs root
+bench: needs-test build ## how fast it is, next to loops in C and to what people use today; needs root
 	cargo build $(LIKE_THIS) --release --example holder
 	cargo bench $(LIKE_THIS) --bench protect --bench cleanup
+
+holders: needs-test ## docs/holders.md anew: what fuser, lsof, needrestart and rokeep say of each; needs root
+	cargo build $(LIKE_THIS) --bins --examples
+	cargo run $(LIKE_THIS) --example holders-table
 
 test: lint deb ## every test in every world; needs root
 	cargo build $(LIKE_THIS) --bins --examples
@@ -60,6 +64,6 @@ clean: ## as if freshly cloned
 needs-%:
 	@./prerequisites $*
 
-.PHONY: help build install deb demo bench test lint clean
+.PHONY: help build install deb demo bench holders test lint clean
 # The order of the prerequisites above is meant.
 .NOTPARALLEL:

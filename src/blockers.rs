@@ -13,6 +13,7 @@ use nix::errno::Errno;
 use crate::core::holder::How;
 use crate::core::inode::Device;
 use crate::core::message;
+use crate::core::mount_state::Access;
 use crate::core::mountinfo::Mount;
 use crate::core::proc_maps::{DELETED, Mapping};
 use crate::sys::devices::{self, KernelHeld};
@@ -62,10 +63,10 @@ fn blockers(root: &Root, mounted: &Mounted) -> Result<(Vec<Blocker>, Unreadable)
         ));
     })?;
     let (held, _) = devices::held_by_the_kernel(root);
-    for KernelHeld { holder, name, inode } in held {
+    for KernelHeld { holder, name, inode, access } in held {
         let is_here = inode.is_some_and(|inode| inode.dev == dev)
             || (inode.is_none() && points.iter().any(|point| name.starts_with(point)));
-        if is_here && is_deleted(&name) {
+        if is_here && (is_deleted(&name) || access == Access::Writable) {
             found.insert((None, format!("{holder} has {}", message::path(&name))));
         }
     }
@@ -100,7 +101,7 @@ impl Question for WhatKeepsItBusy {
     }
 
     fn mapping(&self, mapping: &Mapping) -> bool {
-        self.devices.contains(&mapping.device) && mapping.name_is_gone
+        self.devices.contains(&mapping.device) && (mapping.name_is_gone || mapping.writes_the_file)
     }
 
     fn inode(&self, stat: &Stat) -> bool {
@@ -135,8 +136,8 @@ fn explain(blockers: &[Blocker], unreadable: &Unreadable) -> String {
         return format!("it may be used by {}, of which that could not be read", unreadable.who());
     }
     if blockers.is_empty() {
-        return "nobody could be seen to use it: a file in flight between two processes may, a Landlock rule, a uprobe or an \
-                unread fanotify event (\"rokeep cleanup --help\" says what helps)"
+        return "no process, mount or device could be seen to use it: a file in flight between two processes may, a \
+                Landlock rule, a uprobe or an unread fanotify event (\"rokeep cleanup --help\" says what helps)"
             .to_owned();
     }
     let all: Vec<String> = blockers.iter().map(|(_, reason)| reason.clone()).collect();

@@ -12,9 +12,8 @@ use crate::core::message;
 use crate::core::mount_state::{Access, Flags, MountState, Step, state, steps};
 use crate::core::mountinfo::Mount;
 use crate::core::refusal::{self, Answer, Attempt, Refusal};
-use crate::sys::devices;
 use crate::sys::files::Root;
-use crate::sys::mounts::Mounted;
+use crate::sys::mounts::{self, Mounted};
 use crate::sys::site::Site;
 use crate::sys::store::{self, Store};
 
@@ -93,7 +92,7 @@ fn why(mount: &Mount, attempt: Attempt, errno: Errno) -> String {
         Errno::ENOSYS => Answer::NoSuchCall,
         other => Answer::Other(format!("{other}")),
     };
-    refusal::refusal(mount, devices::protection(mount), attempt, answer).advice(mount)
+    refusal::refusal(mount, mounts::protection(mount), attempt, answer).advice(mount)
 }
 
 /// Puts a mount back the way it was found, as far as the kernel lets us, and answers what it is now, and the kernel's

@@ -163,8 +163,13 @@ impl Survey {
 }
 
 impl Alias {
+    /// Whether anybody uses it, as far as can be told without a deeper look.
+    pub fn seen(&self) -> Use {
+        verdict::used(self.lease, self.shown)
+    }
+
     fn used(&self) -> Use {
-        verdict::deeper(verdict::used(self.lease, self.shown), self.pin)
+        verdict::deeper(self.seen(), self.pin)
     }
 
     fn is_replaced(&self) -> bool {

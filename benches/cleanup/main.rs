@@ -44,7 +44,7 @@ fn main() -> Result<()> {
     print!("{}", row(ALL, &floor, &rokeep));
     let floor = Spread::of(&floor, |cost| cost.seconds).median;
     println!("{}With the same 1,000 processes and 7,000 aliases:", measure::rule());
-    for peers::Peer { name, seconds } in peers::all(&world.aliases()?)? {
+    for peers::Peer { name, seconds } in peers::all(&mut world)? {
         println!("{name:54}{:9.0} ms {:9.1}", 1000.0 * seconds, seconds / floor);
     }
     Ok(())

@@ -1,11 +1,12 @@
 //! Many processes, thousands of replaced files whose aliases are there still, and some of them in use.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 
 use crate::measure::{self, Cost};
+use crate::support::peers::Peers;
 use crate::support::sandbox::Sandbox;
 use crate::support::small::{Change, Frontend, Holder, stream};
 use crate::support::status::Status;
@@ -121,10 +122,22 @@ impl World {
         Ok(cost)
     }
 
-    /// Where the aliases are, seen from out here.
-    pub fn aliases(&self) -> Result<Vec<PathBuf>> {
+    /// Where the aliases are.
+    pub fn aliases(&self) -> Result<Vec<String>> {
         let store = fs::read_dir(self.sandbox.outside("/usr/.rokeep"))?;
-        Ok(store.map(|entry| entry.map(|entry| entry.path())).collect::<Result<_, _>>()?)
+        let path = |entry: fs::DirEntry| format!("/usr/.rokeep/{}", entry.file_name().to_string_lossy());
+        Ok(store.map(|entry| entry.map(path)).collect::<Result<_, _>>()?)
+    }
+
+    /// Other tools can be run here from now on.
+    pub fn visited_by(&self, peers: &Peers) -> Result<()> {
+        peers.visit(&self.sandbox)
+    }
+
+    /// Runs one of them, whatever it finds and so whatever it exits with: that it looks takes the time.
+    pub fn ask(&mut self, words: &[String]) -> Result<Cost> {
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        Ok(measure::timed(&self.sandbox, &mut self.frontend, &words, None)?.1)
     }
 }
 

@@ -62,7 +62,7 @@ pub enum How {
     /// An open descriptor, `O_PATH` ones included.
     #[serde(rename = "open")]
     Open,
-    /// An open descriptor that can be written to.
+    /// An open descriptor that can be written to, or a mapping that is written to the file.
     #[serde(rename = "open for writing")]
     OpenForWriting,
     /// Its working directory.

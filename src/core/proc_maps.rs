@@ -24,9 +24,13 @@ pub struct Mapping<'a> {
     pub name: &'a [u8],
     /// Whether that name is gone. True of an aliased inode too.
     pub name_is_gone: bool,
+    /// What is written to it is written to the file (`MAP_SHARED`): as long as it is there nobody can make the file system
+    /// read-only.
+    pub writes_the_file: bool,
 }
 
-/// What to read of a memory map that comes line by line: the files of some file systems, the parts of one file once.
+/// What to read of a memory map that comes line by line: the files of some file systems, the parts of one file once, and
+/// those through which it is written as well.
 ///
 /// Most lines are of other files, or of the same file as the line before. They are not taken apart.
 #[derive(Debug)]
@@ -52,13 +56,19 @@ impl Reader {
     /// The mapping in this line, if it tells of anything new.
     pub fn read<'a>(&mut self, line: &'a [u8]) -> Option<Mapping<'a>> {
         let file = after_fields(line, 3)?;
-        if file == self.last || !self.devices.iter().any(|device| file.starts_with(device)) {
+        let is_known = file == self.last && !writes_the_file(after_fields(line, 1)?);
+        if is_known || !self.devices.iter().any(|device| file.starts_with(device)) {
             return None;
         }
         self.last.clear();
         self.last.extend_from_slice(file);
         mapping(line)
     }
+}
+
+/// From its permissions on.
+fn writes_the_file(line: &[u8]) -> bool {
+    matches!(line, [_, b'w', _, b's', ..])
 }
 
 fn after_fields(line: &[u8], count: usize) -> Option<&[u8]> {
@@ -78,14 +88,15 @@ fn mapping(line: &[u8]) -> Option<Mapping<'_>> {
         (!field.is_empty()).then_some(field)
     };
     let range = std::str::from_utf8(field()?).ok()?;
-    let (_perms, _offset) = (field()?, field()?);
+    let (permissions, _offset) = (field()?, field()?);
     let device = device(field()?)?;
     let ino = std::str::from_utf8(field()?).ok()?.parse().ok()?;
     let (name, name_is_gone) = match rest.strip_suffix(DELETED) {
         Some(name) => (name, true),
         None => (rest, false),
     };
-    (ino != 0).then_some(Mapping { device, ino, range, name, name_is_gone })
+    let writes_the_file = writes_the_file(permissions);
+    (ino != 0).then_some(Mapping { device, ino, range, name, name_is_gone, writes_the_file })
 }
 
 fn device(field: &[u8]) -> Option<Device> {
@@ -106,14 +117,16 @@ mod tests {
             b"13-14 r-xp 00001000 fe:11 5                       /usr/lib/x.so",
             b"14-15 rw-p 00000000 00:00 0 ",
             b"15-16 r--p 00000000 fe:01 5                       /usr/lib/x.so",
+            b"16-17 rw-p 00000000 fe:01 5                       /usr/lib/x.so",
+            b"17-18 rw-s 00000000 fe:01 5                       /usr/lib/x.so",
             b"nonsense",
         ];
         let mut reader = Reader::new(&HashSet::from([Device { major: 0xfe, minor: 1 }]));
         let ranges =
             |reader: &mut Reader| maps.iter().filter_map(|line| Some(reader.read(line)?.range)).collect::<Vec<_>>();
-        assert_eq!(ranges(&mut reader), ["10-11", "12-13", "15-16"]);
+        assert_eq!(ranges(&mut reader), ["10-11", "12-13", "15-16", "17-18"]);
         reader.start();
-        assert_eq!(ranges(&mut reader), ["10-11", "12-13", "15-16"]);
+        assert_eq!(ranges(&mut reader), ["10-11", "12-13", "15-16", "17-18"]);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::ffi::OsString;
 use std::fs::{self, OpenOptions};
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStringExt;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
@@ -18,8 +18,7 @@ use super::mounts;
 use crate::core::holder::Holder;
 use crate::core::inode::Inode;
 use crate::core::kernel_holders;
-use crate::core::mountinfo::Mount;
-use crate::core::refusal;
+use crate::core::mount_state::Access;
 
 /// One of them.
 #[derive(Debug)]
@@ -31,6 +30,8 @@ pub struct KernelHeld {
     pub name: PathBuf,
     /// Which one it is, where that can be told. Otherwise the name may be another file's by now.
     pub inode: Option<Inode>,
+    /// What the kernel may do to it. Whoever may write keeps the file system writable.
+    pub access: Access,
 }
 
 /// Whether all that may hold a file could be asked.
@@ -47,24 +48,9 @@ pub fn held_by_the_kernel(root: &Root) -> (Vec<KernelHeld>, Asked) {
     let loops = loop_devices(root);
     let asked = if loops.is_some() { Asked::All } else { Asked::NotAll };
     let swaps = kernel_holders::swap_files(&fs::read(root.path("/proc/swaps")).unwrap_or_default());
-    let swaps = swaps.into_iter().map(|name| KernelHeld { holder: Holder::Swap, name, inode: None });
+    let swaps =
+        swaps.into_iter().map(|name| KernelHeld { holder: Holder::Swap, name, inode: None, access: Access::Writable });
     (loops.into_iter().flatten().chain(swaps).chain(interpreters(root)).collect(), asked)
-}
-
-/// Whether the block device that a file system is on takes writes: what was mounted, if it is one, otherwise the one that
-/// the superblock has its number from.
-pub fn protection(mount: &Mount) -> refusal::Device {
-    let source = fs::metadata(&mount.source).ok().filter(|found| found.file_type().is_block_device());
-    let number = match source {
-        Some(found) => (libc::major(found.rdev()), libc::minor(found.rdev())),
-        None => (mount.device.major, mount.device.minor),
-    };
-    // sysfs-block: also of a partition, and then of its disk too.
-    match fs::read(format!("/sys/dev/block/{}:{}/ro", number.0, number.1)).unwrap_or_default().trim_ascii() {
-        b"1" => refusal::Device::WriteProtected,
-        b"0" => refusal::Device::Writable,
-        _ => refusal::Device::Unknown,
-    }
 }
 
 fn loop_devices(root: &Root) -> Option<Vec<KernelHeld>> {
@@ -80,7 +66,9 @@ fn loop_device(root: &Root, name: String) -> Option<KernelHeld> {
         file.pop();
     }
     let inode = behind(&root.path(&format!("/dev/{name}")), number);
-    Some(KernelHeld { holder: Holder::LoopDevice(name), name: OsString::from_vec(file).into(), inode })
+    let read_only = fs::read(root.path(&format!("/sys/block/{name}/ro"))).is_ok_and(|text| text.starts_with(b"1"));
+    let access = if read_only { Access::ReadOnly } else { Access::Writable };
+    Some(KernelHeld { holder: Holder::LoopDevice(name), name: OsString::from_vec(file).into(), inode, access })
 }
 
 /// `struct loop_info64` (include/uapi/linux/loop.h).
@@ -113,7 +101,7 @@ fn interpreters(root: &Root) -> Vec<KernelHeld> {
         // "register" cannot be read.
         let name = kernel_holders::fixed_interpreter(&fs::read(entry.path()).ok()?)?;
         let rule = entry.file_name().to_string_lossy().into_owned();
-        Some(KernelHeld { holder: Holder::Interpreter(rule), name, inode: None })
+        Some(KernelHeld { holder: Holder::Interpreter(rule), name, inode: None, access: Access::ReadOnly })
     };
     rules.filter_map(rule).collect()
 }

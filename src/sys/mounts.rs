@@ -2,12 +2,13 @@
 
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
 use anyhow::{Context, Result};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
+use nix::libc;
 
 use super::files::{Directory, Root};
 use super::kernel::{self, LastLink, Stat};
@@ -15,6 +16,7 @@ use super::remounting::{self, Subject};
 use crate::core::message;
 use crate::core::mount_state::{Flags, Step};
 use crate::core::mountinfo::{self, Mount};
+use crate::core::refusal;
 use crate::core::session::MountId;
 
 /// A mounted file system, held by a descriptor of its root directory.
@@ -104,6 +106,22 @@ impl Mounted {
     /// Whether this process may make it writable. Changes nothing.
     pub fn may_be_opened(&self) -> bool {
         remounting::is_permitted(self, self.mount.flags)
+    }
+}
+
+/// Whether the block device that a file system is on takes writes: what was mounted, if it is one, otherwise the one that
+/// the superblock has its number from.
+pub fn protection(mount: &Mount) -> refusal::Device {
+    let source = std::fs::metadata(&mount.source).ok().filter(|found| found.file_type().is_block_device());
+    let number = match source {
+        Some(found) => (libc::major(found.rdev()), libc::minor(found.rdev())),
+        None => (mount.device.major, mount.device.minor),
+    };
+    // sysfs-block: also of a partition, and then of its disk too.
+    match std::fs::read(format!("/sys/dev/block/{}:{}/ro", number.0, number.1)).unwrap_or_default().trim_ascii() {
+        b"1" => refusal::Device::WriteProtected,
+        b"0" => refusal::Device::Writable,
+        _ => refusal::Device::Unknown,
     }
 }
 

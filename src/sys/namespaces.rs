@@ -1,14 +1,14 @@
 //! Every mount namespace of the machine that may be looked into, also one that no process is in: a bind mount of its file
 //! in /proc, or a descriptor, keeps one alive with all its mounts.
 //!
-//! ioctl_nsfs(2), `NS_MNT_GET_NEXT` and `NS_MNT_GET_PREV`: Linux 6.12. Before, nobody can list them.
+//! ioctl_nsfs(2), `NS_MNT_GET_NEXT` and `NS_MNT_GET_PREV`: Linux 6.12. Before, nobody can list them; nor can, since 6.18 at
+//! the latest, who is in a pid namespace of its own (EPERM).
 #![allow(unsafe_code, reason = "raw system calls; each block says why it is sound")]
 
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::libc;
-use nix::sched::{CloneFlags, setns, unshare};
 
 /// include/uapi/linux/nsfs.h
 #[repr(C)]
@@ -47,7 +47,8 @@ fn step(from: &OwnedFd, direction: libc::Ioctl) -> nix::Result<OwnedFd> {
 /// # Errors
 /// Those of unshare(2).
 pub fn leave_the_other_threads() -> nix::Result<()> {
-    unshare(CloneFlags::CLONE_FS)
+    // SAFETY: it changes what directories of other threads mean to this one, no memory.
+    Errno::result(unsafe { libc::unshare(libc::CLONE_FS) }).map(drop)
 }
 
 /// This thread's root directory and mounts are those of another mount namespace.
@@ -55,5 +56,6 @@ pub fn leave_the_other_threads() -> nix::Result<()> {
 /// # Errors
 /// Those of setns(2).
 pub fn enter(namespace: &OwnedFd) -> nix::Result<()> {
-    setns(namespace, CloneFlags::CLONE_NEWNS)
+    // SAFETY: the descriptor is open.
+    Errno::result(unsafe { libc::setns(namespace.as_raw_fd(), libc::CLONE_NEWNS) }).map(drop)
 }

@@ -175,16 +175,16 @@ pub fn scan<Q: Question>(root: &Root, question: Q, mut report: impl FnMut(Q::Ans
         }
         unreadable.extend(workers.read(&new, &mut report).context("cannot start a thread")?);
     }
-    unreadable.sort_unstable();
-    let name = |pid: i32| message::process(&processes::command(root, pid), pid);
-    let mut unreadable = Unreadable(unreadable.into_iter().map(name).collect());
-    if workers.look_where_nobody_is(&mut report).is_err() {
-        unreadable.0.push("a mount namespace without processes".to_owned());
-    }
+    let mut who = Vec::new();
     if processes::may_be_hidden(root)? {
-        unreadable.0.push("processes that /proc hides (hidepid)".to_owned());
+        who.push("processes that /proc hides (hidepid)".to_owned());
     }
-    Ok(unreadable)
+    if workers.look_where_nobody_is(&mut report).is_err() {
+        who.push("a mount namespace without processes".to_owned());
+    }
+    unreadable.sort_unstable();
+    who.extend(unreadable.into_iter().map(|pid| message::process(&processes::command(root, pid), pid)));
+    Ok(Unreadable(who))
 }
 
 const LISTED: OFlag = OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(OFlag::O_CLOEXEC);

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::Write;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
@@ -19,6 +19,7 @@ use super::files::Directory;
 use super::kernel::Stat;
 use super::lease::Leases;
 use super::link::{self, Linked, Source, unlink};
+use super::listing::Listing;
 use super::mounts::Mounted;
 use super::site::Site;
 use crate::core::inode::{AliasName, Inode};
@@ -223,12 +224,18 @@ impl Store {
         format!("cannot link into {}", message::path(&self.path))
     }
 
-    /// By descriptor, so that it is this directory and no other.
     fn entries(&self) -> Result<Vec<OsString>> {
-        let dir = format!("/proc/self/fd/{}", self.dir.as_fd().as_raw_fd());
-        let walk = walkdir::WalkDir::new(dir).min_depth(1).max_depth(1);
-        let names = walk.into_iter().map(|entry| entry.map(|entry| entry.file_name().to_owned()));
-        names.collect::<Result<_, _>>().with_context(|| format!("cannot read {}", message::path(&self.path)))
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let mut names = Vec::new();
+        // Opened anew, to be read from its beginning.
+        let listed = openat(&self.dir, ".", flags, Mode::empty()).and_then(|dir| {
+            Listing::default().for_each(dir, |name| {
+                names.push(name.to_owned());
+                Ok(())
+            })
+        });
+        listed.with_context(|| format!("cannot read {}", message::path(&self.path)))?;
+        Ok(names)
     }
 }
 

@@ -10,7 +10,8 @@ pub fn decide(case: &Case) -> String {
 }
 
 fn line(mapping: Mapping) -> String {
-    let Mapping { device, ino, range, name: _, name_is_gone } = mapping;
+    let Mapping { device, ino, range, name: _, name_is_gone, writes_the_file } = mapping;
     let gone = if name_is_gone { ", its name is gone" } else { "" };
-    format!("{range}: inode {ino} of device {}:{}{gone}\n", device.major, device.minor)
+    let written = if writes_the_file { ", written to" } else { "" };
+    format!("{range}: inode {ino} of device {}:{}{gone}{written}\n", device.major, device.minor)
 }

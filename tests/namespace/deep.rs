@@ -217,7 +217,7 @@ fn knows_what_a_process_that_nobody_can_read_does_not_use() {
     [TOOL, DATA].iter().for_each(|file| world.dpkg_replaces(file));
     world.end();
     [TOOL, DATA].iter().for_each(|file| world.assert_alias(file, Alias::Kept));
-    let deep = world.rokeep(DEEP).assert_code(0).assert_says(&["kept: 1 replaced file (", TOOL]);
+    let deep = world.rokeep(DEEP).assert_code(0).assert_says(&["kept while in use: 1 replaced file ("]);
     assert!(!deep.stderr.contains("could not be read"), "{}", deep.stderr);
     world.assert_alias(TOOL, Alias::Kept);
     world.assert_alias(DATA, Alias::None);

@@ -2,7 +2,9 @@
 #![allow(dead_code, unused_imports, reason = "each test binary uses its own part")]
 
 pub mod debian;
+pub mod kinds;
 pub mod order;
+pub mod peers;
 pub mod sandbox;
 pub mod schema;
 pub mod small;

@@ -73,10 +73,20 @@ exec ./tool/holder init <&3 3<&- >&4 4>&-
 
     /// A command that will run inside, as root, with `/` as its directory and a clean environment.
     pub fn command(&self, program: &str) -> Command {
+        self.command_in(&["--pid"], program)
+    }
+
+    /// The same, but nobody inside sees its process, and it outlives the sandbox, of which it then keeps the mounts.
+    pub fn command_of_an_outer_process(&self, program: &str) -> Command {
+        self.command_in(&[], program)
+    }
+
+    fn command_in(&self, pids: &[&str], program: &str) -> Command {
         let mut command = Command::new("nsenter");
         command
-            .args(["--target", &self.init.to_string(), "--mount", "--pid", "--ipc", "--net", "--root", "--wd", "--"])
-            .arg(program)
+            .args(["--target", &self.init.to_string(), "--mount", "--ipc", "--net", "--root", "--wd"])
+            .args(pids)
+            .args(["--", program])
             .env_clear()
             .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
             .env("LC_ALL", "C.UTF-8")

@@ -1,7 +1,7 @@
 //! A small world: a throw-away root with a few files, whose mounts are real.
 //!
 //! /bin, /lib and /sbin are links into /usr, as on every Debian of today; /usr is a file system of its own. The programs
-//! are stand-ins (`holder.rs`), the kernel is not: what is read-only, busy or gone is asked of it.
+//! are stand-ins (`holder/`), the kernel is not: what is read-only, busy or gone is asked of it.
 //! A scenario is written with the verbs of [`Small`]; whatever fails shows all that rokeep said until then.
 
 mod archives;
@@ -9,9 +9,11 @@ mod belongings;
 mod elsewhere;
 mod file_system;
 mod other_mounts;
+mod out_of_sight;
 mod pins;
 mod places;
 mod room;
+mod state;
 mod terminal;
 mod upkeep;
 
@@ -36,6 +38,7 @@ pub use self::elsewhere::Where;
 pub use self::file_system::{FileSystem, LOWER};
 pub use self::pins::Pin;
 pub use self::room::Full;
+pub use self::state::State;
 use super::order::{Answer, Order};
 pub use super::sandbox::Access;
 use super::sandbox::Sandbox;
@@ -111,7 +114,8 @@ impl Small {
             setup.push_str("for name in image run tmp var; do mkdir $name; mount -t tmpfs $name $name; done\n");
         }
         setup.push_str(
-            "mkdir -p image etc proc dev tool run tmp var/tmp var/lib/dpkg/info var/lib/rokeep usr\n\
+            "mkdir -p image etc proc sys dev tool run tmp var/tmp var/lib/dpkg/info var/lib/rokeep usr\n\
+             mount -t sysfs sysfs sys\n\
              for name in bin sbin lib; do ln -s usr/$name $name; done\n\
              echo 1 > var/lib/dpkg/info/format; : > var/lib/dpkg/status\n",
         );
@@ -168,6 +172,17 @@ impl Small {
     /// A file is a program now, one that can really run.
     pub fn write_program(&self, path: impl AsRef<Path>) {
         self.run_helper(&["program"], path.as_ref(), b"");
+    }
+
+    /// A file is a script now that this program runs, one that can ([`Small::write_program`]).
+    pub fn write_script(&self, path: impl AsRef<Path>, interpreter: &str) {
+        self.write(path.as_ref(), format!("#!{interpreter} interpret\n").as_bytes());
+        self.set_mode(path, 0o755);
+    }
+
+    /// mkswap(8): a file can be swapped to now, where that can be.
+    pub fn write_swap_file(&self, path: impl AsRef<Path>) {
+        self.run_helper(&["swap-file"], path.as_ref(), b"");
     }
 
     /// chmod(1).
@@ -395,6 +410,18 @@ impl Small {
         status
     }
 
+    /// Where it is.
+    pub fn sandbox(&self) -> &Sandbox {
+        &self.sandbox
+    }
+
+    /// Somebody runs a program of the world's, to its end.
+    pub fn runs(&self, program: &str, words: &[&str]) -> Run {
+        let Answer { code, stdout, stderr, .. } = self.output(self.sandbox.command(program).args(words), b"");
+        let [stdout, stderr] = [stdout, stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+        Run { code, stdout, stderr }
+    }
+
     fn logged(&self, what: &str, Answer { code, stdout, stderr, .. }: Answer) -> Run {
         let [stdout, stderr] = [stdout, stderr].map(|bytes| {
             let text = String::from_utf8_lossy(&bytes).into_owned();
@@ -586,57 +613,6 @@ pub enum Alias {
 }
 
 // ── processes that stay ─────────────────────────────────────────────────────────────────────────────────────────────
-
-/// The states of `holder`, each with what is in it.
-#[derive(Clone, Copy, Debug)]
-pub enum State<P> {
-    /// A descriptor that can read.
-    Open(P),
-    /// A descriptor that can write.
-    Writing(P),
-    /// A descriptor that can only name it.
-    OpenPath(P),
-    /// A mapping, and no descriptor.
-    Mapped(P),
-    /// A descriptor of a thread that shares its descriptors with no other.
-    OfAThread(P),
-    /// A mapping of a process whose first thread has exited.
-    WithoutLeader(P),
-    /// The program that runs; [`Small::installed_program`] makes one that can.
-    Executed(P),
-    /// The current directory.
-    Cwd(P),
-    /// The root directory.
-    Root(P),
-    /// A descriptor that can only name a symbolic link.
-    Link(P),
-    /// The reading end of a named pipe.
-    Pipe(P),
-    /// A socket that has this name.
-    Bound(P),
-    /// A file in this directory that has no name yet (`O_TMPFILE`).
-    Nameless(P),
-}
-
-impl<P: AsRef<Path>> State<P> {
-    fn words(self) -> (&'static str, P) {
-        match self {
-            State::Open(path) => ("open", path),
-            State::Writing(path) => ("writing", path),
-            State::OpenPath(path) => ("open-path", path),
-            State::Mapped(path) => ("mapped", path),
-            State::OfAThread(path) => ("of-a-thread", path),
-            State::WithoutLeader(path) => ("without-leader", path),
-            State::Executed(path) => ("executed", path),
-            State::Cwd(path) => ("cwd", path),
-            State::Root(path) => ("root", path),
-            State::Link(path) => ("link", path),
-            State::Pipe(path) => ("pipe", path),
-            State::Bound(path) => ("bound", path),
-            State::Nameless(path) => ("nameless", path),
-        }
-    }
-}
 
 /// A process that holds something. Dropping it ends the process, and returns when that has let go.
 pub struct Holder(Resident);

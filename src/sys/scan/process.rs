@@ -70,8 +70,9 @@ impl Scratch {
 
 /// What to tell of the root of a mount, if it is looked for.
 pub fn mounted<Q: Question>(question: &Q, pid: Option<i32>, root: &MountRoot) -> Option<Q::Answer> {
+    let is_looked_for = |stat| question.inode(stat) || question.superblocks().contains(&root.mount.device);
     let what = match &root.seen {
-        Some(seen) if question.inode(&seen.stat) => What::Stat(seen.stat),
+        Some(seen) if is_looked_for(&seen.stat) => What::Stat(seen.stat),
         Some(_) => return None,
         None => What::Name,
     };
@@ -249,12 +250,13 @@ impl<'a, Q: Question> OneProcess<'a, Q> {
     fn mapping(&mut self, task: &Directory, mapping: &Mapping) {
         let link = format!("map_files/{}", mapping.range);
         let link = OsStr::new(&link);
+        let how = if mapping.writes_the_file { How::OpenForWriting } else { How::Mapped };
         match kernel::stat(task, link, LastLink::Target) {
-            Ok(stat) => self.say_if_looked_for(How::Mapped, &stat, task, link),
+            Ok(stat) => self.say_if_looked_for(how, &stat, task, link),
             // Unmapped since, or not for us to follow, or of a thread, which has no such links: the numbers have to do.
             Err(_) => {
                 let what = What::Mapping(mapping.device, mapping.ino);
-                self.say(How::Mapped, what, By::Name(mapping.name));
+                self.say(how, what, By::Name(mapping.name));
             }
         }
     }

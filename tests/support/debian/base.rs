@@ -40,6 +40,12 @@ pub struct Upgrade {
     pub to: String,
 }
 
+/// The apt sources of a Debian release and the settings to reach them, both as this machine has them.
+pub fn sources(suite: &str) -> Result<(String, String)> {
+    let recipe = Recipe::for_this_machine(suite)?;
+    Ok((recipe.sources(), recipe.apt_settings))
+}
+
 impl Base {
     /// The root of this Debian release, by its code name. Makes it first if there is none, if it would be made another
     /// way today, or if it is older than a week; waits if someone else is making it.

@@ -29,7 +29,7 @@ impl Belongings {
     pub(super) fn of(world: &Small) -> Belongings {
         let root = world.outside("/");
         let ours = ["var/lib/rokeep", "run/rokeep"].map(|path| root.join(path));
-        let foreign = ["proc", "dev", "tool", "image"].map(|path| root.join(path));
+        let foreign = ["proc", "sys", "dev", "tool", "image"].map(|path| root.join(path));
         // FUSE gives a file another number whenever it has forgotten it.
         let exfat = world.mounts.iter().filter(|mount| matches!(mount.1, FileSystem::Exfat));
         let device = |Mount(point, ..): &Mount| world.outside(point).metadata().map(|found| found.dev()).ok();
@@ -51,8 +51,11 @@ impl Belongings {
                 continue;
             }
             // What is on a managed mount may be seen at other places too, and at no other where something covers it. On
-            // btrfs and overlayfs it may have another device number than the root directory.
-            if devices.contains(&is.dev()) || points.iter().any(|point| entry.path().starts_with(point)) {
+            // btrfs and overlayfs it may have another device number than the root directory; a single file that is mounted
+            // somewhere has another one than whatever is around it.
+            let parent = entry.path().parent().and_then(|parent| parent.symlink_metadata().ok());
+            let is_mounted = !is.is_dir() && parent.is_some_and(|parent| parent.dev() != is.dev());
+            if is_mounted || devices.contains(&is.dev()) || points.iter().any(|point| entry.path().starts_with(point)) {
                 may_have_aliases.insert((is.dev(), is.ino()));
             }
             let number = if renumbered.contains(&is.dev()) { 0 } else { is.ino() };

@@ -15,13 +15,21 @@ pub enum Where<'a> {
     OwnPath,
     /// In pid and mount namespaces of its own.
     OwnProcesses,
+    /// Outside the world's pid namespace, where nobody in the world sees it.
+    OuterProcesses,
 }
 
 impl Small {
     /// The same as [`Small::hold`], by a process that is somewhere else.
     pub fn hold_from<P: AsRef<Path>>(&self, from: Where, state: State<P>) -> Holder {
-        let mut command = self.sandbox.command("/tool/holder");
+        let mut command = match from {
+            Where::OuterProcesses => self.sandbox.command_of_an_outer_process("/tool/holder"),
+            Where::Chroot(_) | Where::OwnMounts | Where::OwnPath | Where::OwnProcesses => {
+                self.sandbox.command("/tool/holder")
+            }
+        };
         match from {
+            Where::OuterProcesses => &mut command,
             Where::Chroot(root) => command.args(["chroot", root]),
             Where::OwnMounts => command.arg("own-mounts"),
             Where::OwnPath => command.arg("own-path"),

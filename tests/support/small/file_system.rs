@@ -5,7 +5,7 @@ use FileSystem::{
 };
 
 /// What a mount is made of.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FileSystem {
     /// ext4 on a loop device.
     Ext4,

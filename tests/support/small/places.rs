@@ -104,7 +104,7 @@ impl Small {
 
     fn everywhere(&self) -> impl Iterator<Item = walkdir::DirEntry> {
         let root = self.outside("/");
-        let foreign = ["proc", "dev", "tool", "image"].map(|path| root.join(path));
+        let foreign = ["proc", "sys", "dev", "tool", "image"].map(|path| root.join(path));
         let walk = walkdir::WalkDir::new(&root).min_depth(1).into_iter();
         walk.filter_entry(move |entry| !foreign.iter().any(|other| other == entry.path())).filter_map(Result::ok)
     }

@@ -19,7 +19,8 @@ use nix::mount::{MsFlags, mount};
 use nix::sys::fanotify::{EventFFlags, Fanotify, InitFlags, MarkFlags, MaskFlags};
 use nix::sys::stat::Mode;
 
-use crate::{Kept, kept, open_path, own_mounts};
+use super::elsewhere::own_mounts;
+use super::states::{Kept, kept, open_path};
 
 /// A Landlock rule about it binds this process (landlock(7)); it has no descriptor of it, and none of the rules.
 pub fn landlocked(path: &Path) -> Result<Kept> {

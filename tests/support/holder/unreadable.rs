@@ -18,12 +18,14 @@ use nix::libc;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 
+use super::{elsewhere, mapped, say, states};
+
 const POINT: &str = "/tmp/silent";
 const FILE: &str = "/tmp/silent/file";
 
 /// A child takes a file into a state, and then becomes unreadable. Until standard input ends.
 pub fn hold(state: &str, path: &Path) -> Result<()> {
-    super::own_mounts()?;
+    elsewhere::own_mounts()?;
     mount(Some("tmpfs"), "/tmp", Some("tmpfs"), MsFlags::empty(), None::<&str>)?;
     fs::create_dir(POINT)?;
     mknod("/tmp/fuse", SFlag::S_IFCHR, Mode::S_IRWXU, makedev(10, 229))?;
@@ -40,7 +42,7 @@ pub fn hold(state: &str, path: &Path) -> Result<()> {
     told.recv_timeout(Duration::from_secs(20)).context("nobody reads")?;
     writeln!(child.stdin.as_mut().context("no stdin")?, "now")?;
     until_it_maps(&child)?;
-    super::say(&format!("{} ready", child.id()))?;
+    say(&format!("{} ready", child.id()))?;
     io::copy(&mut io::stdin(), &mut io::sink())?;
     // It waits for an answer even when it is killed; who has the mount taken from him gets one.
     child.kill()?;
@@ -51,14 +53,14 @@ pub fn hold(state: &str, path: &Path) -> Result<()> {
 
 /// The child.
 pub fn become_so(state: &str, path: &Path) -> Result<()> {
-    let _kept = super::enter(state, path)?;
+    let _kept = states::enter(state, path)?;
     // So that who looks at its memory has something to look for.
-    let _map = super::mapped(path)?;
+    let _map = mapped::mapped(path)?;
     let read = File::open(FILE)?;
     let mapped = File::open(FILE)?;
     std::thread::spawn(move || (&read).read(&mut [0]));
     BufReader::new(io::stdin()).read_line(&mut String::new())?;
-    super::map(&mapped).map(drop)
+    mapped::map(&mapped).map(drop)
 }
 
 /// proc_pid_syscall(5): in which system call a process sleeps.

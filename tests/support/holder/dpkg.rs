@@ -1,0 +1,51 @@
+//! dpkg, as far as a single file or directory is concerned.
+
+use std::ffi::OsStr;
+use std::fs::{self, OpenOptions};
+use std::io;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+
+/// The new version beside the old one, a second name for the old one in case the unpacking fails, the new one in its
+/// place, and at last the second name away: with it goes the old inode.
+pub fn replace(path: &Path) -> Result<()> {
+    let (new, backup) = (with_suffix(path, ".dpkg-new"), with_suffix(path, ".dpkg-tmp"));
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o000).open(&new)?;
+    io::copy(&mut io::stdin(), &mut file)?;
+    file.set_permissions(fs::Permissions::from_mode(0o755))?;
+    fs::hard_link(path, &backup)?;
+    file.sync_all()?;
+    drop(file);
+    fs::rename(&new, path)?;
+    remove(&backup)
+}
+
+/// A privileged program is made harmless first, under whatever other names it may have.
+pub fn remove(path: &Path) -> Result<()> {
+    let metadata = fs::symlink_metadata(path)?;
+    if metadata.is_file() && metadata.permissions().mode() & 0o7000 != 0 {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
+    }
+    if metadata.is_dir() {
+        fs::remove_dir(path)?
+    } else {
+        fs::remove_file(path)?
+    }
+    Ok(())
+}
+
+/// What is not empty stays, with a warning.
+pub fn remove_directory(path: &Path) -> Result<()> {
+    match fs::remove_dir(path) {
+        Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(()),
+        done => Ok(done?),
+    }
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(OsStr::new(suffix));
+    name.into()
+}
