@@ -19,11 +19,10 @@ use crate::sys::processes;
 use crate::sys::state::Locked;
 
 /// Notes which copies of these mounts can be written now, where that will have to be known to put them back. To be called
-/// when they are in the session, and none is opened yet.
-///
-/// # Errors
-/// Where /proc cannot be read.
-pub fn note(root: &Root, session: &mut Session, mounts: &[Mounted]) -> Result<()> {
+/// when they are in the session, and none is opened yet. Answers in words where nobody could look: copies are left alone
+/// then.
+pub fn note(root: &Root, session: &mut Session, mounts: &[Mounted]) -> Vec<String> {
+    let mut unseen = Vec::new();
     for mounted in mounts {
         let id = mounted.id();
         let noted = session.mounts.iter().find(|noted| noted.mount == id);
@@ -31,14 +30,18 @@ pub fn note(root: &Root, session: &mut Session, mounts: &[Mounted]) -> Result<()
             continue;
         }
         let is_open = |place: &Place| {
-            place.id != id
-                && copies::is_copy(&mounted.mount, place.mount)
-                && place.mount.flags.mount == Access::Writable
+            let is_copy = copies::is_copy(&mounted.mount, place.mount);
+            place.id != id && is_copy && place.mount.flags.mount == Access::Writable
         };
-        let (open, _) = find(root, mounted, is_open)?;
-        session.note_open_before(&id, open);
+        match find(root, mounted, is_open) {
+            Ok((open, _)) => session.note_open_before(&id, open),
+            Err(error) => unseen.push(format!(
+                "copies of {} that are made during this package run may stay writable: {error:#}",
+                message::path(&id.point)
+            )),
+        }
     }
-    Ok(())
+    unseen
 }
 
 /// What may still be writable, in words.
@@ -61,6 +64,9 @@ pub fn close(
     noted: &FoundMount,
     mounted: &Mounted,
 ) -> Result<Left> {
+    if noted.found.superblock == Access::Writable && noted.open_before.is_none() {
+        return Ok(Left::default());
+    }
     let here = mounts::namespace()?;
     let managed: Vec<MountId> = session.mounts.iter().map(|noted| noted.mount.clone()).collect();
     let is_another = |id: &MountId| *id != mounted.id() && !(id.namespace == here && managed.contains(id));
@@ -85,9 +91,11 @@ pub fn close(
 /// # Errors
 /// Where /proc cannot be read.
 pub fn reopen(root: &Root, session: &mut Session, mounted: &Mounted) -> Result<Vec<String>> {
-    let (closed, others) = session.closed.drain(..).partition(|id| id.device == mounted.mount.device);
-    session.closed = others;
-    set_all(root, mounted, &closed, Access::Writable)
+    let is_of_it = |id: &MountId| id.device == mounted.mount.device;
+    let closed: Vec<MountId> = session.closed.iter().filter(|id| is_of_it(id)).cloned().collect();
+    let left = set_all(root, mounted, &closed, Access::Writable)?;
+    session.closed.retain(|id| !is_of_it(id));
+    Ok(left)
 }
 
 fn find(root: &Root, mounted: &Mounted, is_it: impl Fn(&Place) -> bool + Sync) -> Result<(Vec<MountId>, Unentered)> {
@@ -116,7 +124,7 @@ fn refusal(root: &Root, id: &MountId, errno: Errno) -> String {
     let whose = whose.map(|pid| format!(" of {}", message::process(&processes::command(root, pid), pid)));
     let why = match errno {
         Errno::EBUSY => "somebody writes through it",
-        Errno::ENOENT => "it cannot be reached under what is mounted there",
+        Errno::ENOENT => "no path leads to it: something is mounted over it, or the kernel is older than Linux 5.12",
         Errno::ENOSYS => "this kernel cannot change it from outside",
         other => other.desc(),
     };

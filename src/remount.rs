@@ -67,15 +67,12 @@ fn prove_writable(mounted: &Mounted) -> Result<()> {
     }
 }
 
-/// What of a mount's other options is not as it was when it was looked up. No remount of ours means to change any.
-///
-/// # Errors
-/// Where mountinfo cannot be read, or the mount is gone.
-pub fn changed_options(root: &Root, mounted: &Mounted) -> Result<Option<String>> {
+/// What of a mount's other options is not as it was when it was looked up, if that can be seen. No remount of ours means to
+/// change any.
+pub fn changed_options(root: &Root, mounted: &Mounted) -> Option<String> {
     let point = message::path(&mounted.mount.point);
-    let changes = mounted.mount.options.changes(&mounted.now(root)?.options);
-    Ok(changes
-        .map(|changes| format!("the options of {point} changed with the remount: {changes}; see \"findmnt {point}\"")))
+    let changes = mounted.mount.options.changes(&mounted.now(root).ok()?.options)?;
+    Some(format!("the options of {point} changed with the remount: {changes}; see \"findmnt {point}\""))
 }
 
 /// What a file system with errors needs, which is never a remount.

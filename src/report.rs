@@ -5,6 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Result;
 
+use crate::core::copies;
 use crate::core::holder::Holder;
 use crate::core::holding::{self, Held, Surroundings, What};
 use crate::core::journal::Spot;
@@ -176,7 +177,8 @@ fn problem(mounted: &Mounted, wanted: Flags, state: MountState, session: &Sessio
         MountState::ReadOnly => false,
         MountState::Degraded | MountState::Writable => wanted.refuse_writes() && !session.in_use(),
     };
-    if state == MountState::ReadOnly && !session.in_use() && session.found(&mounted.id()).is_some() {
+    let found_by_itself = session.found(&mounted.id()).is_some_and(copies::matter);
+    if state == MountState::ReadOnly && !session.in_use() && found_by_itself {
         let point = message::path(&mounted.mount.point);
         return Some(format!(
             "{point} is read-only, but copies of it in other mount namespaces may still be WRITABLE, and no package run \

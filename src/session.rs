@@ -38,11 +38,9 @@ pub fn begin(root: &Root) -> Result<Outcome> {
     let writable = managed.mounts.iter().try_for_each(|mounted| remount::make_writable(root, mounted));
     match writable {
         Ok(()) => {
-            let mut notes = managed.notes;
-            for mounted in &managed.mounts {
-                notes.extend(remount::changed_options(root, mounted)?);
-            }
-            Ok(Outcome { notes, problems: Vec::new() })
+            let changed = managed.mounts.iter().filter_map(|mounted| remount::changed_options(root, mounted));
+            let notes = changed.collect::<Vec<_>>();
+            Ok(Outcome { notes: [managed.notes, notes].concat(), problems: Vec::new() })
         }
         Err(why) => Err(give_up(root, &locked, session, CalledBy::ForkedCopy, why)),
     }
@@ -83,12 +81,12 @@ fn open(root: &Root) -> Result<Option<(Locked<'_>, Session, Managed)>> {
     let locked = Locked::wait(root)?;
     ensure!(processes::is_alive(&frontend), "the package manager is gone");
     let mut session = locked.session()?;
-    let managed = note_read_only(managed::named(root, &settings)?, &mut session);
+    let mut managed = note_read_only(managed::named(root, &settings)?, &mut session);
     // An unusable journal must stop the run before dpkg starts, not surprise it afterwards.
     locked.journal()?;
     session.forget_dead(processes::is_alive);
     session.join(frontend.clone());
-    copies::note(root, &mut session, &managed.mounts)?;
+    managed.notes.extend(copies::note(root, &mut session, &managed.mounts));
     locked.save_session(&session)?;
     watch::start(root, &frontend);
     Ok(Some((locked, session, managed)))
@@ -275,7 +273,7 @@ fn put_back(
     };
     match state {
         MountState::ReadOnly => {
-            let mut notes: Vec<String> = remount::changed_options(root, mounted)?.into_iter().collect();
+            let mut notes: Vec<String> = remount::changed_options(root, mounted).into_iter().collect();
             if found.superblock == Access::ReadOnly {
                 let closed = copies::reopen(root, session, mounted)?;
                 notes.extend(

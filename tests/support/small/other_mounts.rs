@@ -28,12 +28,4 @@ impl Small {
     pub fn can_write(&self, path: &str) -> bool {
         self.output(self.sandbox.command("/tool/holder").args(["write", path]), b"written").code == 0
     }
-
-    /// From now on there is a /sys, which says what the devices are like.
-    pub fn shows_devices(&self) {
-        // Where nobody minds that it changes all the time.
-        std::fs::create_dir(self.outside("/dev/sys")).expect("a mount point");
-        self.run_helper(&["mount", "sysfs", "sysfs", ""], std::path::Path::new("/dev/sys"), b"");
-        std::os::unix::fs::symlink("/dev/sys", self.outside("/sys")).expect("a name");
-    }
 }
