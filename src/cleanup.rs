@@ -84,7 +84,7 @@ fn look_at(root: &Root, mounts: &[&Mounted], journal: &Journal, ask: Ask, look: 
 
 /// One line for each thing that a person may wonder about afterwards.
 pub fn summary(survey: &Survey) -> Vec<String> {
-    let held: Vec<_> = survey.with(Verdict::Keep(Because::Held)).filter(|alias| !pins::is_pinned(alias)).collect();
+    let held: Vec<_> = survey.with(Verdict::Keep(Because::Held)).filter(|alias| !alias.is_pinned()).collect();
     let in_directories = DirectoryVerdict::Keep(Because::Held);
     let directories: Vec<&KeptDirectory> =
         survey.directories.iter().filter(|kept| survey.directory_verdict(kept) == in_directories).collect();
@@ -103,8 +103,11 @@ pub fn summary(survey: &Survey) -> Vec<String> {
             Ask::Holders => {
                 let holders = held.iter().flat_map(|alias| &alias.holders);
                 let holders = holders.chain(directories.iter().flat_map(|directory| &directory.holders));
-                let by = message::few(&each_once(holders), 4);
-                format!("kept while in use: {kept}, by {by}; \"rokeep status\" says what frees each")
+                let by = match each_once(holders) {
+                    nobody if nobody.is_empty() => String::new(),
+                    holders => format!(", by {}", message::few(&holders, 4)),
+                };
+                format!("kept while in use: {kept}{by}; \"rokeep status\" says what frees each")
             }
             Ask::Verdicts => {
                 format!("kept while in use: {kept}; \"rokeep status\" says who uses them and what frees each")
@@ -114,7 +117,7 @@ pub fn summary(survey: &Survey) -> Vec<String> {
     // A deeper look knows what they do not use.
     if !survey.unreadable.is_empty() && survey.leaves_something_unknown() {
         let who = survey.unreadable.who();
-        lines.push(format!("what {who} may hold could not be read, so every replaced file is kept"));
+        lines.push(format!("what {who} may hold could not be read, so all that they may is kept"));
     }
     lines.extend(pins::summary(survey));
     lines
@@ -143,7 +146,8 @@ fn drop_aliases(
     mut aliases: Vec<(Spot, AliasName)>,
 ) -> (Vec<(Spot, AliasName)>, Option<Error>) {
     let mut failed = None;
-    let stores = journal.records.iter().filter(|record| record.mount == mounted.mount.point).map(|record| &record.spot);
+    let here = journal.records.iter().filter(|record| record.mount == mounted.mount.point);
+    let stores = here.filter_map(|record| record.spot.store());
     let sites = Site::of(mounted).map_err(Error::from).and_then(|own| {
         let below = survey::sites_below(root, mounted, stores)?;
         Ok(std::iter::once(own).chain(below).collect::<Vec<_>>())
@@ -283,7 +287,7 @@ impl<'a> Sight<'a> {
             Spot::Store(path) => match self.stores.get(path) {
                 Some(known) => Ok(*known),
                 None => {
-                    let site = Site::open(self.root, path)?.filter(|site| self.here.contains(&site.mount_id()));
+                    let site = survey::our_site(self.root, path, &self.here)?;
                     let seen = site.map(|site| site.is_topmost()).transpose()?.unwrap_or(false);
                     self.stores.insert(path.clone(), seen);
                     Ok(seen)

@@ -20,7 +20,7 @@ use serde::Deserialize;
 use crate::core::inode::{AliasName, Inode};
 use crate::core::journal::Spot;
 use crate::core::message;
-use crate::core::verdict::{Because, Original, Pin, Use, Verdict};
+use crate::core::verdict::{Because, Original, Pin, Verdict};
 use crate::survey::{Alias, Survey};
 use crate::sys::evictable::{self, Caches, Eviction, Listed};
 use crate::sys::files::{Lookup, Root};
@@ -117,14 +117,9 @@ impl Survey {
     }
 }
 
-/// Whether nobody was seen to hold it, and yet it is in use.
-pub fn is_pinned(alias: &Alias) -> bool {
-    alias.pin == Some(Pin::Pinned) && alias.seen() != Use::Held
-}
-
 /// What a person may wonder about after a deeper look.
 pub fn summary(survey: &Survey) -> Vec<String> {
-    let pinned: Vec<&Alias> = survey.with(Verdict::Keep(Because::Held)).filter(|alias| is_pinned(alias)).collect();
+    let pinned: Vec<&Alias> = survey.with(Verdict::Keep(Because::Held)).filter(|alias| alias.is_pinned()).collect();
     let mut lines = Vec::new();
     if !pinned.is_empty() {
         let bytes = message::bytes(pinned.iter().map(|alias| alias.bytes).sum());

@@ -1,6 +1,7 @@
 //! `status`: the truth about each managed mount, its aliases and who holds them. Changes nothing.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Result;
@@ -21,8 +22,7 @@ use crate::settings::Settings;
 use crate::survey::{Alias, Ask, KeptDirectory, Survey, survey};
 use crate::sys::files::Root;
 use crate::sys::mounts::Mounted;
-use crate::sys::site::Site;
-use crate::sys::store::{self, Store};
+use crate::sys::store;
 use crate::sys::{processes, state, users};
 
 /// Looks at everything.
@@ -53,7 +53,7 @@ pub fn status(root: &Root) -> Result<Status> {
             let row = mount_status(mount, wanted, &survey);
             problems.extend(problem(mount, wanted, row.state, &session));
             problems.extend(failure(mount));
-            problems.extend(foreign_entries(mount)?);
+            problems.extend(foreign_entries(&survey, mount));
             rows.push(row);
         }
     }
@@ -83,7 +83,7 @@ fn held(survey: &Survey) -> Vec<Held> {
 fn unknown(survey: &Survey) -> Option<UnknownStatus> {
     // What nobody knows the names of stays anyway.
     let replaced = |alias: &&Alias| alias.original == Original::Replaced;
-    let aliases = survey.with(Verdict::Keep(Because::Unknown)).filter(replaced).map(held_alias);
+    let aliases = survey.left_unknown().filter(replaced).map(held_alias);
     let directories = directories(survey, Because::Unknown).filter(|kept| kept.listed.is_some()).map(held_directory);
     let kept = holding::amount(aliases.chain(directories).collect::<Vec<_>>().iter());
     let asker = if nix::unistd::geteuid().is_root() { Asker::Root } else { Asker::Other };
@@ -206,10 +206,13 @@ fn out_of_sight(session: &Session, mounted: &[Mounted]) -> Vec<String> {
     hidden.map(|point| format!("{point} is still WRITABLE where a package run left it: {advice}")).collect()
 }
 
-fn foreign_entries(mounted: &Mounted) -> Result<Option<String>> {
-    let Some(store) = Store::open(&Site::of(mounted)?)? else { return Ok(None) };
-    let names: Vec<String> = store.foreign_entries()?.iter().map(|name| escape(name).into_owned()).collect();
-    let dir = message::path(&mounted.mount.point.join(store::NAME));
-    let all = message::few(&names, 3);
-    Ok((!names.is_empty()).then(|| format!("{dir} has entries that are not rokeep's: {all}")))
+fn foreign_entries(survey: &Survey, mounted: &Mounted) -> Vec<String> {
+    let mut by_store: BTreeMap<&Path, Vec<String>> = BTreeMap::new();
+    for entry in survey.foreign.iter().filter(|entry| entry.mount == mounted.mount.point) {
+        by_store.entry(&entry.store).or_default().push(escape(&entry.name).into_owned());
+    }
+    let say = |(store, names): (&Path, Vec<String>)| {
+        format!("{} has entries that are not rokeep's: {}", message::path(store), message::few(&names, 3))
+    };
+    by_store.into_iter().map(say).collect()
 }

@@ -4,13 +4,15 @@
 
 mod found;
 mod holders;
+mod people;
 mod seen;
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
-pub(crate) use self::found::{mounts_of, sites_below};
+pub(crate) use self::found::{mounts_of, our_site, sites_below};
 use crate::core::holder::Holder;
 use crate::core::inode::{AliasName, Device, Inode};
 use crate::core::journal::{Journal, Spot};
@@ -36,6 +38,8 @@ pub struct Survey {
     pub aliases: Vec<Alias>,
     /// Every directory of them that is kept by a marker.
     pub directories: Vec<KeptDirectory>,
+    /// What is in a store and is none of ours, for a person to look at.
+    pub foreign: Vec<ForeignEntry>,
     /// Processes that could not be read, if any had to be.
     pub unreadable: Unreadable,
     /// Whether it is known who holds what is held.
@@ -72,6 +76,17 @@ pub struct Alias {
     shown: Shown,
 }
 
+/// An entry of a store that is no alias.
+#[derive(Debug)]
+pub struct ForeignEntry {
+    /// The mount point of the managed mount.
+    pub mount: PathBuf,
+    /// The store.
+    pub store: PathBuf,
+    /// Its name there.
+    pub name: OsString,
+}
+
 /// A directory that a marker keeps.
 #[derive(Debug)]
 pub struct KeptDirectory {
@@ -98,15 +113,16 @@ pub struct KeptDirectory {
 /// # Errors
 /// Where a store or /proc cannot be read. One process that cannot be read is no error, see [`Survey::unreadable`].
 pub fn survey(root: &Root, mounts: &[&Mounted], journal: &Journal, run: Run, ask: Ask) -> Result<Survey> {
-    let (mut found, mut directories) = (Vec::new(), Vec::new());
+    let (mut found, mut directories, mut foreign) = (Vec::new(), Vec::new(), Vec::new());
     for mounted in mounts {
-        found.extend(found::in_stores(root, mounted, journal)?);
-        found.extend(found::beside(root, mounted, journal)?);
-        directories.extend(found::directories(root, mounted, journal)?);
+        let on = found::on(root, mounted, journal)?;
+        found.extend(on.aliases);
+        directories.extend(on.directories);
+        foreign.extend(on.foreign);
     }
     // The stores are closed again at the end: an open one could not be removed.
     let (aliases, stores): (Vec<_>, Vec<_>) = found::with_originals(root, found).into_iter().unzip();
-    let mut survey = Survey { aliases, directories, unreadable: Unreadable::default(), known: ask, run };
+    let mut survey = Survey { aliases, directories, foreign, unreadable: Unreadable::default(), known: ask, run };
     survey.find_listed(root);
     // Only what was replaced can be dropped, so only for that does it matter who holds it.
     if survey.asks_for_holders() {
@@ -138,10 +154,17 @@ impl Survey {
             || self.directories.iter().any(|directory| directory.mount == mount && !stays(directory))
     }
 
-    /// Whether anything is kept because not everything could be found out.
+    /// What is kept, or not known by whom it is held, because somebody could not be read.
+    pub fn left_unknown(&self) -> impl Iterator<Item = &Alias> {
+        let nameless = |alias: &&Alias| self.known == Ask::Holders && alias.holders.is_empty() && !alias.is_pinned();
+        let held = self.with(Verdict::Keep(Because::Held)).filter(nameless);
+        self.with(Verdict::Keep(Because::Unknown)).chain(held).filter(|_| !self.unreadable.is_empty())
+    }
+
+    /// Whether anything is.
     pub fn leaves_something_unknown(&self) -> bool {
         let unknown = |kept| self.directory_verdict(kept) == DirectoryVerdict::Keep(Because::Unknown);
-        self.with(Verdict::Keep(Because::Unknown)).next().is_some() || self.directories.iter().any(unknown)
+        self.left_unknown().next().is_some() || self.directories.iter().any(unknown)
     }
 
     fn asks_for_holders(&self) -> bool {
@@ -166,6 +189,11 @@ impl Alias {
     /// Whether anybody uses it, as far as can be told without a deeper look.
     pub fn seen(&self) -> Use {
         verdict::used(self.lease, self.shown)
+    }
+
+    /// Whether nobody was seen to hold it, and yet it is in use.
+    pub fn is_pinned(&self) -> bool {
+        self.pin == Some(Pin::Pinned) && self.seen() != Use::Held
     }
 
     fn used(&self) -> Use {

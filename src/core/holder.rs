@@ -18,7 +18,7 @@ pub enum Holder {
     Mount {
         /// Where, as processes of that namespace call it.
         at: PathBuf,
-        /// One of these processes; none where the mount is in our own namespace.
+        /// One of these processes; none where the mount is in our own namespace, or in one that no process is in.
         seen_by: Option<Process>,
     },
     /// A loop device, by its name, that has the file behind it: `loop0`.

@@ -53,6 +53,16 @@ pub enum Spot {
     Inside(PathBuf),
 }
 
+impl Spot {
+    /// The directory whose store it is in, if it is in one.
+    pub fn store(&self) -> Option<&Path> {
+        match self {
+            Spot::Store(directory) => Some(directory),
+            Spot::Beside(_) | Spot::Inside(_) => None,
+        }
+    }
+}
+
 impl Record {
     /// An alias in the mount's own store, of a file that dpkg was to replace.
     pub fn planned(mount: PathBuf, alias: AliasName, names: Vec<PathBuf>) -> Record {

@@ -1,13 +1,15 @@
 //! What was left on the mounts: aliases in stores and beside files, directories with a marker.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Result;
+use smallvec::SmallVec;
 
-use super::{Alias, KeptDirectory};
+use super::{Alias, ForeignEntry, KeptDirectory};
 use crate::core::inode::{AliasName, Device, Inode};
 use crate::core::journal::{Journal, Spot};
 use crate::core::paths::ListedPath;
@@ -17,7 +19,7 @@ use crate::sys::kernel::Stat;
 use crate::sys::marker::Marked;
 use crate::sys::mounts::{self, Mounted};
 use crate::sys::site::Site;
-use crate::sys::store::Store;
+use crate::sys::store::{Contents, NAME, Store};
 
 /// An alias as it is on disk.
 pub(super) struct Found {
@@ -33,6 +35,12 @@ pub(super) struct Found {
     told: Told,
 }
 
+impl Found {
+    fn first_name(&self) -> Option<&OsStr> {
+        self.told.names.first().map(|name| name.as_os_str())
+    }
+}
+
 /// What the journal tells of an alias.
 #[derive(Clone, Debug, Default)]
 struct Told {
@@ -41,28 +49,70 @@ struct Told {
     guard: bool,
 }
 
-fn told(journal: &Journal, mount: &Path) -> HashMap<(Spot, AliasName), Told> {
-    let mut told: HashMap<(Spot, AliasName), Told> = HashMap::new();
-    for record in journal.records.iter().filter(|record| record.mount == mount) {
-        let new = || Told { names: Vec::new(), guard: true };
-        let known = told.entry((record.spot.clone(), record.alias)).or_insert_with(new);
-        known.guard &= record.kind == Kind::Guard;
-        known.names.extend(record.names.iter().filter(|name| !known.names.contains(name)).cloned().collect::<Vec<_>>());
-    }
-    told
+/// What the journal tells of one mount.
+struct Journalled<'a> {
+    in_stores: BTreeMap<&'a OsStr, HashMap<AliasName, Told>>,
+    beside: BTreeMap<(&'a Path, AliasName), Told>,
+    inside: BTreeMap<(&'a Path, AliasName), Told>,
 }
 
-/// In the store of the mount, and in those below it that the journal knows.
-pub(super) fn in_stores(root: &Root, mounted: &Mounted, journal: &Journal) -> Result<Vec<Found>> {
+impl<'a> Journalled<'a> {
+    // As bytes: comparing paths takes them apart, and there may be very many records.
+    fn of(journal: &'a Journal, mount: &Path) -> Journalled<'a> {
+        let mut journalled =
+            Journalled { in_stores: BTreeMap::new(), beside: BTreeMap::new(), inside: BTreeMap::new() };
+        for record in journal.records.iter().filter(|record| record.mount.as_os_str() == mount.as_os_str()) {
+            let new = || Told { names: Vec::new(), guard: true };
+            let known = match &record.spot {
+                Spot::Store(site) => {
+                    journalled.in_stores.entry(site.as_os_str()).or_default().entry(record.alias).or_insert_with(new)
+                }
+                Spot::Beside(file) => journalled.beside.entry((file, record.alias)).or_insert_with(new),
+                Spot::Inside(directory) => journalled.inside.entry((directory, record.alias)).or_insert_with(new),
+            };
+            known.guard &= record.kind == Kind::Guard;
+            for name in &record.names {
+                if !known.names.iter().any(|known| known.as_os_str() == name.as_os_str()) {
+                    known.names.push(name.clone());
+                }
+            }
+        }
+        journalled
+    }
+}
+
+/// All that was left on one mount.
+pub(super) struct OnMount {
+    pub(super) aliases: Vec<Found>,
+    pub(super) directories: Vec<KeptDirectory>,
+    pub(super) foreign: Vec<ForeignEntry>,
+}
+
+/// Looks for it.
+pub(super) fn on(root: &Root, mounted: &Mounted, journal: &Journal) -> Result<OnMount> {
+    let journalled = Journalled::of(journal, &mounted.mount.point);
+    let directories = directories(root, mounted, journalled.inside)?;
+    let (mut aliases, foreign) = in_stores(root, mounted, journalled.in_stores)?;
+    aliases.extend(beside(root, mounted, journalled.beside)?);
+    Ok(OnMount { aliases, directories, foreign })
+}
+
+/// In the store of the mount, and in those below it that the journal knows; and what is in its own that is not ours.
+fn in_stores(
+    root: &Root,
+    mounted: &Mounted,
+    mut told: BTreeMap<&OsStr, HashMap<AliasName, Told>>,
+) -> Result<(Vec<Found>, Vec<ForeignEntry>)> {
     let point = &mounted.mount.point;
-    let mut told = told(journal, point);
     let mut sites: Vec<Site> = vec![Site::of(mounted)?];
-    sites.extend(sites_below(root, mounted, told.keys().map(|(spot, _)| spot))?);
-    let mut found = Vec::new();
+    sites.extend(sites_below(root, mounted, told.keys().map(Path::new))?);
+    let (mut found, mut foreign) = (Vec::new(), Vec::new());
     for site in sites {
         let Some(store) = Store::open(&site)? else { continue };
         let (store_inode, spot, store) = (store.inode()?, Spot::Store(site.path().to_owned()), Arc::new(store));
-        found.extend(store.aliases()?.into_iter().map(|(name, stat)| Found {
+        let mut told = told.remove(site.path().as_os_str()).unwrap_or_default();
+        let Contents { aliases, others } = store.contents()?;
+        found.extend(aliases.into_iter().map(|(name, stat)| Found {
             mount: point.clone(),
             device: mounted.mount.device,
             store: Some(store.clone()),
@@ -70,35 +120,37 @@ pub(super) fn in_stores(root: &Root, mounted: &Mounted, journal: &Journal) -> Re
             name,
             stat,
             link: (store_inode, name),
-            told: told.remove(&(spot.clone(), name)).unwrap_or_default(),
+            told: told.remove(&name).unwrap_or_default(),
         }));
+        let entry = |name| ForeignEntry { mount: point.clone(), store: site.path().join(NAME), name };
+        foreign.extend(others.into_iter().map(entry));
     }
-    Ok(found)
+    Ok((found, foreign))
 }
 
 /// The other sites that the journal knows, if they are on the same file system still, and their stores ours.
 pub(crate) fn sites_below<'a>(
     root: &Root,
     mounted: &Mounted,
-    spots: impl Iterator<Item = &'a Spot>,
+    sites: impl Iterator<Item = &'a Path>,
 ) -> Result<Vec<Site>> {
-    let point = &mounted.mount.point;
-    let paths: BTreeSet<&PathBuf> = spots
-        .filter_map(|spot| match spot {
-            Spot::Store(path) => Some(path).filter(|path| *path != point),
-            Spot::Beside(_) | Spot::Inside(_) => None,
-        })
-        .collect();
+    let point = mounted.mount.point.as_os_str();
+    let paths: BTreeSet<&OsStr> = sites.map(Path::as_os_str).filter(|path| *path != point).collect();
     if paths.is_empty() {
         return Ok(Vec::new());
     }
     let here = mounts_of(root, mounted)?;
     let mut sites = Vec::new();
     for path in paths {
-        let is_it = |site: &Site| here.contains(&site.mount_id()) && site.is_roots() && Store::open(site).is_ok();
-        sites.extend(Site::open(root, path)?.filter(is_it));
+        sites.extend(our_site(root, Path::new(path), &here)?);
     }
     Ok(sites)
+}
+
+/// The site at a path, if it is on one of these mounts, and what is in its store would be found.
+pub(crate) fn our_site(root: &Root, path: &Path, here: &HashSet<u64>) -> Result<Option<Site>> {
+    let is_it = |site: &Site| here.contains(&site.mount_id()) && site.is_roots() && Store::open(site).is_ok();
+    Ok(Site::open(root, path)?.filter(is_it))
 }
 
 /// The numbers of all mounts of the same file system: what is on another one is not what was written down, whatever it is
@@ -108,38 +160,33 @@ pub(crate) fn mounts_of(root: &Root, mounted: &Mounted) -> Result<HashSet<u64>> 
     Ok(table.iter().filter(|mount| mount.device == mounted.mount.device).map(|mount| mount.id).collect())
 }
 
-pub(super) fn beside(root: &Root, mounted: &Mounted, journal: &Journal) -> Result<Vec<Found>> {
-    let told = told(journal, &mounted.mount.point).into_iter();
-    let told: Vec<_> = told.filter(|((spot, _), _)| matches!(spot, Spot::Beside(_))).collect();
+fn beside(root: &Root, mounted: &Mounted, told: BTreeMap<(&Path, AliasName), Told>) -> Result<Vec<Found>> {
     let here = if told.is_empty() { HashSet::new() } else { mounts_of(root, mounted)? };
     let mut found = Vec::new();
-    for ((spot, name), told) in told {
-        let Spot::Beside(file) = &spot else { continue };
+    for ((file, name), told) in told {
         let Some(path) = ListedPath::parse(file.as_os_str().as_bytes()) else { continue };
         let Some(dir) = root.open_dir(path.dir())? else { continue };
         let is_alias = |stat: &Stat| !stat.is_directory() && stat.inode.ino == name.0 && here.contains(&stat.mount_id);
         if let Some(stat) = dir.entry(&name.entry_beside(path.name()))?.filter(is_alias) {
             let (mount, device, link) = (mounted.mount.point.clone(), mounted.mount.device, (dir.stat()?.inode, name));
+            let spot = Spot::Beside(file.to_owned());
             found.push(Found { mount, device, store: None, link, spot, name, stat, told });
         }
     }
     Ok(found)
 }
 
-pub(super) fn directories(root: &Root, mounted: &Mounted, journal: &Journal) -> Result<Vec<KeptDirectory>> {
+fn directories(root: &Root, mounted: &Mounted, told: BTreeMap<(&Path, AliasName), Told>) -> Result<Vec<KeptDirectory>> {
     let (mount, device) = (&mounted.mount.point, mounted.mount.device);
-    let told = told(journal, mount).into_iter();
-    let told: Vec<_> = told.filter(|((spot, _), _)| matches!(spot, Spot::Inside(_))).collect();
     let here = if told.is_empty() { HashSet::new() } else { mounts_of(root, mounted)? };
     // On overlayfs a directory has another number whenever nobody has looked at it for a while.
     let numbers_stay = mounted.mount.overlay.is_none();
     let mut found = Vec::new();
-    for ((spot, name), told) in told {
-        let Spot::Inside(path) = spot else { continue };
+    for ((path, name), told) in told {
         let is_it = |stat: &Stat| here.contains(&stat.mount_id) && (stat.inode.ino == name.0 || !numbers_stay);
-        let Some(marked) = Marked::find(root, &path, name, is_it)? else { continue };
+        let Some(marked) = Marked::find(root, path, name, is_it)? else { continue };
         let (mount, inode, above) = (mount.clone(), marked.inode()?, told.names.into_iter().skip(1).collect());
-        let (listed, holders, shown) = (None, Vec::new(), Shown::NotAll);
+        let (path, listed, holders, shown) = (path.to_owned(), None, Vec::new(), Shown::NotAll);
         found.push(KeptDirectory { mount, path, above, name, listed, holders, inode, device, shown });
     }
     Ok(found)
@@ -148,17 +195,20 @@ pub(super) fn directories(root: &Root, mounted: &Mounted, journal: &Journal) -> 
 /// Sees what became of their names, of all of them together: two aliases of one inode are no name of it. Each comes with the
 /// store that it is in.
 pub(super) fn with_originals(root: &Root, mut found: Vec<Found>) -> Vec<(Alias, Option<Arc<Store>>)> {
-    let mut links: HashMap<Inode, HashSet<(Inode, AliasName)>> = HashMap::new();
+    let mut links: HashMap<Inode, SmallVec<[(Inode, AliasName); 1]>> = HashMap::new();
     for alias in &found {
-        links.entry(alias.stat.inode).or_default().insert(alias.link);
+        let links = links.entry(alias.stat.inode).or_default();
+        if !links.contains(&alias.link) {
+            links.push(alias.link);
+        }
     }
     // By name, so that each directory is opened once.
-    found.sort_by(|a, b| a.told.names.cmp(&b.told.names));
+    found.sort_by(|a, b| a.first_name().cmp(&b.first_name()));
     let mut lookup = Lookup::new(root);
     let alias = |found: Found| {
         let Found { mount, device, store, spot, name, stat, told: Told { names, guard }, .. } = found;
         let kind = if guard { Kind::Guard } else { Kind::Planned };
-        let ours = links.get(&stat.inode).map_or(1, HashSet::len) as u64;
+        let ours = links.get(&stat.inode).map_or(1, SmallVec::len) as u64;
         // Where all links are aliases there is no name that could lead anywhere.
         let leads = if stat.links <= ours { None } else { a_name_leads_to(&mut lookup, &names, stat.inode) };
         let original = verdict::original(kind, stat.links, ours, leads);

@@ -3,16 +3,17 @@
 //! What a write lease is refused for is held, whoever it is. If that is so of everything there is nothing to decide, and
 //! nobody is looked for unless the caller wants names. Otherwise /proc and the mount tables are read whole, once for all.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Result;
 
+use super::people::People;
 use super::seen::{Held, Kept, Used, User, WhoHolds, may_be_called};
 use super::{Alias, Ask, KeptDirectory, Survey};
-use crate::core::holder::{Holder, How, Process};
+use crate::core::holder::Holder;
 use crate::core::journal::Spot;
 use crate::core::kernel_holders::without_deleted;
 use crate::core::paths::ListedPath;
@@ -20,7 +21,6 @@ use crate::core::verdict::{Lease, Shown, Use};
 use crate::sys::devices::{self, Asked, KernelHeld};
 use crate::sys::files::{Lookup, Root};
 use crate::sys::lease::Leases;
-use crate::sys::processes;
 use crate::sys::scan;
 use crate::sys::shown::ShownNames;
 use crate::sys::store::Store;
@@ -136,7 +136,7 @@ fn look_everywhere(root: &Root, survey: &mut Survey, ask: Ask) -> Result<Users> 
 /// Says of each what was seen, and by whom if the caller wants to know.
 fn conclude(root: &Root, survey: &mut Survey, users: &Users, ask: Ask) {
     let everybody = if survey.unreadable.is_empty() { Shown::Nobody } else { Shown::NotAll };
-    let mut people = People { root, known: HashMap::new() };
+    let mut people = People::new(root);
     let mut of = |kept: Kept| match ask {
         Ask::Holders => users.get(&kept).map(|users| people.holders(users)).unwrap_or_default(),
         Ask::Verdicts => Vec::new(),
@@ -162,8 +162,9 @@ fn conclude(root: &Root, survey: &mut Survey, users: &Users, ask: Ask) {
             (true, Asked::NotAll) => Shown::NotAll,
         };
         if ask == Ask::Holders {
-            alias.holders =
-                if holders.is_empty() && alias.lease == Lease::Held { vec![Holder::Unseen] } else { holders };
+            // It may be whoever could not be read, if there is somebody.
+            let unseen = holders.is_empty() && alias.lease == Lease::Held && everybody == Shown::Nobody;
+            alias.holders = if unseen { vec![Holder::Unseen] } else { holders };
         }
     }
 }
@@ -194,42 +195,6 @@ fn is_same_place(lookup: &mut Lookup, name: &Path, other: &Path) -> bool {
     };
     name.file_name() == other.file_name()
         && (name == other || directory(name).is_some_and(|inode| directory(other) == Some(inode)))
-}
-
-/// Users, as a person knows them.
-struct People<'a> {
-    root: &'a Root,
-    known: HashMap<i32, Process>,
-}
-
-impl People<'_> {
-    /// Each process once, each mount once.
-    fn holders(&mut self, users: &BTreeSet<User>) -> Vec<Holder> {
-        let mut processes: BTreeMap<i32, BTreeSet<How>> = BTreeMap::new();
-        let mut mounts: BTreeMap<u64, (&Path, Option<i32>)> = BTreeMap::new();
-        for user in users {
-            match user {
-                User::Process(pid, how) => {
-                    processes.entry(*pid).or_default().insert(*how);
-                }
-                User::Mount(id, at, seen_by) => {
-                    mounts.entry(*id).or_insert((at, *seen_by));
-                }
-            }
-        }
-        let processes = processes.into_iter().map(|(pid, uses)| Holder::Process(self.process(pid, uses)));
-        let mut holders: Vec<Holder> = processes.collect();
-        for (at, seen_by) in mounts.into_values() {
-            let seen_by = seen_by.map(|pid| self.process(pid, BTreeSet::from([How::Mounted])));
-            holders.push(Holder::Mount { at: at.to_owned(), seen_by });
-        }
-        holders
-    }
-
-    fn process(&mut self, pid: i32, uses: BTreeSet<How>) -> Process {
-        let known = self.known.entry(pid).or_insert_with(|| processes::describe_holder(self.root, pid));
-        Process { uses, ..known.clone() }
-    }
 }
 
 /// Who opened a file in another mount namespace has its own name for the directory; the alias has ours. And who has a file

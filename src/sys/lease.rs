@@ -10,7 +10,6 @@
 
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::thread;
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
@@ -19,6 +18,7 @@ use nix::sys::signal::{SigHandler, Signal, signal};
 use nix::sys::stat::Mode;
 
 use super::files::Directory;
+use super::halves;
 use super::kernel::{self, LastLink};
 use crate::core::inode::Inode;
 use crate::core::verdict::Lease;
@@ -28,9 +28,6 @@ use crate::core::verdict::Lease;
 pub struct Leases {
     before: Option<SigHandler>,
 }
-
-/// So many are asked for by one thread in a few milliseconds: more are worth a second one.
-const MANY: usize = 1000;
 
 impl Leases {
     /// From now on nothing that happens to a lease is a danger.
@@ -51,21 +48,9 @@ impl Leases {
         }
     }
 
-    /// Does this for each of them, on two threads where there are many, and answers in the same order.
+    /// Asks for each of them, on two threads where there are many, and answers in the same order.
     pub fn ask_all<T: Sync>(&self, files: &[T], ask: impl Fn(&T) -> Lease + Sync) -> Vec<Lease> {
-        let ask_each = |files: &[T]| files.iter().map(&ask).collect::<Vec<Lease>>();
-        if files.len() < MANY {
-            return ask_each(files);
-        }
-        let (here, there) = files.split_at(files.len() / 2);
-        thread::scope(|scope| {
-            let other = thread::Builder::new().spawn_scoped(scope, || ask_each(there));
-            let mut answers = ask_each(here);
-            // Where there can be no other thread, or it broke off, this one does it all.
-            let others = other.ok().and_then(|other| other.join().ok());
-            answers.extend(others.unwrap_or_else(|| ask_each(there)));
-            answers
-        })
+        halves::map(files, ask)
     }
 }
 
@@ -127,9 +112,7 @@ mod tests {
         let free = leases.ask(&dir, name, inode);
         let other = leases.ask(&dir, name, Inode { ino: inode.ino + 1, ..inode });
         let gone = leases.ask(&dir, OsStr::new("gone"), inode);
-        let all = leases.ask_all(&[(); MANY + 1], |()| leases.ask(&dir, name, inode));
         fs::remove_dir_all(&path).expect("the directory goes");
         assert_eq!([held, free, other, gone], [Lease::Held, Lease::Granted, Lease::Unknown, Lease::Unknown]);
-        assert_eq!(all.len(), MANY + 1);
     }
 }

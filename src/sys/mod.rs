@@ -5,6 +5,7 @@ pub mod devices;
 pub mod everywhere;
 pub mod evictable;
 pub mod files;
+pub mod halves;
 pub mod handle;
 pub mod kernel;
 pub mod lease;

@@ -7,6 +7,7 @@
 //! Anybody can have a process whose memory map nobody can read: whoever tries waits in the kernel, until it is killed.
 //! So it is [`workers`] that look at processes, and this thread waits only for so long.
 
+mod memory;
 mod mount_tables;
 mod process;
 mod workers;

@@ -16,6 +16,7 @@ use nix::sys::stat::{Mode, fchmod, mkdirat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use super::files::Directory;
+use super::halves;
 use super::kernel::Stat;
 use super::lease::Leases;
 use super::link::{self, Linked, Source, unlink};
@@ -39,6 +40,15 @@ pub fn is_alias(path: &ListedPath, inode: Inode) -> bool {
     let in_store = path.dir().ends_with(NAME) && *path.name() == *name.entry();
     let beside = path.name().as_bytes().ends_with(name.entry_inside().as_bytes());
     in_store || beside
+}
+
+/// What is in a store.
+#[derive(Debug)]
+pub struct Contents {
+    /// The aliases, in no order.
+    pub aliases: Vec<(AliasName, Stat)>,
+    /// Entries that are none of ours: other names, other numbers, directories.
+    pub others: Vec<OsString>,
 }
 
 /// An open store.
@@ -153,38 +163,26 @@ impl Store {
         Ok(self.dir.stat()?.inode)
     }
 
-    /// The aliases, in no order. Entries that are none of ours are left out: other names, other numbers, directories.
+    /// All that is in it.
     ///
     /// # Errors
     /// Where the store cannot be read.
-    pub fn aliases(&self) -> Result<Vec<(AliasName, Stat)>> {
-        let mut aliases = Vec::new();
-        for entry in self.entries()? {
-            let Some(alias) = AliasName::parse(entry.as_bytes()) else { continue };
-            if let Some(stat) = self.alias(alias)? {
-                aliases.push((alias, stat));
+    pub fn contents(&self) -> Result<Contents> {
+        let entries = self.entries()?;
+        let alias = |entry: &OsString| match AliasName::parse(entry.as_bytes()) {
+            Some(name) => self.alias(name).map(|stat| stat.map(|stat| (name, stat))),
+            None => Ok(None),
+        };
+        let looked_at = halves::map(&entries, alias);
+        let mut contents = Contents { aliases: Vec::new(), others: Vec::new() };
+        for (entry, alias) in entries.into_iter().zip(looked_at) {
+            match alias? {
+                Some(alias) => contents.aliases.push(alias),
+                None if entry == PROOF => {}
+                None => contents.others.push(entry),
             }
         }
-        Ok(aliases)
-    }
-
-    /// The entries that are no aliases, for a person to look at.
-    ///
-    /// # Errors
-    /// Where the store cannot be read.
-    pub fn foreign_entries(&self) -> Result<Vec<OsString>> {
-        let mut foreign = Vec::new();
-        for entry in self.entries()? {
-            let alias = AliasName::parse(entry.as_bytes());
-            let is_ours = match alias {
-                Some(alias) => self.alias(alias)?.is_some(),
-                None => entry == PROOF,
-            };
-            if !is_ours {
-                foreign.push(entry);
-            }
-        }
-        Ok(foreign)
+        Ok(contents)
     }
 
     /// One alias as it is now; `None` where that name does not lead to the inode of that number.

@@ -14,17 +14,17 @@ use super::mount_tables::{MountRoot, MountTables};
 use super::{By, Directory, LISTED, Question, Seen, What, directory};
 use crate::core::holder::How;
 use crate::core::kernel_holders;
-use crate::core::proc_maps::{Mapping, Reader};
+use crate::core::proc_maps::Reader;
 use crate::sys::kernel::{self, LastLink, Shared, Stat};
 use crate::sys::listing::Listing;
 
 /// A process, and what was seen of it so far.
 pub struct OneProcess<'a, Q: Question> {
     pid: i32,
-    question: &'a Q,
+    pub(super) question: &'a Q,
     tables: &'a MountTables,
     proc: &'a Directory,
-    scratch: &'a mut Scratch,
+    pub(super) scratch: &'a mut Scratch,
     memory: Memory,
     seen: Vec<Q::Answer>,
 }
@@ -32,8 +32,8 @@ pub struct OneProcess<'a, Q: Question> {
 /// What serves for one process after the other.
 pub struct Scratch {
     names: Listing,
-    maps: Vec<u8>,
-    reader: Reader,
+    pub(super) maps: Vec<u8>,
+    pub(super) reader: Reader,
 }
 
 /// Where a link in /proc leads to.
@@ -59,7 +59,7 @@ enum Memory {
 }
 
 /// The kernel gives out a memory map in pieces of a page, or as large as a line.
-const MAPS: usize = 16 << 10;
+pub(super) const MAPS: usize = 16 << 10;
 
 impl Scratch {
     /// For this question.
@@ -213,65 +213,17 @@ impl<'a, Q: Question> OneProcess<'a, Q> {
         Ok(target)
     }
 
-    /// Piece by piece: how long the whole is, is for the process to choose. Answers how many bytes it was.
-    fn mappings(&mut self, task: &Directory) -> nix::Result<usize> {
-        let mut file = File::from(openat(task, "maps", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?);
-        let mut buffer = std::mem::take(&mut self.scratch.maps);
-        self.scratch.reader.start();
-        let (mut filled, mut all) = (0, 0);
-        loop {
-            if filled == buffer.len() {
-                buffer.resize((2 * filled).max(MAPS), 0);
-            }
-            let read = file.read(buffer.get_mut(filled..).unwrap_or_default()).map_err(errno)?;
-            (filled, all) = (filled + read, all + read);
-            let text = buffer.get(..filled).unwrap_or_default();
-            // The last line is whole as well if nothing comes after it.
-            let end = if read == 0 { Some(filled) } else { text.iter().rposition(|b| *b == b'\n') };
-            if let Some((whole, _)) = end.and_then(|end| text.split_at_checked(end)) {
-                whole.split(|b| *b == b'\n').for_each(|line| self.line(task, line));
-                let next = (whole.len() + 1).min(filled);
-                buffer.copy_within(next..filled, 0);
-                filled -= next;
-            }
-            if read == 0 {
-                self.scratch.maps = buffer;
-                return Ok(all);
-            }
-        }
-    }
-
-    fn line(&mut self, task: &Directory, line: &[u8]) {
-        if let Some(mapping) = self.scratch.reader.read(line).filter(|mapping| self.question.mapping(mapping)) {
-            self.mapping(task, &mapping);
-        }
-    }
-
-    fn mapping(&mut self, task: &Directory, mapping: &Mapping) {
-        let link = format!("map_files/{}", mapping.range);
-        let link = OsStr::new(&link);
-        let how = if mapping.writes_the_file { How::OpenForWriting } else { How::Mapped };
-        match kernel::stat(task, link, LastLink::Target) {
-            Ok(stat) => self.say_if_looked_for(how, &stat, task, link),
-            // Unmapped since, or not for us to follow, or of a thread, which has no such links: the numbers have to do.
-            Err(_) => {
-                let what = What::Mapping(mapping.device, mapping.ino);
-                self.say(how, what, By::Name(mapping.name));
-            }
-        }
-    }
-
     fn is_looked_for(&self, stat: &Stat) -> bool {
         self.question.inode(stat) || self.tables.has(stat)
     }
 
-    fn say_if_looked_for(&mut self, how: How, stat: &Stat, dir: &Directory, link: &OsStr) {
+    pub(super) fn say_if_looked_for(&mut self, how: How, stat: &Stat, dir: &Directory, link: &OsStr) {
         if self.is_looked_for(stat) {
             self.say(how, What::Stat(*stat), By::Link(dir, link));
         }
     }
 
-    fn say(&mut self, how: How, what: What, by: By) {
+    pub(super) fn say(&mut self, how: How, what: What, by: By) {
         self.seen.extend(self.question.tell(&Seen { pid: Some(self.pid), how, what, by }));
     }
 }
@@ -309,6 +261,6 @@ fn is_writable(fd_dir: &Directory, fd: &OsStr) -> nix::Result<bool> {
     Ok(fd_dir.entry(fd)?.is_some_and(|link| link.mode & libc::S_IWUSR != 0))
 }
 
-fn errno(error: std::io::Error) -> Errno {
+pub(super) fn errno(error: std::io::Error) -> Errno {
     error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)
 }

@@ -37,9 +37,12 @@ impl Small {
 
     /// A btrfs subvolume may take no more than this.
     pub fn quota(&self, subvolume: &str, limit: &str) {
+        // What is not on the disk yet is not counted.
+        self.outside_tool("btrfs", &["filesystem", "sync"], subvolume);
         self.outside_tool("btrfs", &["quota", "enable"], subvolume);
         self.outside_tool("btrfs", &["-q", "quota", "rescan", "-w"], subvolume);
         self.outside_tool("btrfs", &["qgroup", "limit", limit], subvolume);
+        self.outside_tool("btrfs", &["filesystem", "sync"], subvolume);
     }
 
     /// Bytes that can still be written.
