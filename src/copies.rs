@@ -18,6 +18,9 @@ use crate::sys::mounts::{self, Mounted};
 use crate::sys::processes;
 use crate::sys::state::Locked;
 
+/// How often to look whether all are closed: a copy may be made of one that is not closed yet.
+const MOST_ROUNDS: usize = 3;
+
 /// Notes which copies of these mounts can be written now, where that will have to be known to put them back. To be called
 /// when they are in the session, and none is opened yet. Answers in words where nobody could look: copies are left alone
 /// then.
@@ -53,7 +56,8 @@ pub struct Left {
     pub unseen: Option<String>,
 }
 
-/// Closes what has to be closed of the other mounts. What is to be opened again is in the session before.
+/// Closes what has to be closed of the other mounts, and believes it when the mount tables say so. What is to be opened again
+/// is in the session before.
 ///
 /// # Errors
 /// Where /proc cannot be read, or the session not be written.
@@ -74,16 +78,22 @@ pub fn close(
         let before = noted.open_before.as_deref();
         is_another(&place.id) && copies::is_to_be_closed(noted.found, &mounted.mount, place.mount, &place.id, before)
     };
-    let (open, unentered) = find(root, mounted, is_open)?;
-    if !open.is_empty() && noted.found.superblock == Access::ReadOnly {
-        open.iter().for_each(|id| session.note_closed(id.clone()));
-        locked.save_session(session)?;
+    let mut refused = Vec::new();
+    for _ in 0..MOST_ROUNDS {
+        let (open, unentered) = find(root, mounted, is_open)?;
+        if open.iter().all(|id| refused.iter().any(|(other, _)| other == id)) {
+            refused.retain(|(id, _)| open.contains(id));
+            return Ok(Left { open: refusals(root, &refused), unseen: unseen(mounted, unentered) });
+        }
+        if noted.found.superblock == Access::ReadOnly {
+            open.iter().for_each(|id| session.note_closed(id.clone()));
+            locked.save_session(session)?;
+        }
+        refused = set_all(root, mounted, &open, Access::ReadOnly)?;
     }
-    let unseen = (unentered.0 > 0).then(|| {
-        let count = message::count(unentered.0, "mount namespace");
-        format!("{count} could not be looked into for mounts of {}", message::path(&mounted.mount.point))
-    });
-    Ok(Left { open: set_all(root, mounted, &open, Access::ReadOnly)?, unseen })
+    let (open, unentered) = find(root, mounted, is_open)?;
+    let open: Vec<(MountId, Errno)> = open.into_iter().map(|id| (id, Errno::EAGAIN)).collect();
+    Ok(Left { open: refusals(root, &open), unseen: unseen(mounted, unentered) })
 }
 
 /// Opens again what was closed in place of the superblock, which is read-only now; answers in words what could not be.
@@ -93,9 +103,9 @@ pub fn close(
 pub fn reopen(root: &Root, session: &mut Session, mounted: &Mounted) -> Result<Vec<String>> {
     let is_of_it = |id: &MountId| id.device == mounted.mount.device;
     let closed: Vec<MountId> = session.closed.iter().filter(|id| is_of_it(id)).cloned().collect();
-    let left = set_all(root, mounted, &closed, Access::Writable)?;
+    let refused = set_all(root, mounted, &closed, Access::Writable)?;
     session.closed.retain(|id| !is_of_it(id));
-    Ok(left)
+    Ok(refusals(root, &refused))
 }
 
 fn find(root: &Root, mounted: &Mounted, is_it: impl Fn(&Place) -> bool + Sync) -> Result<(Vec<MountId>, Unentered)> {
@@ -106,17 +116,27 @@ fn find(root: &Root, mounted: &Mounted, is_it: impl Fn(&Place) -> bool + Sync) -
     Ok((found, unentered))
 }
 
-fn set_all(root: &Root, mounted: &Mounted, which: &[MountId], access: Access) -> Result<Vec<String>> {
-    if which.is_empty() {
-        return Ok(Vec::new());
-    }
+/// Answers what was refused, and how.
+fn set_all(root: &Root, mounted: &Mounted, which: &[MountId], access: Access) -> Result<Vec<(MountId, Errno)>> {
     let mut refused = Vec::new();
+    if which.is_empty() {
+        return Ok(refused);
+    }
     let Unentered(_) = everywhere::visit(root, &HashSet::from([mounted.mount.device]), |place| {
         if which.contains(&place.id) && place.mount.flags.mount != access {
             refused.extend(place.set(access).err().map(|errno| (place.id.clone(), errno)));
         }
     })?;
-    Ok(refused.iter().map(|(id, errno)| refusal(root, id, *errno)).collect())
+    Ok(refused)
+}
+
+fn unseen(mounted: &Mounted, Unentered(count): Unentered) -> Option<String> {
+    let count = (count > 0).then(|| message::count(count, "mount namespace"))?;
+    Some(format!("{count} could not be looked into for mounts of {}", message::path(&mounted.mount.point)))
+}
+
+fn refusals(root: &Root, refused: &[(MountId, Errno)]) -> Vec<String> {
+    refused.iter().map(|(id, errno)| refusal(root, id, *errno)).collect()
 }
 
 fn refusal(root: &Root, id: &MountId, errno: Errno) -> String {
@@ -125,6 +145,7 @@ fn refusal(root: &Root, id: &MountId, errno: Errno) -> String {
     let why = match errno {
         Errno::EBUSY => "somebody writes through it",
         Errno::ENOENT => "no path leads to it: something is mounted over it, or the kernel is older than Linux 5.12",
+        Errno::EAGAIN => "it does not stay closed",
         Errno::ENOSYS => "this kernel cannot change it from outside",
         other => other.desc(),
     };
