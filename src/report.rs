@@ -6,6 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Result;
 
+use crate::core::copies;
 use crate::core::holder::Holder;
 use crate::core::holding::{self, Held, Surroundings, What};
 use crate::core::journal::Spot;
@@ -176,6 +177,14 @@ fn problem(mounted: &Mounted, wanted: Flags, state: MountState, session: &Sessio
         MountState::ReadOnly => false,
         MountState::Degraded | MountState::Writable => wanted.refuse_writes() && !session.in_use(),
     };
+    let found_by_itself = session.found(&mounted.id()).is_some_and(copies::matter);
+    if state == MountState::ReadOnly && !session.in_use() && found_by_itself {
+        let point = message::path(&mounted.mount.point);
+        return Some(format!(
+            "{point} is read-only, but copies of it in other mount namespaces may still be WRITABLE, and no package run \
+             needs them so: \"rokeep cleanup\" tries to close them, and says who is in the way"
+        ));
+    }
     let sentence = remount::describe(&mounted.mount.point, state);
     let advice = match session.found(&mounted.id()) {
         Some(_) => "\"rokeep cleanup\" tries to put it back".to_owned(),

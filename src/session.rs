@@ -9,8 +9,9 @@ use nix::errno::Errno;
 
 use crate::blockers;
 use crate::cleanup;
+use crate::copies::{self, Left};
 use crate::core::message::{self, Outcome};
-use crate::core::mount_state::{Flags, MountState};
+use crate::core::mount_state::{Access, MountState};
 use crate::core::mountinfo::Mount;
 use crate::core::session::{FoundMount, Frontend, MountId, Session};
 use crate::managed::{self, Managed};
@@ -41,7 +42,11 @@ pub(crate) fn begin_called_by(root: &Root, called_by: CalledBy) -> Result<Option
     };
     let writable = managed.mounts.iter().try_for_each(|mounted| remount::make_writable(root, mounted));
     match writable {
-        Ok(()) => Ok(Some(Outcome { notes: managed.notes, problems: Vec::new() })),
+        Ok(()) => {
+            let changed = managed.mounts.iter().filter_map(|mounted| remount::changed_options(root, mounted));
+            let notes = changed.collect::<Vec<_>>();
+            Ok(Some(Outcome { notes: [managed.notes, notes].concat(), problems: Vec::new() }))
+        }
         Err(why) => Err(give_up(root, &locked, session, called_by, why)),
     }
 }
@@ -98,11 +103,12 @@ fn open(root: &Root, called_by: CalledBy) -> Result<Option<(Locked<'_>, Session,
     let locked = Locked::wait(root)?;
     ensure!(processes::is_alive(&frontend), "the package manager is gone");
     let mut session = locked.session()?;
-    let managed = note_read_only(managed::named(root, &settings)?, &mut session);
+    let mut managed = note_read_only(managed::named(root, &settings)?, &mut session);
     // An unusable journal must stop the run before dpkg starts, not surprise it afterwards.
     locked.journal()?;
     session.forget_dead(processes::is_alive);
     session.join(frontend.clone());
+    managed.notes.extend(copies::note(root, &mut session, &managed.mounts));
     locked.save_session(&session)?;
     watch::start(root, &frontend);
     Ok(Some((locked, session, managed)))
@@ -262,7 +268,7 @@ fn put_all_back(
 ) -> Result<()> {
     session.frontends.clear();
     for (noted, mounted) in mounts.iter().rev() {
-        match put_back(root, mounted, noted.found, look) {
+        match put_back(root, locked, &mut session, noted, mounted, look) {
             Ok(notes) => {
                 session.forget(&noted.mount);
                 outcome.problems.extend(notes);
@@ -273,25 +279,60 @@ fn put_all_back(
     locked.save_session(&session)
 }
 
-/// Puts one mount back; that its file system has failed is worth saying even so.
-fn put_back(root: &Root, mounted: &Mounted, found: Flags, look: Look) -> Result<Option<String>> {
+/// Puts one mount back, and what other mounts of it have to go with it. Answers what is worth saying even so.
+fn put_back(
+    root: &Root,
+    locked: &Locked,
+    session: &mut Session,
+    noted: &FoundMount,
+    mounted: &Mounted,
+    look: Look,
+) -> Result<Vec<String>> {
+    let found = noted.found;
     if !found.refuse_writes() {
-        return Ok(None);
+        return Ok(Vec::new());
     }
     let point = &mounted.mount.point;
-    let attempt = || remount::put_back(root, mounted, found).with_context(|| message::path(point));
+    let shown = message::path(point);
+    let attempt = || remount::put_back(root, mounted, found).with_context(|| shown.clone());
     let (state, refused) = match (attempt()?, look) {
         ((_, Some(Errno::EBUSY)), Look::Deep) if pins::forget_the_unused(root).is_ok() => attempt()?,
         (answer, Look::Usual | Look::Deep) => answer,
     };
     match state {
         MountState::ReadOnly => {
+            let mut notes: Vec<String> = remount::changed_options(root, mounted).into_iter().collect();
+            if found.superblock == Access::ReadOnly {
+                let closed = copies::reopen(root, session, mounted)?;
+                notes.extend(
+                    closed.iter().map(|closed| format!("{closed} was closed by rokeep and could not be opened")),
+                );
+            } else {
+                let Left { open, unseen } = copies::close(root, locked, session, noted, mounted)?;
+                notes.extend(unseen);
+                ensure!(
+                    open.is_empty(),
+                    "{shown} is read-only, but {} can still be WRITTEN through: {}. Then \"rokeep cleanup\"",
+                    message::count(open.len(), "copy"),
+                    message::few(&open, 5)
+                );
+            }
             let failed = mounts::at(root, point)?.is_some_and(|now| now.mount.failed);
-            Ok(failed.then(|| format!("{}: {}", message::path(point), remount::failure(mounted))))
+            notes.extend(failed.then(|| format!("{shown}: {}", remount::failure(mounted))));
+            Ok(notes)
         }
         MountState::Degraded | MountState::Writable => {
+            let open = match copies::close(root, locked, session, noted, mounted) {
+                Ok(Left { open, unseen }) => open.into_iter().chain(unseen).collect(),
+                Err(error) => vec![format!("mounts that could not be looked at ({error:#})")],
+            };
+            let open = if open.is_empty() {
+                String::new()
+            } else {
+                format!("; it may still be written through {}", message::few(&open, 5))
+            };
             let why = blockers::why_refused(root, mounted, refused);
-            bail!("{}, because {why}", remount::describe(point, state))
+            bail!("{}{open}, because {why}", remount::describe(point, state))
         }
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod deb;
 pub mod devices;
+pub mod everywhere;
 pub mod evictable;
 pub mod files;
 pub mod halves;
@@ -15,6 +16,8 @@ pub mod marker;
 pub mod mounts;
 pub mod namespaces;
 pub mod processes;
+pub mod remounting;
+pub mod rights;
 pub mod scan;
 pub mod shown;
 pub mod site;
