@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 use clap::{Parser, Subcommand, ValueEnum};
 
 use rokeep::core::apt_stream;
+use rokeep::core::columns::shown;
 use rokeep::core::message::Outcome;
 use rokeep::core::status::text::text;
 use rokeep::pins::Look;
@@ -223,14 +224,14 @@ fn show_plan(root: &Root, things: &[PathBuf], json: bool) -> Result<ExitCode> {
 }
 
 fn tell(root: &Root, outcome: Outcome) -> Result<ExitCode> {
-    for note in &outcome.notes {
-        say(note);
-        log(root, Priority::Info, note);
-    }
-    for problem in &outcome.problems {
-        say(problem);
-        log(root, Priority::Error, problem);
-    }
+    let told = |priority| {
+        move |line: &String| {
+            say(line);
+            log(root, priority, line);
+        }
+    };
+    outcome.notes.iter().for_each(told(Priority::Info));
+    outcome.problems.iter().for_each(told(Priority::Error));
     Ok(attention(!outcome.problems.is_empty()))
 }
 
@@ -240,5 +241,5 @@ fn attention(needed: bool) -> ExitCode {
 
 /// A closed or broken terminal must not end us here: what was said is in the log too.
 fn say(line: &str) {
-    let _ = writeln!(io::stderr(), "rokeep: {line}");
+    let _ = writeln!(io::stderr(), "rokeep: {}", shown(line));
 }

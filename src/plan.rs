@@ -23,7 +23,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::thread::{self, ScopedJoinHandle, available_parallelism};
+use std::thread::{self, Scope, ScopedJoinHandle, available_parallelism};
 
 use anyhow::{Context, Result};
 
@@ -102,9 +102,9 @@ pub fn plan<'a>(
     let mut grounds = Grounds { places: Places::new(root, mounts)?, in_use: InUse::default() };
     let mut room = Room::new(root, stream, &grounds.places)?;
     let lists = thread::scope(|scope| {
-        let lists = scope.spawn(|| lists::listed(root, stream));
+        let lists = Started::on(scope, || lists::listed(root, stream));
         grounds.in_use = in_use::in_use(root, &grounds.places)?;
-        joined(lists)
+        lists.joined()
     })?;
     // They say how much room they take, and where there are many of them there is little else.
     let mut archives = Archives::default();
@@ -125,9 +125,9 @@ pub fn plan<'a>(
         Ok(Part { aliases, directories, shortages: room.shortages, notes })
     };
     thread::scope(|scope| {
-        let rest = scope.spawn(rest);
+        let rest = thread::Builder::new().spawn_scoped(scope, rest).context("cannot start a thread")?;
         hand_over(&grounds, first)?;
-        hand_over(&grounds, joined(rest)?)
+        hand_over(&grounds, rest.join().unwrap_or_else(|panic| resume_unwind(panic))?)
     })
 }
 
@@ -166,10 +166,10 @@ fn find(root: &Root, candidates: &Candidates, grounds: &Grounds) -> Result<Found
     thread::scope(|scope| {
         let (first, others) = parts.split_first().map_or((None, &[][..]), |(first, others)| (Some(first), others));
         let look = |part| find_in(root, part, candidates, grounds);
-        let others: Vec<_> = others.iter().map(|part| scope.spawn(move || look(part))).collect();
+        let others: Vec<_> = others.iter().map(|part| Started::on(scope, move || look(part))).collect();
         let mut found = first.map(look).transpose()?.unwrap_or_default();
         for other in others {
-            let Found { files, directories } = joined(other)?;
+            let Found { files, directories } = other.joined()?;
             found.files.extend(files);
             found.directories.extend(directories);
         }
@@ -177,8 +177,26 @@ fn find(root: &Root, candidates: &Candidates, grounds: &Grounds) -> Result<Found
     })
 }
 
-fn joined<T>(thread: ScopedJoinHandle<T>) -> T {
-    thread.join().unwrap_or_else(|panic| resume_unwind(panic))
+/// Something that another thread does, or this one did where there can be no other.
+enum Started<'scope, T> {
+    There(ScopedJoinHandle<'scope, T>),
+    Here(T),
+}
+
+impl<'scope, T: Send + 'scope> Started<'scope, T> {
+    fn on(scope: &'scope Scope<'scope, '_>, work: impl Fn() -> T + Clone + Send + 'scope) -> Started<'scope, T> {
+        match thread::Builder::new().spawn_scoped(scope, work.clone()) {
+            Ok(there) => Started::There(there),
+            Err(_) => Started::Here(work()),
+        }
+    }
+
+    fn joined(self) -> T {
+        match self {
+            Started::There(there) => there.join().unwrap_or_else(|panic| resume_unwind(panic)),
+            Started::Here(done) => done,
+        }
+    }
 }
 
 fn find_in(root: &Root, part: &candidates::Part, all: &Candidates, grounds: &Grounds) -> Result<Found> {

@@ -54,8 +54,10 @@ pub fn protect(root: &Root, mut announcement: impl Read) -> Result<Outcome> {
 /// # Errors
 /// As [`protect`]. dpkg must not go on.
 pub fn protect_from_dpkg(root: &Root, stream: Result<Stream>) -> Result<Outcome> {
-    let locked = Locked::wait(root)?;
-    let session = locked.session()?;
+    // The lock was given back when the mounts had been opened.
+    let left_open = "dpkg was stopped before it did anything; the mounts are closed when it has ended";
+    let locked = Locked::wait(root).context(left_open)?;
+    let session = locked.session().context(left_open)?;
     all_or_nothing(root, &locked, session, stream, CalledBy::Dpkg)
 }
 

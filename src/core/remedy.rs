@@ -128,7 +128,8 @@ pub fn mount(at: &Path, inside: Option<i32>) -> Remedy {
     };
     match inside {
         None => command(&format!("umount {path}")),
-        Some(pid) => command(&format!("nsenter -t {pid} -m umount {path}")),
+        // No command: what umount is in there is for whoever made the namespace to say.
+        Some(_) => Remedy::Advice("it ends with its processes, or has to be unmounted in there".to_owned()),
     }
 }
 
@@ -183,7 +184,8 @@ mod tests {
 
     #[test]
     fn a_shell_is_given_nothing_that_it_would_misunderstand() {
-        assert_eq!(mount(Path::new("/a b"), Some(7)).text(), "nsenter -t 7 -m umount '/a b'");
+        assert_eq!(mount(Path::new("/a b"), None).text(), "umount '/a b'");
+        assert_eq!(mount(Path::new("/a b"), Some(7)).command(), None, "it would run what is in there");
         assert_eq!(mount(Path::new("/a\nb"), None).command(), None);
         assert_eq!(interpreter("a;b").command(), Some("echo -1 > /proc/sys/fs/binfmt_misc/'a;b'"));
         assert_eq!(interpreter("\u{1b}[2J").command(), None);

@@ -10,7 +10,7 @@ use std::vec::IntoIter;
 
 use anyhow::Result;
 
-use super::joined;
+use super::Started;
 use super::lists::{self, Lists};
 use crate::core::apt_stream::{Action, Step, Stream};
 use crate::core::candidates::Candidates;
@@ -72,9 +72,9 @@ pub fn open(stream: &Stream, which: Which) -> Vec<Opened<'_>> {
     let helpers = which.idle_processors().min(MOST_HELPERS).min(all.len().saturating_sub(1));
     let left = Mutex::new(all.into_iter().enumerate());
     let mut opened = thread::scope(|scope| {
-        let helpers: Vec<_> = (0..helpers).map(|_| scope.spawn(|| open_what_is_left(&left))).collect();
+        let helpers: Vec<_> = (0..helpers).map(|_| Started::on(scope, || open_what_is_left(&left))).collect();
         let mut opened = open_what_is_left(&left);
-        helpers.into_iter().for_each(|helper| opened.extend(joined(helper)));
+        helpers.into_iter().for_each(|helper| opened.extend(helper.joined()));
         opened
     });
     // In apt's order.

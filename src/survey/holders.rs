@@ -32,7 +32,6 @@ use crate::sys::store::Store;
 pub fn find(root: &Root, survey: &mut Survey, stores: &[Option<Arc<Store>>], ask: Ask) -> Result<()> {
     let asked: Vec<usize> = with_lease(survey, Lease::Unknown).collect();
     ask_leases(root, survey, stores, &asked);
-    survey.known = if needs_a_look(survey, ask) { ask } else { Ask::Verdicts };
     if needs_a_look(survey, ask) {
         // Whoever else was just asking for a lease looked like somebody who has the file.
         let held: Vec<usize> = with_lease(survey, Lease::Held).collect();

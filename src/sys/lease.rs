@@ -41,7 +41,12 @@ impl Leases {
     /// Asks for a lease on the regular file that a name in a directory leads to, which must be this inode, and gives it
     /// back.
     pub fn ask(&self, dir: &Directory, name: &OsStr, inode: Inode) -> Lease {
-        let Ok(file) = open(dir, name) else { return Lease::Unknown };
+        let file = match open(dir, name) {
+            Ok(file) => file,
+            // Somebody else has a lease on it just now.
+            Err(Errno::EWOULDBLOCK) => return Lease::Held,
+            Err(_) => return Lease::Unknown,
+        };
         match kernel::stat(&file, OsStr::new(""), LastLink::Itself) {
             Ok(stat) if stat.inode == inode => ask(&file),
             Ok(_) | Err(_) => Lease::Unknown,

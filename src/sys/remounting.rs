@@ -36,7 +36,7 @@ pub struct Subject<'a, F> {
 /// `EBUSY` where an unlinked inode is in use or somebody writes; `EROFS` or `EACCES` where the device is
 /// write-protected; others of fsconfig(2).
 pub fn set_superblock(subject: Subject<impl AsFd>, access: Access) -> nix::Result<()> {
-    match reconfigure(&subject.root, Some(access)) {
+    match reconfigure(&subject.root, access) {
         Err(Errno::ENOSYS) => remount_superblock(&subject, access),
         answer => answer,
     }
@@ -55,10 +55,11 @@ pub fn set_mount(subject: Subject<impl AsFd>, access: Access) -> nix::Result<()>
     }
 }
 
-/// Whether this process may do to a mount what makes it writable. Changes nothing: the superblock is reconfigured to what
-/// it is, and the flag is taken from a copy of the mount that nobody sees.
+/// Whether this process may do to a mount what makes it writable. Changes nothing: a superblock that is read-only is made
+/// read-only, and the flag is taken from a copy of the mount that nobody sees.
 pub fn is_permitted(root: impl AsFd, flags: Flags) -> bool {
-    let superblock = || reconfigure(&root, None);
+    // To ask for nothing is to ask for a writable one: ext4 goes by the flag that is not there.
+    let superblock = || reconfigure(&root, Access::ReadOnly);
     let mount = || set_attribute(copy(&root)?, Access::Writable);
     let asked = |access, ask: &dyn Fn() -> nix::Result<()>| match access {
         Access::ReadOnly => !matches!(ask(), Err(Errno::EPERM)),
@@ -67,8 +68,7 @@ pub fn is_permitted(root: impl AsFd, flags: Flags) -> bool {
     asked(flags.superblock, &superblock) && asked(flags.mount, &mount)
 }
 
-/// `None` changes nothing.
-fn reconfigure(mount: impl AsFd, access: Option<Access>) -> nix::Result<()> {
+fn reconfigure(mount: impl AsFd, access: Access) -> nix::Result<()> {
     const FSPICK_CLOEXEC: libc::c_uint = 1;
     const FSPICK_EMPTY_PATH: libc::c_uint = 8;
     const FSCONFIG_SET_FLAG: libc::c_uint = 0;
@@ -84,11 +84,11 @@ fn reconfigure(mount: impl AsFd, access: Option<Access>) -> nix::Result<()> {
         let result = unsafe { libc::syscall(libc::SYS_fsconfig, context.as_raw_fd(), command, key, null, 0) };
         Errno::result(result).map(drop)
     };
-    match access {
-        Some(Access::ReadOnly) => configure(FSCONFIG_SET_FLAG, Some(c"ro"))?,
-        Some(Access::Writable) => configure(FSCONFIG_SET_FLAG, Some(c"rw"))?,
-        None => {}
-    }
+    let flag = match access {
+        Access::ReadOnly => c"ro",
+        Access::Writable => c"rw",
+    };
+    configure(FSCONFIG_SET_FLAG, Some(flag))?;
     configure(FSCONFIG_CMD_RECONFIGURE, None)
 }
 

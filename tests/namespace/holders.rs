@@ -11,7 +11,7 @@ use crate::support::small::{
     Alias,
     Change::Upgrade,
     FileSystem, Holder, Run, Small,
-    State::{Forking, Mapped},
+    State::{Forking, Mapped, OpenPathAmongOthers},
     Where,
 };
 
@@ -85,6 +85,22 @@ fn who_ends_during_the_scan() {
     world.rokeep(["cleanup"]).assert_code(0);
     world.assert_mount("/usr", ReadOnly);
     world.assert_nothing_of_ours();
+}
+
+/// That one of its descriptors is closed while it is looked at says nothing of the others.
+#[test]
+fn who_opens_and_closes_others_all_the_time() {
+    let world = kinds::world(FileSystem::Ext4);
+    let holder = world.hold(OpenPathAmongOthers(TOOL));
+    world.begin();
+    world.protect(&[Upgrade("tool", "1", "2")]);
+    world.dpkg_replaces(TOOL);
+    world.end();
+    for _ in 0..100 {
+        assert_eq!(world.status().uses(TOOL, holder.pid()), ["open"]);
+    }
+    world.rokeep(["cleanup"]).assert_code(0);
+    world.assert_alias(TOOL, Alias::Kept);
 }
 
 /// Of whom comes and goes meanwhile, and has nothing to do with it, nothing is believed.

@@ -176,7 +176,11 @@ impl<'a, Q: Question> OneProcess<'a, Q> {
     fn descriptors(&mut self, task: &Directory) -> nix::Result<()> {
         let fds = openat(task, "fd", LISTED, Mode::empty()).map(Directory::from)?;
         let mut names = std::mem::take(&mut self.scratch.names);
-        let listed = names.for_each(&fds, |name| self.descriptor(task, &fds, name));
+        let listed = names.for_each(&fds, |name| match self.descriptor(task, &fds, name) {
+            // It is closed by now, and says nothing of the others.
+            Err(Errno::ENOENT) => Ok(()),
+            looked_at => looked_at,
+        });
         self.scratch.names = names;
         listed
     }

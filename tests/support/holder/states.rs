@@ -15,6 +15,7 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::libc;
 use nix::sched::CloneFlags;
+use nix::sys::epoll::{Epoll, EpollCreateFlags};
 
 use super::{devices, elsewhere, io_uring, mapped, pins, sockets, wait};
 
@@ -29,6 +30,7 @@ const STATES: &[State] = &[
     ("open", "a descriptor that can read", |path| kept(File::open(path))),
     ("writing", "a descriptor that can write", |path| kept(OpenOptions::new().append(true).open(path))),
     ("open-path", "a descriptor that can only name it (O_PATH)", open_path),
+    ("open-path-among-others", "the same, and others that come and go all the time", open_path_among_others),
     ("mapped", "a mapping, its descriptor closed", mapped::mapped),
     ("mapped-shared", "a mapping that may be written through (MAP_SHARED), its descriptor closed", mapped::shared),
     ("mapped-all", "mappings of every file that PATH names, one a line", mapped::mapped_all),
@@ -76,6 +78,14 @@ pub fn enter(state: &str, path: &Path) -> Result<Kept> {
 
 pub fn kept<T: 'static, E: Into<anyhow::Error>>(state: Result<T, E>) -> Result<Kept> {
     Ok(Box::new(state.map_err(Into::into)?))
+}
+
+/// Others that /proc shows without a type, as those of an event loop.
+fn open_path_among_others(path: &Path) -> Result<Kept> {
+    for _ in 0..2 {
+        std::thread::spawn(|| while Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).is_ok() {});
+    }
+    open_path(path)
 }
 
 pub fn open_path(path: &Path) -> Result<Kept> {

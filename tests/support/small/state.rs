@@ -11,6 +11,8 @@ pub enum State<P> {
     Writing(P),
     /// A descriptor that can only name it.
     OpenPath(P),
+    /// The same, and others that come and go all the time.
+    OpenPathAmongOthers(P),
     /// A mapping, and no descriptor.
     Mapped(P),
     /// A descriptor of a thread that shares its descriptors with no other.
@@ -61,6 +63,7 @@ impl<P: AsRef<Path>> State<P> {
             State::Open(path) => ("open", path),
             State::Writing(path) => ("writing", path),
             State::OpenPath(path) => ("open-path", path),
+            State::OpenPathAmongOthers(path) => ("open-path-among-others", path),
             State::Mapped(path) => ("mapped", path),
             State::OfAThread(path) => ("of-a-thread", path),
             State::WithoutLeader(path) => ("without-leader", path),
