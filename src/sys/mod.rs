@@ -1,9 +1,12 @@
 //! The edge: where the kernel is asked and told. It gathers and performs; it decides nothing.
 
+pub mod alarm;
+pub mod clock;
 pub mod deb;
 pub mod devices;
 pub mod evictable;
 pub mod files;
+pub mod foreground;
 pub mod halves;
 pub mod handle;
 pub mod kernel;
