@@ -109,7 +109,7 @@ fn with_something_to_drop(root: &Root, session: &Session, journal: &Journal, loo
         Look::Deep => pins::candidates(&survey).any(|alias| alias.mount == mounted.mount.point),
     };
     let droppable = |mounted: &Mounted| survey.has_something_to_drop(&mounted.mount.point) || worth_a_look(mounted);
-    // What is held by hand keeps its aliases until it goes back: whatever is in use may still be replaced.
+    // What is held by hand is left alone until it goes back: whatever is in use there may still be replaced.
     let now = clock::seconds_since_boot();
     let held = |mounted: &Mounted| session.held(now).any(|(noted, _)| noted.mount == mounted.id());
     Ok(mounts.into_iter().filter(|mounted| droppable(mounted) && !held(mounted)).collect())
