@@ -66,7 +66,7 @@ pub fn open(root: &Root, points: &[PathBuf], lasting: Lasting) -> Result<Outcome
         for mounted in &managed.mounts {
             hold_as_before(&mut session, &before, mounted);
         }
-        bail!("{why:#}. Now {}", session::undo(root, &locked, session));
+        bail!("{why:#}. Now {}", session::undo(root, &locked, session, &processes::myself()?));
     }
     for mounted in &managed.mounts {
         held::hold(root, &mut session, &mounted.id(), by_hand.clone());

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Read, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -16,17 +16,18 @@ use rokeep::core::duration;
 use rokeep::core::message::Outcome;
 use rokeep::core::status::text::text;
 use rokeep::pins::Look;
+use rokeep::plan::lists;
 use rokeep::session::AtTheEnd;
 use rokeep::settings::{self, Settings};
 use rokeep::sys::files::Root;
 use rokeep::sys::kernel;
 use rokeep::sys::log::{Priority, log};
 use rokeep::sys::terminal;
-use rokeep::{preview, protect, recover, report, session, watch};
+use rokeep::{announce, dpkg, preview, protect, recover, report, session, watch};
 
 /// Keeps read-only file systems read-only across apt and dpkg, without a reboot.
 ///
-/// apt's hooks do the work; there is nothing to call by hand. When something is held, "rokeep status" says by whom and
+/// The hooks of apt and dpkg do the work; there is nothing to call by hand. When something is held, "rokeep status" says by whom and
 /// what frees it.
 #[derive(Debug, Parser)]
 #[command(version, arg_required_else_help = true, after_help = EXIT_CODES)]
@@ -98,7 +99,7 @@ enum Command {
     },
     /// Finish whatever an interrupted package run left
     Recover,
-    /// What apt calls
+    /// What apt and dpkg call
     #[command(hide = true)]
     Hook {
         /// Which hook
@@ -146,6 +147,7 @@ enum Hook {
     PreInstallPkgs,
     PostInvoke,
     DpkgPreInvoke,
+    DpkgPostInvoke,
 }
 
 /// Runs the command and answers the process's exit code.
@@ -193,7 +195,8 @@ fn perform(root: &Root, command: &Command) -> Result<ExitCode> {
         Command::Hook { name: Hook::PreInvoke } => tell(root, session::begin(root)?),
         Command::Hook { name: Hook::PreInstallPkgs } => tell(root, protect::protect(root, announcement()?)?),
         Command::Hook { name: Hook::PostInvoke } => post_invoke(root),
-        Command::Hook { name: Hook::DpkgPreInvoke } => Ok(dpkg_pre_invoke(root)),
+        Command::Hook { name: Hook::DpkgPreInvoke } => dpkg_pre_invoke(root),
+        Command::Hook { name: Hook::DpkgPostInvoke } => Ok(dpkg_post_invoke(root)),
     }
 }
 
@@ -204,27 +207,44 @@ fn post_invoke(root: &Root) -> Result<ExitCode> {
     // The convention of Debian's wiki page "ReadonlyRoot": test ${NO_APT_REMOUNT:-no} = yes
     let is_asked = std::env::var_os("NO_APT_REMOUNT").is_some_and(|value| value == "yes");
     let mounts = if is_asked { AtTheEnd::LeaveWritable } else { AtTheEnd::PutBack };
-    let ended = session::end(root, mounts).unwrap_or_else(|error| Outcome {
-        problems: vec![format!("the managed mounts may still be WRITABLE: {error:#}; then \"rokeep recover\"")],
-        ..Outcome::default()
-    });
+    let ended = session::end(root, mounts).unwrap_or_else(|error| still_open(&error));
     let code = tell(root, ended)?;
     Ok(if strict { code } else { ExitCode::SUCCESS })
 }
 
-/// dpkg breaks off if this fails, in the middle of a run that may go well without.
-fn dpkg_pre_invoke(root: &Root) -> ExitCode {
-    // It works on another system's files (dpkg --root), or it is somebody who may change nothing (dpkg --no-act).
-    let elsewhere = std::env::var_os("DPKG_ROOT").is_some_and(|root| !root.is_empty());
-    if elsewhere || !nix::unistd::geteuid().is_root() {
+fn still_open(error: &anyhow::Error) -> Outcome {
+    let problem = format!("the managed mounts may still be WRITABLE: {error:#}; then \"rokeep recover\"");
+    Outcome { problems: vec![problem], ..Outcome::default() }
+}
+
+/// dpkg breaks off if this fails, and has done nothing yet.
+fn dpkg_pre_invoke(root: &Root) -> Result<ExitCode> {
+    if !dpkg_changes_this_system() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    let action = std::env::var_os("DPKG_HOOK_ACTION").unwrap_or_default();
+    let _ = tell(root, dpkg::begin(root, action.as_encoded_bytes())?);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// dpkg would call a good run a failure if this failed.
+fn dpkg_post_invoke(root: &Root) -> ExitCode {
+    if !dpkg_changes_this_system() {
         return ExitCode::SUCCESS;
     }
-    let refreshed = protect::refresh(root).unwrap_or_else(|error| Outcome {
-        problems: vec![format!("what came into use since apt started is not protected: {error:#}")],
-        ..Outcome::default()
-    });
-    let _ = tell(root, refreshed);
+    kernel::ignore_terminal_signals();
+    let ended = dpkg::end(root).unwrap_or_else(|error| still_open(&error));
+    let _ = tell(root, ended);
     ExitCode::SUCCESS
+}
+
+/// Not where it works on another system's files (`dpkg --root`) or with another database, nor for somebody who may change
+/// nothing (`dpkg --no-act`). dpkg tells its hooks where, whether its command line or its environment said so.
+fn dpkg_changes_this_system() -> bool {
+    let is = |name, here: &[&str]| {
+        std::env::var_os(name).is_none_or(|path| here.iter().any(|here| Path::new(&path) == Path::new(here)))
+    };
+    is("DPKG_ROOT", &["", "/"]) && is("DPKG_ADMINDIR", &[lists::DPKG]) && nix::unistd::geteuid().is_root()
 }
 
 /// Where apt describes the package run: `APT_HOOK_INFO_FD` (apt.conf(5)), standard input where apt is too old for it.
@@ -260,7 +280,7 @@ fn show_plan(root: &Root, things: &[PathBuf], json: bool) -> Result<ExitCode> {
             io::stdin().read_to_end(&mut announcement).context("cannot read standard input")?;
             apt_stream::parse(&announcement)?
         }
-        things => preview::announce(root, things)?,
+        things => announce::announce(root, things)?,
     };
     let preview = preview::preview(root, &stream)?;
     let text = if json { serde_json::to_string_pretty(&preview)? + "\n" } else { preview::as_text(&preview) };

@@ -14,8 +14,11 @@
 //! | Post-Invoke | [`session::end`] | [`survey`] the aliases, [`cleanup`], [`remount`] each mount to what was found |
 //! | nothing: it died | [`watch`], [`recover`] | end the session in its place |
 //!
-//! dpkg, which apt starts several times in one run, calls [`protect::refresh`] before each: what came into use since. A
-//! person asks [`report`] what is read-only, what is held, by whom, and what frees it; and [`preview`] what a run would
+//! dpkg, which apt starts several times in one run, calls [`dpkg::begin`] before each: what came into use since. One that
+//! nobody announced gets a session of its own there, and [`announce`] reads from its command line what apt would have
+//! said; [`dpkg::end`] ends it.
+//!
+//! A person asks [`report`] what is read-only, what is held, by whom, and what frees it; and [`preview`] what a run would
 //! protect.
 //!
 //! What a person does without apt is in [`by_hand`]: a session around any program, or a mount that stays writable for a
@@ -41,8 +44,10 @@
 pub mod managed;
 pub mod settings;
 
+pub mod dpkg;
 pub mod session;
 
+pub mod announce;
 pub mod plan;
 pub mod preview;
 pub mod protect;

@@ -6,20 +6,20 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
 use serde::Serialize;
 
-use crate::core::apt_stream::{Action, Name, Step, Stream, Version};
+use crate::core::apt_stream::Stream;
 use crate::core::inode::AliasName;
 use crate::core::message;
 use crate::core::plan::{PlannedAlias, Reason};
 use crate::core::verdict::Kind;
 use crate::managed;
-use crate::plan::{self, Part, lists};
+use crate::plan::{self, Part};
 use crate::settings::Settings;
 use crate::sys::files::Root;
 use crate::sys::mounts::Mounted;
-use crate::sys::{deb, state};
+use crate::sys::state;
 
 /// Everything there is to say, in the form of `plan --json`.
 #[derive(Debug, Serialize)]
@@ -96,61 +96,6 @@ pub fn preview(root: &Root, stream: &Stream) -> Result<Preview> {
     let stores = stores(&all, &mounts);
     notes.extend(all.notes);
     Ok(Preview { format: 1, stores, directories, notes })
-}
-
-/// The announcement that apt would make of these archives, and of removing these packages, or replacing them by others.
-///
-/// # Errors
-/// Where an archive cannot be read, or a package is not installed.
-pub fn announce(root: &Root, things: &[PathBuf]) -> Result<Stream> {
-    let mut stream = Stream { dry_run: false, other_remount: None, steps: Vec::new() };
-    for thing in things {
-        let bytes = thing.as_os_str().as_encoded_bytes();
-        match bytes.contains(&b'/') || bytes.ends_with(b".deb") {
-            true => stream.steps.extend(of_archive(root, thing)?),
-            false => stream.steps.extend(of_package(root, bytes)?),
-        }
-    }
-    Ok(stream)
-}
-
-fn of_archive(root: &Root, archive: &Path) -> Result<Vec<Step>> {
-    let archive = std::path::absolute(archive).with_context(|| format!("cannot find {}", message::path(archive)))?;
-    let deb = deb::read(&archive)?;
-    let coming = Version { number: deb.version, arch: deb.arch, co_installable: deb.co_installable };
-    // Other architectures of it stay beside it if both are made for that, and are replaced by it otherwise.
-    let replaced = |old: &Version| old.arch == coming.arch || !(old.co_installable && coming.co_installable);
-    let installed = lists::installed(root, &deb.package)?.into_iter().filter(replaced);
-    let step = |installed| Step {
-        package: deb.package.clone(),
-        installed,
-        coming: Some(coming.clone()),
-        action: Action::Unpack(archive.clone()),
-    };
-    let mut steps: Vec<Step> = installed.map(Some).map(step).collect();
-    if steps.is_empty() {
-        steps.push(step(None));
-    }
-    Ok(steps)
-}
-
-fn of_package(root: &Root, name: &[u8]) -> Result<Vec<Step>> {
-    let mut parts = name.split(|b| *b == b':');
-    let package = parts.next().and_then(Name::parse);
-    let arch = parts.next().map(Name::parse);
-    let (Some(package), None, true) = (package, parts.next(), arch != Some(None)) else {
-        bail!("{} is neither a package nor an archive", message::text(&String::from_utf8_lossy(name)));
-    };
-    let wanted = |version: &Version| arch.as_ref().is_none_or(|arch| arch.as_ref() == Some(&version.arch));
-    let installed: Vec<Version> = lists::installed(root, &package)?.into_iter().filter(wanted).collect();
-    if installed.is_empty() {
-        bail!("{} is not installed; give its archive instead", String::from_utf8_lossy(name));
-    }
-    let step = |installed| {
-        let (package, coming, action) = (package.clone(), None, Action::Remove);
-        Step { package, installed: Some(installed), coming, action }
-    };
-    Ok(installed.into_iter().map(step).collect())
 }
 
 fn stores(part: &Part, mounts: &HashMap<Arc<Path>, PathBuf>) -> Vec<StorePreview> {

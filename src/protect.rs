@@ -41,22 +41,37 @@ pub fn protect(root: &Root, mut announcement: impl Read) -> Result<Outcome> {
     if !session.in_use() {
         return without_a_session(root, apt_stream::parse(&stream).ok().as_ref());
     }
-    let mut made = Made::default();
     let stream =
         read.context("cannot read apt's description of the package run").and_then(|_| Ok(apt_stream::parse(&stream)?));
-    let protected = match stream {
+    match stream {
         // dpkg will not run. The mounts need not wait for Post-Invoke.
-        Ok(stream) if stream.dry_run => return session::leave(root, &locked, session, CalledBy::Itself),
-        Ok(stream) => link_all(root, &locked, &session, &stream, &mut made),
-        Err(why) => Err(why),
-    };
-    match protected {
-        Ok(outcome) => Ok(outcome),
-        Err(why) => {
-            made.take_back(root);
-            Err(session::give_up(root, &locked, session, CalledBy::Itself, why))
-        }
+        Ok(stream) if stream.dry_run => session::leave(root, &locked, session, CalledBy::Itself),
+        stream => all_or_nothing(root, &locked, session, stream, CalledBy::Itself),
     }
+}
+
+/// The same for a dpkg that nobody announced: what is known of it by its command line.
+///
+/// # Errors
+/// As [`protect`]. dpkg must not go on.
+pub fn protect_from_dpkg(root: &Root, stream: Result<Stream>) -> Result<Outcome> {
+    let locked = Locked::wait(root)?;
+    let session = locked.session()?;
+    all_or_nothing(root, &locked, session, stream, CalledBy::Dpkg)
+}
+
+fn all_or_nothing(
+    root: &Root,
+    locked: &Locked,
+    session: Session,
+    stream: Result<Stream>,
+    called_by: CalledBy,
+) -> Result<Outcome> {
+    let mut made = Made::default();
+    stream.and_then(|stream| link_all(root, locked, &session, &stream, &mut made)).map_err(|why| {
+        made.take_back(root);
+        session::give_up(root, locked, session, called_by, why)
+    })
 }
 
 /// In the middle of a run, before dpkg is started once more: protects what has come into use since. Programs that were

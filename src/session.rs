@@ -32,14 +32,27 @@ use crate::watch;
 /// # Errors
 /// Where one of them cannot. Everything is then as it was found, and dpkg must not start.
 pub fn begin(root: &Root) -> Result<Outcome> {
-    let (locked, session, managed) = match open(root) {
+    Ok(begin_called_by(root, CalledBy::ForkedCopy)?.unwrap_or_default())
+}
+
+/// As [`begin`]; `None` where there was nothing to make writable.
+pub(crate) fn begin_called_by(root: &Root, called_by: CalledBy) -> Result<Option<Outcome>> {
+    let (locked, session, managed) = match open(root, called_by) {
         Ok(Some(opened)) => opened,
-        Ok(None) => return Ok(Outcome::default()),
-        Err(why) => bail!("{why:#}. dpkg was not started, and nothing was changed"),
+        Ok(None) => return Ok(None),
+        Err(why) => bail!("{why:#}. {}, and nothing was changed", stopped(called_by)),
     };
     match make_writable(root, &session, &managed.mounts) {
-        Ok(()) => Ok(Outcome { notes: managed.notes, ..Outcome::default() }),
-        Err(why) => Err(give_up(root, &locked, session, CalledBy::ForkedCopy, why)),
+        Ok(()) => Ok(Some(Outcome { notes: managed.notes, ..Outcome::default() })),
+        Err(why) => Err(give_up(root, &locked, session, called_by, why)),
+    }
+}
+
+/// What becomes of the run, as a person knows it.
+fn stopped(called_by: CalledBy) -> &'static str {
+    match called_by {
+        CalledBy::ForkedCopy | CalledBy::Itself => "dpkg was not started",
+        CalledBy::Dpkg => "dpkg was stopped before it did anything",
     }
 }
 
@@ -58,16 +71,21 @@ pub enum AtTheEnd {
 /// # Errors
 /// Where the session cannot be read or written. A mount that could not go back is a problem in the outcome.
 pub fn end(root: &Root, mounts: AtTheEnd) -> Result<Outcome> {
+    end_called_by(root, CalledBy::ForkedCopy, mounts)
+}
+
+/// As [`end`].
+pub(crate) fn end_called_by(root: &Root, called_by: CalledBy, mounts: AtTheEnd) -> Result<Outcome> {
     let locked = Locked::wait(root)?;
     let mut session = locked.session()?;
     if session.is_over() {
         return Ok(Outcome::default());
     }
-    match (mounts, processes::frontend(CalledBy::ForkedCopy)) {
+    match (mounts, processes::frontend(called_by)) {
         (AtTheEnd::LeaveWritable, Ok(frontend)) => held::leave_to_a_person(root, &mut session, &frontend),
         (AtTheEnd::LeaveWritable | AtTheEnd::PutBack, _) => {}
     }
-    leave(root, &locked, session, CalledBy::ForkedCopy)
+    leave(root, &locked, session, called_by)
 }
 
 /// Makes mounts writable, one after the other, for whoever is in the session.
@@ -93,21 +111,25 @@ pub(crate) fn people(session: &Session) -> String {
 /// As [`end`], of a session that was read already.
 pub(crate) fn leave(root: &Root, locked: &Locked, mut session: Session, called_by: CalledBy) -> Result<Outcome> {
     // One that is gone already has left.
-    if let Ok(frontend) = processes::frontend(called_by) {
-        session.leave(&frontend);
+    let frontend = processes::frontend(called_by).ok();
+    if let Some(frontend) = &frontend {
+        session.leave(frontend);
     }
-    close_if_unused(root, locked, session, Ask::Holders, Look::Usual)
+    match is_needed(root, locked, &mut session, frontend.as_ref())? {
+        true => Ok(Outcome::default()),
+        false => close_and_say(root, locked, session, Ask::Holders, Look::Usual),
+    }
 }
 
 /// Writes down who needs what writable, before anything is remounted. `None` where nothing is read-only, or nothing will
 /// be written.
-fn open(root: &Root) -> Result<Option<(Locked<'_>, Session, Managed)>> {
+fn open(root: &Root, called_by: CalledBy) -> Result<Option<(Locked<'_>, Session, Managed)>> {
     let named = || managed::named(root, &Settings::load(root)?);
     // Where there is nothing to do there is nothing to ask for either: not even root.
     if nothing_to_open(root, named()?)? {
         return Ok(None);
     }
-    let frontend = processes::frontend(CalledBy::ForkedCopy)?;
+    let frontend = processes::frontend(called_by)?;
     if processes::only_pretends(&frontend) {
         return Ok(None);
     }
@@ -157,9 +179,13 @@ pub(crate) fn close_if_unused(
     ask: Ask,
     look: Look,
 ) -> Result<Outcome> {
-    if is_needed(root, locked, &mut session)? {
-        return Ok(Outcome::default());
+    match is_needed(root, locked, &mut session, None)? {
+        true => Ok(Outcome::default()),
+        false => close_and_say(root, locked, session, ask, look),
     }
+}
+
+fn close_and_say(root: &Root, locked: &Locked, session: Session, ask: Ask, look: Look) -> Result<Outcome> {
     let (mut outcome, cleaned) = close(root, locked, session, ask, look)?;
     match cleaned {
         Ok(survey) => outcome.notes.extend(cleanup::summary(&survey)),
@@ -170,14 +196,16 @@ pub(crate) fn close_if_unused(
 
 /// Whether somebody living needs the session; then it is saved as it is now.
 ///
-/// A dpkg that outlived its frontend inherits the session: it must not find its mounts read-only half way.
-fn is_needed(root: &Root, locked: &Locked, session: &mut Session) -> Result<bool> {
+/// A dpkg that outlived its frontend inherits the session: it must not find its mounts read-only half way. But not the one
+/// that has just left it: dpkg has its database locked until it exits.
+fn is_needed(root: &Root, locked: &Locked, session: &mut Session, left: Option<&Frontend>) -> Result<bool> {
     session.forget_dead(processes::is_alive);
     if session.in_use() {
         locked.save_session(session)?;
         return Ok(true);
     }
-    let Some(dpkg) = processes::dpkg_at_work(root) else { return Ok(false) };
+    let at_work = processes::dpkg_at_work(root).filter(|dpkg| !left.is_some_and(|left| left.is(dpkg)));
+    let Some(dpkg) = at_work else { return Ok(false) };
     session.join(dpkg.clone());
     locked.save_session(session)?;
     watch::start(root, &dpkg);
@@ -221,16 +249,16 @@ pub(crate) fn give_up(
     let after = match processes::frontend(called_by) {
         Ok(frontend) => {
             session.leave(&frontend);
-            undo(root, locked, session)
+            undo(root, locked, session, &frontend)
         }
         Err(error) => format!("putting the mounts back failed too: {error:#}"),
     };
-    anyhow!("{why:#}. dpkg was not started, and {after}")
+    anyhow!("{why:#}. {}, and {after}", stopped(called_by))
 }
 
-/// Puts the mounts back, unless somebody needs them, and answers what has become of them.
-pub(crate) fn undo(root: &Root, locked: &Locked, mut session: Session) -> String {
-    let undone = is_needed(root, locked, &mut session).and_then(|is_needed| {
+/// Puts the mounts back, unless somebody needs them other than who has `left`, and answers what has become of them.
+pub(crate) fn undo(root: &Root, locked: &Locked, mut session: Session, left: &Frontend) -> String {
+    let undone = is_needed(root, locked, &mut session, Some(left)).and_then(|is_needed| {
         if is_needed {
             return Ok(format!("the mounts stay writable for {}", people(&session)));
         }

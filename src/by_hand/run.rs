@@ -82,7 +82,7 @@ fn begin(root: &Root, points: &[PathBuf]) -> Result<Option<(Frontend, Outcome)>>
         }
         Err(why) => {
             session.leave(&myself);
-            bail!("{why:#}. {NOT_STARTED}, and {}", session::undo(root, &locked, session))
+            bail!("{why:#}. {NOT_STARTED}, and {}", session::undo(root, &locked, session, &myself))
         }
     }
 }

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use super::message;
 
 /// The whole announcement.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub struct Stream {
     /// apt only prints what it would do (`Debug::pkgDPkgPM`): dpkg will not run, yet the hooks do.
     pub dry_run: bool,

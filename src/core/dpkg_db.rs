@@ -81,14 +81,28 @@ impl Diversions {
 
 /// The installed versions of a package, one for each architecture, from the text of `/var/lib/dpkg/status`.
 pub fn installed(status: &[u8], package: &Name) -> Vec<Version> {
-    let version = |paragraph: &[&[u8]]| {
-        let is_it = field(paragraph, "Package")? == package.as_str().as_bytes() && is_on_disk(paragraph)?;
-        let arch = Name::parse(field(paragraph, "Architecture")?).filter(|_| is_it)?;
-        let number = String::from_utf8_lossy(field(paragraph, "Version")?).into_owned();
-        Some(Version { number, arch, co_installable: field(paragraph, "Multi-Arch") == Some(b"same") })
-    };
     let lines: Vec<&[u8]> = status.split(|b| *b == b'\n').collect();
-    lines.split(|line| line.is_empty()).filter_map(version).collect()
+    let is_it = |paragraph: &&[&[u8]]| field(paragraph, "Package") == Some(package.as_str().as_bytes());
+    lines.split(|line| line.is_empty()).filter(is_it).filter_map(version_on_disk).collect()
+}
+
+/// What is installed and selected to be removed or purged (`dpkg --set-selections`, the first word of `Status`), which
+/// `dpkg --remove --pending` then does.
+pub fn selected_for_removal(status: &[u8]) -> Vec<(Name, Version)> {
+    let lines: Vec<&[u8]> = status.split(|b| *b == b'\n').collect();
+    let selected = |paragraph: &[&[u8]]| {
+        let wanted = field(paragraph, "Status")?.split(|b| *b == b' ').next()?;
+        let is_to_go = [&b"deinstall"[..], b"purge"].contains(&wanted);
+        let package = Name::parse(field(paragraph, "Package")?).filter(|_| is_to_go)?;
+        Some((package, version_on_disk(paragraph)?))
+    };
+    lines.split(|line| line.is_empty()).filter_map(selected).collect()
+}
+
+fn version_on_disk(paragraph: &[&[u8]]) -> Option<Version> {
+    let arch = Name::parse(field(paragraph, "Architecture")?).filter(|_| is_on_disk(paragraph) == Some(true))?;
+    let number = String::from_utf8_lossy(field(paragraph, "Version")?).into_owned();
+    Some(Version { number, arch, co_installable: field(paragraph, "Multi-Arch") == Some(b"same") })
 }
 
 /// Whether dpkg counts a package as having files on disk, from the text of `/var/lib/dpkg/status`.
@@ -170,6 +184,17 @@ mod tests {
         assert_eq!(versions.len(), 1);
         assert_eq!((versions[0].arch.as_str(), versions[0].co_installable), ("amd64", true));
         assert!(!installed(status, &Name::parse(b"other").unwrap())[0].co_installable);
+    }
+
+    #[test]
+    fn what_is_installed_and_selected_to_go() {
+        let status = b"Package: stays\nStatus: install ok installed\nArchitecture: all\nVersion: 1\n\n\
+                       Package: goes\nStatus: deinstall ok installed\nArchitecture: all\nVersion: 2\n\n\
+                       Package: all-of-it\nStatus: purge ok half-configured\nArchitecture: amd64\nVersion: 3\n\n\
+                       Package: gone\nStatus: purge ok config-files\nArchitecture: all\nVersion: 4\n";
+        let selected = selected_for_removal(status);
+        let names: Vec<_> = selected.iter().map(|(name, version)| (name.as_str(), version.number.as_str())).collect();
+        assert_eq!(names, [("goes", "2"), ("all-of-it", "3")]);
     }
 
     #[test]

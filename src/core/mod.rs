@@ -8,6 +8,7 @@ pub mod cgroup;
 pub mod change;
 pub mod columns;
 pub mod deb;
+pub mod dpkg_command;
 pub mod dpkg_db;
 pub mod duration;
 pub mod frontend;

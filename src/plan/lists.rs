@@ -119,6 +119,15 @@ pub fn installed(root: &Root, package: &Name) -> Result<Vec<Version>> {
     Ok(dpkg_db::installed(&status, package))
 }
 
+/// What is installed and selected to be removed or purged.
+///
+/// # Errors
+/// Where dpkg's status cannot be read.
+pub fn selected_for_removal(root: &Root) -> Result<Vec<(Name, Version)>> {
+    let status = read(root, "status")?.with_context(|| format!("there is no {DPKG}/status"))?;
+    Ok(dpkg_db::selected_for_removal(&status))
+}
+
 /// The files that a package has for other architectures: of those that are the same for all, dpkg keeps one copy, and
 /// does not replace it when another architecture comes along (dpkg src/main/archives.c, tarobject).
 ///

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use anyhow::{Context, Result, ensure};
@@ -26,13 +26,16 @@ const SHELLS: [&str; 5] = ["sh", "dash", "bash", "busybox", "zsh"];
 /// Processes end and their ids are given anew while one looks: nothing may send us round in circles.
 const LONGEST_DESCENT: usize = 100;
 
-/// How apt runs a hook (apt-pkg/contrib/fileutl.cc RunScripts, apt-pkg/deb/dpkgpm.cc RunScriptsWithPkgs).
+/// How apt runs a hook (apt-pkg/contrib/fileutl.cc RunScripts, apt-pkg/deb/dpkgpm.cc RunScriptsWithPkgs), and how dpkg does
+/// (src/main/main.c run_invoke_hooks).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CalledBy {
     /// Pre-Invoke and Post-Invoke: by a forked copy of itself, which is gone when the hook is.
     ForkedCopy,
     /// Pre-Install-Pkgs: by itself.
     Itself,
+    /// dpkg's hooks: by dpkg, which is the package manager where nobody else called it.
+    Dpkg,
 }
 
 /// The package manager that called this hook: upwards past the shells, and past its forked copy.
@@ -42,6 +45,9 @@ pub enum CalledBy {
 /// # Errors
 /// Where /proc cannot be read.
 pub fn frontend(called_by: CalledBy) -> Result<Frontend> {
+    if called_by == CalledBy::Dpkg {
+        return dpkg_above_me().context("no dpkg called this hook");
+    }
     let mut caller = parent_of(&Process::myself()?)?;
     while is_shell(&caller) {
         match parent_of(&caller) {
@@ -52,7 +58,7 @@ pub fn frontend(called_by: CalledBy) -> Result<Frontend> {
     let orphaned = caller.pid == 1 && called_by == CalledBy::ForkedCopy;
     ensure!(!orphaned, "the package manager that called this hook is gone");
     let copied = match called_by {
-        CalledBy::Itself => None,
+        CalledBy::Itself | CalledBy::Dpkg => None,
         CalledBy::ForkedCopy => parent_of(&caller).ok().filter(|parent| {
             let program = program_of(&caller);
             program.is_some() && program_of(parent) == program
@@ -61,14 +67,41 @@ pub fn frontend(called_by: CalledBy) -> Result<Frontend> {
     describe(copied.as_ref().unwrap_or(&caller))
 }
 
+/// The nearest one above this process.
+fn dpkg_above_me() -> Option<Frontend> {
+    let is_dpkg = |process: &Frontend| process.command == "dpkg" || program_is(process.pid, &["dpkg"]);
+    let mut next = describe_by(nix::unistd::getppid().as_raw());
+    for _ in 0..LONGEST_DESCENT {
+        let (process, parent) = next?;
+        if is_dpkg(&process) {
+            return Some(process);
+        }
+        next = describe_by(parent);
+    }
+    None
+}
+
 /// Whether its command line says that a package manager only pretends, see [`crate::core::frontend::only_pretends`].
+pub fn only_pretends(frontend: &Frontend) -> bool {
+    let line = command_line(frontend);
+    let arguments: Vec<&[u8]> = line.split(|b| *b == 0).collect();
+    crate::core::frontend::only_pretends(&arguments)
+}
+
+/// Its command line, each word ended by NUL; nothing where it cannot be read.
 ///
 /// For the caller only, which waits for us: a command line is read from the memory of a process, and one that does not let
 /// go of that keeps its readers waiting for ever. What else is read here by process id is the kernel's own.
-pub fn only_pretends(frontend: &Frontend) -> bool {
-    let line = fs::read(format!("/proc/{}/cmdline", frontend.pid)).unwrap_or_default();
-    let arguments: Vec<&[u8]> = line.split(|b| *b == 0).collect();
-    crate::core::frontend::only_pretends(&arguments)
+pub fn command_line(caller: &Frontend) -> Vec<u8> {
+    fs::read(format!("/proc/{}/cmdline", caller.pid)).unwrap_or_default()
+}
+
+/// The directory in which its relative paths are meant.
+///
+/// # Errors
+/// Where it is gone.
+pub fn directory(caller: &Frontend) -> Result<PathBuf> {
+    fs::read_link(format!("/proc/{}/cwd", caller.pid)).context("cannot tell in which directory dpkg was started")
 }
 
 /// This process, where a person is the frontend.
@@ -93,12 +126,25 @@ pub fn is_alive(frontend: &Frontend) -> bool {
 /// dpkg holds a record lock on the whole of this file while it works (dpkg lib/dpkg/db-ctrl-access.c). apt holds it too
 /// between its dpkg runs, so the holder must be a dpkg.
 pub fn dpkg_at_work(root: &Root) -> Option<Frontend> {
-    let file = fs::File::open(root.path("/var/lib/dpkg/lock")).ok()?;
+    let holder = holder_of(root, "/var/lib/dpkg/lock")?;
+    by_pid(holder).ok().filter(|holder| holder.command == "dpkg")
+}
+
+/// Whether somebody has locked the package database, so that a dpkg that starts now gives up: it waits for nobody. A dpkg
+/// whose caller has the outer one of the two locks is told so in its environment.
+pub fn packages_are_locked(root: &Root) -> bool {
+    let by_our_caller = std::env::var_os("DPKG_FRONTEND_LOCKED").is_some();
+    let outer = || !by_our_caller && holder_of(root, "/var/lib/dpkg/lock-frontend").is_some();
+    outer() || holder_of(root, "/var/lib/dpkg/lock").is_some()
+}
+
+/// The process that has a record lock on this file.
+fn holder_of(root: &Root, file: &str) -> Option<i32> {
+    let file = fs::File::open(root.path(file)).ok()?;
     let mut lock =
         libc::flock { l_type: libc::F_WRLCK as _, l_whence: libc::SEEK_SET as _, l_start: 0, l_len: 0, l_pid: 0 };
     nix::fcntl::fcntl(&file, FcntlArg::F_GETLK(&mut lock)).ok()?;
-    let is_locked = i32::from(lock.l_type) != libc::F_UNLCK;
-    is_locked.then(|| by_pid(lock.l_pid).ok()).flatten().filter(|holder| holder.command == "dpkg")
+    (i32::from(lock.l_type) != libc::F_UNLCK).then_some(lock.l_pid)
 }
 
 /// The process's command name; nothing where it is gone.
@@ -162,6 +208,11 @@ pub fn descends_from(pid: i32, ancestors: &[Frontend]) -> bool {
     false
 }
 
+/// See [`descends_from`], of this process.
+pub fn i_descend_from(ancestors: &[Frontend]) -> bool {
+    descends_from(nix::unistd::getpid().as_raw(), ancestors)
+}
+
 /// A process by its id.
 ///
 /// # Errors
@@ -183,9 +234,14 @@ fn describe(process: &Process) -> Result<Frontend> {
 
 /// By its program: the command name of a script's shell is the script's.
 fn is_shell(process: &Process) -> bool {
-    let program = process.exe().unwrap_or_default();
+    program_is(process.pid, &SHELLS)
+}
+
+/// Whether its program's file has one of these names, or had.
+fn program_is(pid: i32, names: &[&str]) -> bool {
+    let program = fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_default();
     let name = program.file_name().unwrap_or_default().to_string_lossy();
-    SHELLS.contains(&name.trim_end_matches(" (deleted)"))
+    names.contains(&name.trim_end_matches(" (deleted)"))
 }
 
 fn parent_of(process: &Process) -> Result<Process> {

@@ -64,13 +64,13 @@ fn when_apt_is_killed_usr_is_read_only_as_soon_as_dpkg_is_done() -> Result<()> {
 }
 
 /// At most two seconds after apt and dpkg have ended.
-fn usr_is_read_only_and_nothing_is_left(debian: &Debian) -> Result<()> {
+pub fn usr_is_read_only_and_nothing_is_left(debian: &Debian) -> Result<()> {
     wait_until(Duration::from_secs(2), || Ok(debian.usr()? == ReadOnly && debian.status()?.session.is_none()))?;
     assert_eq!(debian.settled()?.aliases()?, Vec::<String>::new());
     Ok(())
 }
 
-fn wait_until(limit: Duration, so: impl Fn() -> Result<bool>) -> Result<()> {
+pub fn wait_until(limit: Duration, so: impl Fn() -> Result<bool>) -> Result<()> {
     let end = Instant::now() + limit;
     while !so()? {
         ensure!(Instant::now() < end, "not so after {limit:?}");

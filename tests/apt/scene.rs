@@ -72,8 +72,18 @@ impl Scene {
 
     /// A run of apt-get that needs no answers. Nothing happens before it is said what it frees.
     pub fn when_apt<'a>(&'a self, arguments: &[&'a str]) -> Change<'a> {
+        self.when(Program::Apt, arguments)
+    }
+
+    /// A run of dpkg that no apt asked for. Without rokeep it has the pair of remounts as hooks of its own.
+    pub fn when_dpkg<'a>(&'a self, arguments: &[&'a str]) -> Change<'a> {
+        self.when(Program::Dpkg, arguments)
+    }
+
+    fn when<'a>(&'a self, program: Program, arguments: &[&'a str]) -> Change<'a> {
         Change {
             scene: self,
+            program,
             arguments: arguments.to_vec(),
             since: Since::DpkgStarts,
             left: Vec::new(),
@@ -84,16 +94,23 @@ impl Scene {
     }
 }
 
-/// A run of apt-get, and what is in use meanwhile.
+/// A run of apt-get or dpkg, and what is in use meanwhile.
 #[must_use = "nothing runs before it is said what it frees"]
 pub struct Change<'a> {
     scene: &'a Scene,
+    program: Program,
     arguments: Vec<&'a str>,
     since: Since,
     left: Vec<&'a str>,
     renamed: Vec<&'a str>,
     gone: Vec<&'a str>,
     end: Access,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Program {
+    Apt,
+    Dpkg,
 }
 
 /// Since when something is in use, or because of whom.
@@ -154,9 +171,9 @@ impl<'a> Change<'a> {
         let Change { scene, arguments, .. } = &self;
         let early = self.early_users(files)?;
 
-        let run = scene.apt(&[&["-y", "--allow-downgrades"][..], arguments].concat())?;
+        let run = self.run()?;
         // Shown if what follows fails.
-        println!("{:?}, apt-get {}: {run:#?}", scene.keeper, arguments.join(" "));
+        println!("{:?}, {:?} {}: {run:#?}", scene.keeper, self.program, arguments.join(" "));
 
         let users = [early, scene.late_users()?].concat();
         assert_eq!(users.len(), self.used(files).len(), "not everything came into use: {users:#?}");
@@ -180,6 +197,22 @@ impl<'a> Change<'a> {
             assert!(!scene.outside(directory).exists(), "{directory} is there");
         }
         Ok(())
+    }
+
+    fn run(&self) -> Result<Run> {
+        let Change { scene, arguments, .. } = self;
+        match (self.program, scene.keeper) {
+            (Program::Apt, _) => scene.apt(&[&["-y", "--allow-downgrades"][..], arguments].concat()),
+            (Program::Dpkg, Keeper::Rokeep) => scene.run("dpkg", arguments),
+            (Program::Dpkg, Keeper::Remounts) => {
+                let hooks = ["rw", "ro"].map(|access| format!("mount -o remount,{access} /usr"));
+                let pair = format!("pre-invoke={}\npost-invoke={}\n", hooks[0], hooks[1]);
+                scene.write("/etc/dpkg/dpkg.cfg.d/remounts", &pair)?;
+                let run = scene.run("dpkg", arguments)?;
+                scene.must("rm", &["/etc/dpkg/dpkg.cfg.d/remounts"])?;
+                Ok(run)
+            }
+        }
     }
 
     fn used<'b>(&'b self, files: &[&'b str]) -> Vec<&'b str> {

@@ -120,43 +120,6 @@ fn it_writes_nothing_where_there_is_nothing_new() {
 
 // ── when it has nothing to do ───────────────────────────────────────────────────────────────────────────────────────
 
-#[test]
-fn outside_a_session_it_does_nothing() {
-    let world = upgradable(Ext4);
-    let holders = [world.hold(Mapped(CACHE)), world.hold(Mapped(TOOL))];
-    let found = world.mount_line("/usr");
-    dpkg_starts(&world);
-    assert!(world.journal().is_empty());
-    world.assert_no_session();
-    world.assert_no_store("/usr");
-
-    world.begin();
-    world.protect(&[Upgrade("tool", "1", "2")]);
-    world.dpkg_replaces(TOOL);
-    world.end();
-    let (journal, aliases) = (world.journal(), world.aliases("/usr"));
-    dpkg_starts(&world);
-    assert_eq!((world.journal(), world.aliases("/usr")), (journal, aliases));
-    assert_eq!(world.mount_line("/usr"), found);
-    world.assert_no_session();
-    drop(holders);
-}
-
-/// There is a session, for the mount that could not go back; nobody is at work in it.
-#[test]
-fn after_a_run_that_left_a_mount_degraded_it_does_nothing() {
-    let world = upgradable(Ext4);
-    begun(&world);
-    let _holders = [world.hold(Mapped(CACHE)), world.hold(Mapped(TOOL))];
-    world.rebuilds(CACHE);
-    world.end().assert_says(&["degraded"]);
-    let journal = world.journal();
-    dpkg_starts(&world);
-    assert_eq!(world.journal(), journal);
-    world.assert_no_store("/usr");
-    world.assert_mount("/usr", ReadOnlyMount);
-}
-
 /// Somebody made it writable by hand and runs dpkg.
 #[test]
 fn on_a_mount_that_is_writable_anyway_it_does_nothing() {

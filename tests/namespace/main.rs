@@ -10,6 +10,7 @@ mod controls;
 
 mod apt_dies;
 mod bad_input;
+mod bare_dpkg;
 mod becoming_writable;
 mod between_dpkg_runs;
 mod by_hand;

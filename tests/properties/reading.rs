@@ -8,6 +8,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use rokeep::core::apt_stream::{self, Name, Stream};
+use rokeep::core::dpkg_command::{self, Command};
 use rokeep::core::inode::AliasName;
 use rokeep::core::paths::{ListedPath, PathReader};
 use rokeep::core::{deb, dpkg_db, journal, mountinfo, proc_maps, session::Session};
@@ -41,6 +42,29 @@ proptest! {
                     }
                 }
             }
+            Err(error) => prop_assert!(!error.to_string().is_empty()),
+        }
+    }
+
+    /// Whatever dpkg was called with: what it was told to unpack is that, to the byte, or nothing is believed.
+    #[test]
+    fn a_command_line_of_dpkg_is_read_or_refused(
+        options in vec(select(vec!["-i", "--install", "-R", "-E", "--no-act", "--force-all", "-D", "1", "--new", "-"]), 0..5),
+        archives in vec(vec(1..=u8::MAX, 0..20), 0..4),
+    ) {
+        let mut words: Vec<&[u8]> = options.iter().map(|option| option.as_bytes()).collect();
+        words.push(b"--");
+        words.extend(archives.iter().map(Vec::as_slice));
+        let all_are_options = options.iter().all(|option| !["-D", "1", "-"].contains(option));
+        match dpkg_command::parse(&words, b"install") {
+            Ok(Command::Unpack { archives: read, .. }) if all_are_options => {
+                prop_assert!(read.iter().map(|path| path.as_os_str().as_bytes()).eq(archives.iter().map(Vec::as_slice)));
+            }
+            Ok(Command::Unpack { archives: read, .. }) => {
+                prop_assert!(read.iter().all(|path| words.contains(&path.as_os_str().as_bytes())));
+            }
+            Ok(Command::Pretend) => prop_assert!(options.contains(&"--no-act")),
+            Ok(other) => prop_assert!(false, "{:?} is no installation", other),
             Err(error) => prop_assert!(!error.to_string().is_empty()),
         }
     }

@@ -7,6 +7,7 @@
 mod archives;
 mod belongings;
 mod by_hand;
+mod dpkg;
 mod elsewhere;
 mod file_system;
 mod out_of_sight;
@@ -35,6 +36,7 @@ use nix::unistd::Pid;
 
 use self::belongings::Belongings;
 pub use self::by_hand::{Log, Running};
+pub use self::dpkg::Dpkg;
 pub use self::elsewhere::Where;
 pub use self::file_system::{FileSystem, LOWER};
 pub use self::pins::Pin;

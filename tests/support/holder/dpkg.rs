@@ -1,4 +1,4 @@
-//! dpkg, as far as a single file or directory is concerned.
+//! dpkg, as far as its hooks, and single files and directories are concerned.
 
 use std::ffi::OsStr;
 use std::fs::{self, OpenOptions};
@@ -7,6 +7,27 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+
+use super::frontend::carry_out;
+use super::{say, states};
+
+/// Set for whom the words are those of a real dpkg; not for its children.
+pub const STAYS: &str = "DPKG_STAYS";
+
+/// Runs its hooks as [`super::frontend`] does. It locks its database after the first, and until it ends; whoever else has
+/// that locked, it does not wait.
+pub fn stay() -> Result<()> {
+    let mut lock = None;
+    say(&format!("{} ready", std::process::id()))?;
+    for line in io::stdin().lines() {
+        let answer = carry_out(&serde_json::from_str(&line?)?)?;
+        if lock.is_none() {
+            lock = states::enter("locked", Path::new("/var/lib/dpkg/lock")).ok();
+        }
+        say(&serde_json::to_string(&answer)?)?;
+    }
+    Ok(())
+}
 
 /// The new version beside the old one, a second name for the old one in case the unpacking fails, the new one in its
 /// place, and at last the second name away: with it goes the old inode.

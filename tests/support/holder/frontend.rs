@@ -13,7 +13,7 @@ use anyhow::{Context, Result, ensure};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
 use super::order::{Answer, Order};
-use super::say;
+use super::{dpkg, say};
 
 /// The descriptor on which apt tells a hook what it is about to do.
 const INFO: i32 = 20;
@@ -27,10 +27,10 @@ pub fn frontend() -> Result<()> {
     Ok(())
 }
 
-fn carry_out(order: &Order) -> Result<Answer> {
+pub fn carry_out(order: &Order) -> Result<Answer> {
     let mut words = order.argv.iter().cloned().map(OsString::from_vec);
     let mut command = Command::new(words.next().context("an empty order")?);
-    command.args(words).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.args(words).env_remove(dpkg::STAYS).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = match &order.stream {
         None => command.spawn()?,
         Some(stream) => spawn_informed(command.env("APT_HOOK_INFO_FD", INFO.to_string()), stream.clone())?,

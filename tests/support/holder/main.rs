@@ -9,6 +9,7 @@
 //!
 //! | `holder` … | is |
 //! |---|---|
+//! | (any, with `DPKG_STAYS` in its environment) | dpkg, called with the words of a real one: runs the hooks that it is told to run, for as long as it is let |
 //! | `init` | process 1 of a sandbox: makes the working directory the root, lets go of the old one, says `ready` |
 //! | `frontend [apart\|-o OPTION]` | apt: runs what it is told to run, one command after the other, for as long as it is let; in a mount namespace of its own; with an option on its command line |
 //! | `interpret SCRIPT` | what `#!` names: reads the script, and goes on |
@@ -17,6 +18,7 @@
 //! | `dpkg replace\|remove\|rmdir PATH` | dpkg, putting its standard input in the place of a file, removing one, or removing a directory unless something is in it |
 //! | `write PATH`, `program PATH`, `swap-file PATH` | the author of a file: of its standard input, of a copy of this program, of one to swap to |
 //! | `timed LOG COMMAND …` | `time`: how long a hook took and how much memory it had |
+//! | `runs COMMAND …` | a program, by whatever name this one is called, that runs another one as its child |
 //! | `env NAME=VALUE COMMAND …` | env(1) |
 //! | `lease PATH` | whoever wants to know whether somebody has a file open: the exit code is 0 if nobody has |
 //! | `without-evictable-marks COMMAND …` | an older kernel |
@@ -60,6 +62,10 @@ fn main() -> Result<ExitCode> {
     let words: Vec<OsString> = std::env::args_os().skip(1).collect();
     let words: Vec<&str> = words.iter().map(|word| word.to_str().unwrap_or("\u{fffd}")).collect();
     let last = PathBuf::from(std::env::args_os().next_back().unwrap_or_default());
+    if std::env::var_os(dpkg::STAYS).is_some() {
+        dpkg::stay()?;
+        return Ok(ExitCode::SUCCESS);
+    }
     match words.as_slice() {
         ["init"] => init()?,
         // With the options that apt itself would understand.
@@ -67,6 +73,10 @@ fn main() -> Result<ExitCode> {
         ["frontend", "apart"] => {
             elsewhere::own_mounts()?;
             frontend::frontend()?
+        }
+        ["runs", program, words @ ..] => {
+            let ended = Command::new(program).args(words).status()?;
+            return Ok(ExitCode::from(u8::try_from(ended.code().unwrap_or(255))?));
         }
         ["wait"] => wait()?,
         ["interpret", _] => {
