@@ -14,6 +14,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 pub use self::run::run;
+use crate::copies;
 use crate::core::by_hand::ByHand;
 use crate::core::message::{self, Outcome};
 use crate::core::mount_state::{self, Access, Flags, MountState};
@@ -61,6 +62,7 @@ pub fn open(root: &Root, points: &[PathBuf], lasting: Lasting) -> Result<Outcome
     }
     let by_hand = by_hand(root, lasting);
     managed.mounts.iter().for_each(|mounted| session.hold(&mounted.id(), by_hand.clone()));
+    outcome.notes.extend(copies::note(root, &mut session, &managed.mounts));
     locked.save_session(&session)?;
     if let Err(why) = managed.mounts.iter().try_for_each(|mounted| remount::make_writable(root, mounted)) {
         for mounted in &managed.mounts {
@@ -69,6 +71,7 @@ pub fn open(root: &Root, points: &[PathBuf], lasting: Lasting) -> Result<Outcome
         bail!("{why:#}. Now {}", session::undo(root, &locked, session, &processes::myself()?));
     }
     for mounted in &managed.mounts {
+        outcome.notes.extend(remount::changed_options(root, mounted));
         held::hold(root, &mut session, &mounted.id(), by_hand.clone());
         held::say(&mut outcome, by_hand.describe(&mounted.mount.point, by_hand.since));
     }

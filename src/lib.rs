@@ -24,7 +24,8 @@
 //! What a person does without apt is in [`by_hand`]: a session around any program, or a mount that stays writable for a
 //! while.
 //!
-//! Where the kernel refuses to go back, [`blockers`] says who is in the way. [`pins`] looks for what is in use and shows
+//! Where the kernel refuses to go back, [`blockers`] says who is in the way, and [`copies`] closes what other mounts there
+//! are of that file system. [`pins`] looks for what is in use and shows
 //! nowhere, where somebody asks for it. [`settings`] are optional.
 //!
 //! A stage gathers through [`sys`], asks [`core`], and performs what `core` answered. `core` is pure: values in, values
@@ -54,6 +55,7 @@ pub mod protect;
 
 pub mod blockers;
 pub mod cleanup;
+pub mod copies;
 pub mod pins;
 pub mod remount;
 pub mod survey;

@@ -4,12 +4,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
+use crate::core::container::Standing;
 use crate::core::journal::Journal;
 use crate::core::message;
 use crate::core::session::Session;
 use crate::settings::Settings;
 use crate::sys::files::Root;
 use crate::sys::mounts::{self, Mounted};
+use crate::sys::rights;
 
 /// What was found.
 #[derive(Debug, Default)]
@@ -30,6 +32,10 @@ pub fn named(root: &Root, settings: &Settings) -> Result<Managed> {
     for point in settings.mounts() {
         managed.look(root, settings, &point)?;
     }
+    if managed.mounts.iter().any(|mounted| mounted.mount.flags.refuse_writes()) {
+        let standing = rights::standing(root);
+        managed.mounts.retain(|mounted| settings.names(&mounted.mount.point) || is_ours(standing, mounted));
+    }
     Ok(managed)
 }
 
@@ -48,6 +54,16 @@ pub fn all(root: &Root, settings: &Settings, session: &Session, journal: &Journa
         managed.look(root, settings, point)?;
     }
     Ok(managed)
+}
+
+/// In a container, what nobody in it may make writable is none of ours: it is read-only for the container, and apt does
+/// what it would do without rokeep. Whoever names a mount in the settings of a container means it all the same.
+fn is_ours(standing: Standing, mounted: &Mounted) -> bool {
+    match standing {
+        Standing::Machine => true,
+        Standing::NobodyMayMount => !mounted.mount.flags.refuse_writes(),
+        Standing::OwnMountsOnly => mounted.may_be_opened(),
+    }
 }
 
 impl Managed {

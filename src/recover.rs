@@ -3,6 +3,7 @@
 
 use anyhow::Result;
 
+use crate::copies;
 use crate::core::journal::Journal;
 use crate::core::message::{self, Outcome};
 use crate::core::session::{Frontend, Session};
@@ -89,10 +90,12 @@ fn in_a_short_session(
         session.note(&mounted.id(), mounted.mount.flags);
     }
     session.join(myself.clone());
+    let unseen = copies::note(root, &mut session, droppable);
     locked.save_session(&session)?;
     let writable = session::make_writable(root, &session, droppable);
     session.leave(&myself);
     let mut outcome = session::close_if_unused(root, locked, session, Ask::Verdicts, look)?;
+    outcome.notes.extend(unseen);
     if let Err(error) = writable {
         outcome.problems.insert(0, format!("nothing could be dropped: {error:#}"));
     }

@@ -10,8 +10,10 @@ use nix::errno::Errno;
 
 use crate::core::message;
 use crate::core::mount_state::{Access, Flags, MountState, Step, state, steps};
+use crate::core::mountinfo::Mount;
+use crate::core::refusal::{self, Answer, Attempt, Refusal};
 use crate::sys::files::Root;
-use crate::sys::mounts::Mounted;
+use crate::sys::mounts::{self, Mounted};
 use crate::sys::site::Site;
 use crate::sys::store::{self, Store};
 
@@ -31,22 +33,27 @@ const RETRY: [Duration; 6] = [
 /// Where it stays read-only or takes no write: what refused, and what to do. The caller puts it back.
 pub fn make_writable(root: &Root, mounted: &Mounted) -> Result<()> {
     let point = message::path(&mounted.mount.point);
-    if mounted.mount.failed {
-        bail!("{point} cannot become writable: {}", failure(mounted));
+    let now = mounted.now(root)?;
+    if let Some(refusal) = refusal::foreseen(&now) {
+        bail!("{point} cannot become writable: {}", refusal.advice(&now));
     }
-    for step in steps(mounted.flags(root)?, Flags::WRITABLE) {
-        if let Err(errno) = mounted.perform(step) {
-            bail!("{point} cannot become writable: {}", refusal(mounted, errno));
+    for step in steps(now.flags, Flags::WRITABLE) {
+        if let Err(errno) = mounted.perform(step, &now) {
+            bail!("{point} cannot become writable: {}", why(&now, Attempt::Remount, errno));
         }
     }
     if mounted.flags(root)?.refuse_writes() {
         bail!("{point} did not become writable although the kernel said so");
     }
-    match prove_writable(mounted) {
+    let Err(error) = prove_writable(mounted) else { return Ok(()) };
+    match store::answer(&error) {
         // A full file system took the write as far as it could. dpkg may be there to make room: it rolls back what does
         // not fit.
-        Err(error) if matches!(store::refused(&error), Some(Errno::ENOSPC | Errno::EDQUOT)) => Ok(()),
-        proven => proven,
+        Some(Errno::ENOSPC | Errno::EDQUOT) => Ok(()),
+        Some(errno @ (Errno::EROFS | Errno::EACCES | Errno::EPERM)) => {
+            bail!("{point} takes no writes: {}", why(&now, Attempt::Write, errno))
+        }
+        _ => Err(error),
     }
 }
 
@@ -60,24 +67,29 @@ fn prove_writable(mounted: &Mounted) -> Result<()> {
     }
 }
 
+/// What of a mount's other options is not as it was when it was looked up, if that can be seen. No remount of ours means to
+/// change any.
+pub fn changed_options(root: &Root, mounted: &Mounted) -> Option<String> {
+    let point = message::path(&mounted.mount.point);
+    let changes = mounted.mount.options.changes(&mounted.now(root).ok()?.options)?;
+    Some(format!("the options of {point} changed with the remount: {changes}; see \"findmnt {point}\""))
+}
+
 /// What a file system with errors needs, which is never a remount.
 pub fn failure(mounted: &Mounted) -> String {
-    let source = message::path(&mounted.mount.source);
-    format!("the kernel found errors on {source} and refuses to write to it; see \"dmesg\", then \"fsck {source}\"")
+    Refusal::Errors.advice(&mounted.mount)
 }
 
 /// What a refusal means and what can be done about it.
-fn refusal(mounted: &Mounted, errno: Errno) -> String {
-    let source = message::path(&mounted.mount.source);
-    match errno {
-        Errno::EROFS | Errno::EACCES => format!(
-            "{source} is write-protected, or the kernel made its file system read-only because of errors; \
-             see \"dmesg\", then \"blockdev --setrw {source}\" or \"fsck {source}\""
-        ),
-        Errno::EPERM => "this process may not change mounts here (a container?)".to_owned(),
-        Errno::ENOSYS => "this kernel is too old: rokeep needs Linux 5.12".to_owned(),
-        other => format!("{other}"),
-    }
+fn why(mount: &Mount, attempt: Attempt, errno: Errno) -> String {
+    let answer = match errno {
+        Errno::EROFS => Answer::ReadOnly,
+        Errno::EACCES => Answer::Denied,
+        Errno::EPERM => Answer::NotPermitted,
+        Errno::ENOSYS => Answer::NoSuchCall,
+        other => Answer::Other(format!("{other}")),
+    };
+    refusal::refusal(mount, mounts::protection(mount), attempt, answer).advice(mount)
 }
 
 /// Puts a mount back the way it was found, as far as the kernel lets us, and answers what it is now, and the kernel's
@@ -90,16 +102,16 @@ fn refusal(mounted: &Mounted, errno: Errno) -> String {
 pub fn put_back(root: &Root, mounted: &Mounted, found: Flags) -> Result<(MountState, Option<Errno>)> {
     let mut pauses = RETRY.iter();
     let refused = loop {
-        let now = mounted.flags(root)?;
+        let now = mounted.now(root)?;
         // A superblock that somebody made read-only meanwhile is not ours to open.
-        let closing = steps(now, found).into_iter().filter(|step| *step != Step::Superblock(Access::Writable));
-        let refused = closing.map(|step| mounted.perform(step)).find_map(Result::err);
+        let closing = steps(now.flags, found).into_iter().filter(|step| *step != Step::Superblock(Access::Writable));
+        let refused = closing.map(|step| mounted.perform(step, &now)).find_map(Result::err);
         match (refused, pauses.next()) {
             (None, _) => break None,
             (Some(Errno::EBUSY), Some(pause)) => std::thread::sleep(*pause),
             (refused @ Some(_), _) => {
                 // Second best, and its own failure shows in the state that is read next.
-                let _ = mounted.perform(Step::Mount(Access::ReadOnly));
+                let _ = mounted.perform(Step::Mount(Access::ReadOnly), &now);
                 break refused;
             }
         }

@@ -6,6 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Result;
 
+use crate::core::copies;
 use crate::core::holder::Holder;
 use crate::core::holding::{self, Held, Surroundings, What};
 use crate::core::journal::Spot;
@@ -182,6 +183,14 @@ fn problem(mounted: &Mounted, wanted: Flags, state: MountState, session: &Sessio
     let held = session.held(now).find(|(noted, _)| noted.mount == mounted.id() && state == MountState::Writable);
     if let Some((noted, by_hand)) = held {
         return Some(by_hand.describe(&noted.mount.point, now));
+    }
+    let found_by_itself = session.found(&mounted.id()).is_some_and(copies::matter);
+    if state == MountState::ReadOnly && !session.in_use() && found_by_itself {
+        let point = message::path(&mounted.mount.point);
+        return Some(format!(
+            "{point} is read-only, but copies of it in other mount namespaces may still be WRITABLE, and no package run \
+             needs them so: \"rokeep cleanup\" tries to close them, and says who is in the way"
+        ));
     }
     let sentence = remount::describe(&mounted.mount.point, state);
     let advice = match session.found(&mounted.id()) {

@@ -10,9 +10,10 @@ use nix::errno::Errno;
 use crate::blockers;
 use crate::by_hand::held;
 use crate::cleanup;
+use crate::copies::{self, Left};
 use crate::core::change::Change;
 use crate::core::message::{self, Outcome};
-use crate::core::mount_state::{self, Flags, MountState};
+use crate::core::mount_state::{self, Access, MountState};
 use crate::core::mountinfo::Mount;
 use crate::core::session::{FoundMount, Frontend, MountId, Session};
 use crate::managed::{self, Managed};
@@ -43,7 +44,7 @@ pub(crate) fn begin_called_by(root: &Root, called_by: CalledBy) -> Result<Option
         Err(why) => bail!("{why:#}. {}, and nothing was changed", stopped(called_by)),
     };
     match make_writable(root, &session, &managed.mounts) {
-        Ok(()) => Ok(Some(Outcome { notes: managed.notes, ..Outcome::default() })),
+        Ok(notes) => Ok(Some(Outcome { notes: [managed.notes, notes].concat(), ..Outcome::default() })),
         Err(why) => Err(give_up(root, &locked, session, called_by, why)),
     }
 }
@@ -88,18 +89,18 @@ pub(crate) fn end_called_by(root: &Root, called_by: CalledBy, mounts: AtTheEnd) 
     leave(root, &locked, session, called_by)
 }
 
-/// Makes mounts writable, one after the other, for whoever is in the session.
+/// Makes mounts writable, one after the other, for whoever is in the session. Answers what is worth saying even so.
 ///
 /// # Errors
 /// Where one cannot become so. Those before it are writable.
-pub(crate) fn make_writable(root: &Root, session: &Session, mounts: &[Mounted]) -> Result<()> {
+pub(crate) fn make_writable(root: &Root, session: &Session, mounts: &[Mounted]) -> Result<Vec<String>> {
     for mounted in mounts {
         remount::make_writable(root, mounted)?;
         if mounted.mount.flags.refuse_writes() {
             log::change(root, &Change::opened(&mounted.mount.point, &people(session)));
         }
     }
-    Ok(())
+    Ok(mounts.iter().filter_map(|mounted| remount::changed_options(root, mounted)).collect())
 }
 
 /// For whom the mounts are writable.
@@ -157,11 +158,12 @@ pub(crate) fn open_for<'a>(
     let locked = Locked::wait(root)?;
     ensure!(processes::is_alive(frontend), "the package manager is gone");
     let mut session = locked.session()?;
-    let managed = note_read_only(mounts()?, &mut session);
+    let mut managed = note_read_only(mounts()?, &mut session);
     // An unusable journal must stop the run before dpkg starts, not surprise it afterwards.
     locked.journal()?;
     session.forget_dead(processes::is_alive);
     session.join(frontend.clone());
+    managed.notes.extend(copies::note(root, &mut session, &managed.mounts));
     locked.save_session(&session)?;
     watch::start(root, frontend);
     Ok((locked, session, managed))
@@ -332,7 +334,7 @@ fn put_all_back(
     session.frontends.clear();
     for (noted, mounted) in mounts.iter().rev() {
         session.release(&noted.mount);
-        match put_back(root, mounted, noted.found, look, &mut outcome.logged) {
+        match put_back(root, locked, &mut session, noted, mounted, look, &mut outcome.logged) {
             Ok(notes) => {
                 session.forget(&noted.mount);
                 outcome.problems.extend(notes);
@@ -343,22 +345,26 @@ fn put_all_back(
     locked.save_session(&session)
 }
 
-/// Puts one mount back; that its file system has failed is worth saying even so.
+/// Puts one mount back, and what other mounts of it have to go with it. Answers what is worth saying even so.
 ///
 /// A change of its state is logged here, and what is said of it goes to `logged`.
 fn put_back(
     root: &Root,
+    locked: &Locked,
+    session: &mut Session,
+    noted: &FoundMount,
     mounted: &Mounted,
-    found: Flags,
     look: Look,
     logged: &mut Vec<String>,
-) -> Result<Option<String>> {
+) -> Result<Vec<String>> {
+    let found = noted.found;
     if !found.refuse_writes() {
-        return Ok(None);
+        return Ok(Vec::new());
     }
     let point = &mounted.mount.point;
     let before = mount_state::state(mounted.mount.flags, found);
-    let attempt = || remount::put_back(root, mounted, found).with_context(|| message::path(point));
+    let shown = message::path(point);
+    let attempt = || remount::put_back(root, mounted, found).with_context(|| shown.clone());
     let (state, refused) = match (attempt()?, look) {
         ((_, Some(Errno::EBUSY)), Look::Deep) if pins::forget_the_unused(root).is_ok() => attempt()?,
         (answer, Look::Usual | Look::Deep) => answer,
@@ -368,12 +374,38 @@ fn put_back(
             if state != before {
                 log::change(root, &Change::put_back(point));
             }
+            let mut notes: Vec<String> = remount::changed_options(root, mounted).into_iter().collect();
+            if found.superblock == Access::ReadOnly {
+                let closed = copies::reopen(root, session, mounted)?;
+                notes.extend(
+                    closed.iter().map(|closed| format!("{closed} was closed by rokeep and could not be opened")),
+                );
+            } else {
+                let Left { open, unseen } = copies::close(root, locked, session, noted, mounted)?;
+                notes.extend(unseen);
+                ensure!(
+                    open.is_empty(),
+                    "{shown} is read-only, but {} can still be WRITTEN through: {}. Then \"rokeep cleanup\"",
+                    message::count(open.len(), "copy"),
+                    message::few(&open, 5)
+                );
+            }
             let failed = mounts::at(root, point)?.is_some_and(|now| now.mount.failed);
-            Ok(failed.then(|| format!("{}: {}", message::path(point), remount::failure(mounted))))
+            notes.extend(failed.then(|| format!("{shown}: {}", remount::failure(mounted))));
+            Ok(notes)
         }
         MountState::Degraded | MountState::Writable => {
+            let open = match copies::close(root, locked, session, noted, mounted) {
+                Ok(Left { open, unseen }) => open.into_iter().chain(unseen).collect(),
+                Err(error) => vec![format!("mounts that could not be looked at ({error:#})")],
+            };
+            let open = if open.is_empty() {
+                String::new()
+            } else {
+                format!("; it may still be written through {}", message::few(&open, 5))
+            };
             let why = blockers::why_refused(root, mounted, refused);
-            let sentence = format!("{}, because {why}", remount::describe(point, state));
+            let sentence = format!("{}{open}, because {why}", remount::describe(point, state));
             // That it is writable still is worth an entry for each try.
             if state != before || state == MountState::Writable {
                 log::change(root, &Change::refused(point, state, &sentence, &why));

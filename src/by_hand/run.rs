@@ -29,7 +29,9 @@ const NOT_EXECUTABLE: u8 = 126;
 /// If a mount could not go back that is said; the status is still the program's, but for 1 where that was 0 and the
 /// settings ask for it (`strict_exit`).
 ///
-/// Killed itself, it leaves the session to the program: when that has ended, the watcher puts the mounts back.
+/// Killed itself, it leaves the session to the program: when that has ended, the watcher puts the mounts back. (Killed
+/// within the milliseconds between the program's start and its entry in the session, it leaves that to nobody: the mounts
+/// go back at once.)
 ///
 /// # Errors
 /// Where the session cannot begin. Everything is then as it was found, and the program was not started.
@@ -74,10 +76,11 @@ fn begin(root: &Root, points: &[PathBuf]) -> Result<Option<(Frontend, Outcome)>>
     })();
     let opened = opened.map_err(|why: Error| anyhow!("{why:#}. {NOT_STARTED}, and nothing was changed"))?;
     let Some((myself, (locked, mut session, managed))) = opened else { return Ok(None) };
-    let ready = session::make_writable(root, &session, &managed.mounts).and_then(|()| guard(root, &locked, &session));
-    match ready {
-        Ok(mut outcome) => {
-            outcome.notes.splice(0..0, managed.notes);
+    let opened = session::make_writable(root, &session, &managed.mounts);
+    match opened.and_then(|notes| Ok((notes, guard(root, &locked, &session)?))) {
+        Ok((notes, guarded)) => {
+            let mut outcome = Outcome { notes: [managed.notes, notes].concat(), ..Outcome::default() };
+            outcome.join(guarded);
             Ok(Some((myself, outcome)))
         }
         Err(why) => {

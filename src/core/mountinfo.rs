@@ -9,6 +9,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use super::inode::Device;
+use super::mount_options::Options;
 use super::mount_state::{Access, Flags};
 
 /// One mount of one mount namespace.
@@ -34,6 +35,8 @@ pub struct Mount {
     pub overlay: Option<Overlay>,
     /// It is a /proc that shows a process to nobody but who may trace it (proc(5), `hidepid`).
     pub hides_processes: bool,
+    /// All that is said of how it and its superblock are mounted.
+    pub options: Options,
 }
 
 /// The options of an overlayfs that matter (Documentation/filesystems/overlayfs.rst).
@@ -49,6 +52,17 @@ impl Mount {
     /// Whether files on it can have a second name at all. FAT knows neither hard links nor who owns a file.
     pub fn knows_hard_links(&self) -> bool {
         !matches!(self.fs_type.as_str(), "vfat" | "msdos" | "exfat")
+    }
+
+    /// Whether this kind of file system can be read and never written.
+    pub fn is_never_writable(&self) -> bool {
+        matches!(self.fs_type.as_str(), "squashfs" | "erofs" | "iso9660" | "cramfs" | "romfs")
+    }
+
+    /// Whether a server has it, which may refuse what the kernel here would allow.
+    pub fn has_server(&self) -> bool {
+        let kind = self.fs_type.as_str();
+        matches!(kind, "nfs" | "nfs4" | "cifs" | "smb3" | "9p" | "ceph" | "virtiofs") || kind.starts_with("fuse.")
     }
 
     /// Whether the kernel can forget an inode of it that has a name: what is in memory alone it cannot (`tmpfs`).
@@ -101,7 +115,8 @@ fn mount(line: &[u8]) -> Option<Mount> {
     let device = device(fields.next()?)?;
     let root = unescape(fields.next()?);
     let point = unescape(fields.next()?);
-    let mount_access = access(fields.next()?)?;
+    let mount_options = fields.next()?;
+    let mount_access = access(mount_options)?;
     // Optional fields, as many as there are, up to a lone hyphen.
     let mut fields = fields.skip_while(|field| *field != b"-").skip(1);
     let fs_type = String::from_utf8_lossy(fields.next()?).into_owned();
@@ -112,7 +127,8 @@ fn mount(line: &[u8]) -> Option<Mount> {
     let flags = Flags { mount: mount_access, superblock: superblock_access };
     let overlay = (fs_type == "overlay").then(|| overlay(superblock_options));
     let hides_processes = fs_type == "proc" && hides_processes(superblock_options);
-    Some(Mount { id, device, root, point, fs_type, source, flags, failed, overlay, hides_processes })
+    let options = Options { mount: mount_options.to_vec(), superblock: superblock_options.to_vec() };
+    Some(Mount { id, device, root, point, fs_type, source, flags, failed, overlay, hides_processes, options })
 }
 
 fn overlay(options: &[u8]) -> Overlay {

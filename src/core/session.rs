@@ -13,7 +13,8 @@ use super::by_hand::ByHand;
 use super::inode::Device;
 use super::mount_state::Flags;
 
-/// The version of the file's form. Format 1 had no mounts that are held by hand.
+/// The version of the file's form. Format 1 knew nothing of other mounts than the managed ones, nor of mounts that are held
+/// by hand.
 pub const FORMAT: u32 = 2;
 
 /// Reads a session as it was written.
@@ -66,6 +67,10 @@ pub struct Session {
     pub frontends: Vec<Frontend>,
     /// The mounts that are to be put back, in the order in which they were made writable.
     pub mounts: Vec<FoundMount>,
+    /// Other mounts, in whatever mount namespace, that were closed because the superblock could not be: they are opened
+    /// again as soon as it is read-only. Written down before they are closed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub closed: Vec<MountId>,
 }
 
 /// A process on whose behalf the mounts are writable: apt, aptitude, unattended-upgrades, …
@@ -94,6 +99,9 @@ pub struct FoundMount {
     pub mount: MountId,
     /// What to restore.
     pub found: Flags,
+    /// The copies of it that were writable before it was opened, where that was looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub open_before: Option<Vec<MountId>>,
     /// Somebody wants it to stay writable without a frontend.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by_hand: Option<ByHand>,
@@ -122,7 +130,7 @@ pub struct MountId {
 
 impl Default for Session {
     fn default() -> Session {
-        Session { format: FORMAT, frontends: Vec::new(), mounts: Vec::new() }
+        Session { format: FORMAT, frontends: Vec::new(), mounts: Vec::new(), closed: Vec::new() }
     }
 }
 
@@ -155,7 +163,23 @@ impl Session {
                 // Whoever closed it wants it held no longer.
                 noted.by_hand.take_if(|_| found.refuse_writes());
             }
-            None => self.mounts.push(FoundMount { mount: mount.clone(), found, by_hand: None }),
+            None => {
+                self.mounts.push(FoundMount { mount: mount.clone(), found, open_before: None, by_hand: None });
+            }
+        }
+    }
+
+    /// Notes which copies of a mount could be written before it was opened. What was noted first stays.
+    pub fn note_open_before(&mut self, mount: &MountId, copies: Vec<MountId>) {
+        if let Some(noted) = self.mounts.iter_mut().find(|noted| noted.mount == *mount) {
+            noted.open_before.get_or_insert(copies);
+        }
+    }
+
+    /// Notes that another mount is about to be closed; a second time changes nothing.
+    pub fn note_closed(&mut self, mount: MountId) {
+        if !self.closed.contains(&mount) {
+            self.closed.push(mount);
         }
     }
 
@@ -251,14 +275,6 @@ mod tests {
     }
 
     #[test]
-    fn what_an_earlier_rokeep_wrote_is_read() {
-        let text = br#"{"format":1,"frontends":[{"pid":1,"started":10,"command":"apt"}],"mounts":[]}"#;
-        let mut session = Session::default();
-        session.join(frontend(1, 10));
-        assert_eq!(parse(text), Ok(session));
-    }
-
-    #[test]
     fn what_was_found_first_stays() {
         let mut session = Session::default();
         let found = Flags { mount: Access::ReadOnly, superblock: Access::ReadOnly };
@@ -306,11 +322,30 @@ mod tests {
     }
 
     #[test]
+    fn what_was_open_before_is_noted_once() {
+        let mut session = Session::default();
+        session.note(&usr(7), Flags::WRITABLE);
+        session.note_open_before(&usr(7), vec![usr(8)]);
+        session.note_open_before(&usr(7), vec![usr(8), usr(9)]);
+        assert_eq!(session.mounts[0].open_before, Some(vec![usr(8)]));
+    }
+
+    #[test]
+    fn what_an_earlier_rokeep_wrote_is_read() {
+        let text = br#"{"format":1,"frontends":[{"pid":1,"started":10,"command":"apt"}],"mounts":[]}"#;
+        let mut session = Session::default();
+        session.join(frontend(1, 10));
+        assert_eq!(parse(text), Ok(session));
+    }
+
+    #[test]
     fn it_reads_back_what_it_wrote() {
         let mut session = Session::default();
         session.join(frontend(1, 10));
         session.note(&usr(7), Flags::WRITABLE);
         session.hold(&usr(7), by_hand(Some(60)));
+        session.note_open_before(&usr(7), vec![usr(9)]);
+        session.note_closed(usr(8));
         let text = serde_json::to_string(&session).unwrap();
         assert_eq!(parse(text.as_bytes()), Ok(session));
         assert_eq!(parse(b"{\"format\":3,\"new\":1}"), Err(SessionError::Format(3)));

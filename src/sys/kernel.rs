@@ -1,7 +1,7 @@
 //! System calls that nix does not wrap, each as a safe function.
 #![allow(unsafe_code, reason = "raw system calls; each block says why it is sound")]
 
-use std::ffi::{CStr, OsStr};
+use std::ffi::OsStr;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 
 use nix::errno::Errno;
@@ -9,7 +9,6 @@ use nix::sys::signal::{SigHandler, Signal, signal};
 use nix::{NixPath, libc};
 
 use crate::core::inode::Inode;
-use crate::core::mount_state::Access;
 
 /// What statx(2) says, as far as rokeep asks.
 #[derive(Clone, Copy, Debug)]
@@ -81,74 +80,6 @@ pub fn stat(dir: impl AsFd, name: &OsStr, last: LastLink) -> nix::Result<Stat> {
         changed: (answer.stx_ctime.tv_sec, answer.stx_ctime.tv_nsec),
         mount_id: answer.stx_mnt_id,
     })
-}
-
-/// Makes the superblock under the mount whose root is `mount` read-only or writable.
-///
-/// fspick(2), fsconfig(2): Linux 5.2. Its other options stay; shown on ext4, xfs, btrfs and tmpfs.
-///
-/// # Errors
-/// `EBUSY` where an unlinked inode is in use or somebody writes; `EROFS` or `EACCES` where the device is
-/// write-protected; others of fsconfig(2).
-pub fn set_superblock(mount: impl AsFd, access: Access) -> nix::Result<()> {
-    const FSPICK_CLOEXEC: libc::c_uint = 1;
-    const FSPICK_EMPTY_PATH: libc::c_uint = 8;
-    const FSCONFIG_SET_FLAG: libc::c_uint = 0;
-    const FSCONFIG_CMD_RECONFIGURE: libc::c_uint = 7;
-    let flag = match access {
-        Access::ReadOnly => c"ro",
-        Access::Writable => c"rw",
-    };
-    let null = std::ptr::null::<libc::c_char>();
-    let fspick_flags = FSPICK_CLOEXEC | FSPICK_EMPTY_PATH;
-    // SAFETY: the descriptor is open and the path is a NUL-terminated literal.
-    let picked = unsafe {
-        libc::syscall(libc::SYS_fspick, mount.as_fd().as_raw_fd(), c"".as_ptr(), fspick_flags) as libc::c_int
-    };
-    // SAFETY: a non-negative answer is a new descriptor that nobody else owns.
-    let context = unsafe { OwnedFd::from_raw_fd(Errno::result(picked)?) };
-    let configure = |command: libc::c_uint, key: Option<&CStr>| {
-        let key = key.map_or(null, CStr::as_ptr);
-        // SAFETY: the context is open; the key is NULL or a NUL-terminated literal; neither command takes a value.
-        let result = unsafe { libc::syscall(libc::SYS_fsconfig, context.as_raw_fd(), command, key, null, 0) };
-        Errno::result(result).map(drop)
-    };
-    configure(FSCONFIG_SET_FLAG, Some(flag))?;
-    configure(FSCONFIG_CMD_RECONFIGURE, None)
-}
-
-/// Makes the one mount whose root is `mount` read-only or writable; its other flags and other mounts stay.
-///
-/// mount_setattr(2): Linux 5.12.
-///
-/// # Errors
-/// `EBUSY` where somebody writes through it; others of mount_setattr(2).
-pub fn set_mount(mount: impl AsFd, access: Access) -> nix::Result<()> {
-    #[repr(C)]
-    struct MountAttr {
-        set: u64,
-        clear: u64,
-        propagation: u64,
-        userns_fd: u64,
-    }
-    const MOUNT_ATTR_RDONLY: u64 = 1;
-    let (set, clear) = match access {
-        Access::ReadOnly => (MOUNT_ATTR_RDONLY, 0),
-        Access::Writable => (0, MOUNT_ATTR_RDONLY),
-    };
-    let attr = MountAttr { set, clear, propagation: 0, userns_fd: 0 };
-    // SAFETY: the descriptor is open, the path is a NUL-terminated literal, and `attr` is of the size that is passed.
-    let result = unsafe {
-        libc::syscall(
-            libc::SYS_mount_setattr,
-            mount.as_fd().as_raw_fd(),
-            c"".as_ptr(),
-            libc::AT_EMPTY_PATH,
-            &raw const attr,
-            size_of::<MountAttr>(),
-        )
-    };
-    Errno::result(result).map(drop)
 }
 
 /// From here on the process outlives Ctrl-C, a lost terminal and a closed pipe.

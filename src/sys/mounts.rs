@@ -1,16 +1,22 @@
 //! The mounts of this process's mount namespace.
 
-use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::MetadataExt;
+use std::ffi::OsStr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
+use nix::libc;
 
 use super::files::{Directory, Root};
-use super::kernel;
+use super::kernel::{self, LastLink, Stat};
+use super::remounting::{self, Subject};
 use crate::core::message;
 use crate::core::mount_state::{Flags, Step};
 use crate::core::mountinfo::{self, Mount};
+use crate::core::refusal;
 use crate::core::session::MountId;
 
 /// A mounted file system, held by a descriptor of its root directory.
@@ -78,23 +84,69 @@ impl Mounted {
         MountId { point: point.clone(), device: *device, id: *id, namespace: self.namespace }
     }
 
-    /// How it is now, read again.
+    /// What mountinfo says of it now.
     ///
     /// # Errors
     /// Where mountinfo cannot be read, or the mount is gone.
-    pub fn flags(&self, root: &Root) -> Result<Flags> {
+    pub fn now(&self, root: &Root) -> Result<Mount> {
         let now = table(root)?.into_iter().find(|mount| mount.id == self.mount.id);
-        Ok(now.with_context(|| format!("{} is not mounted any more", message::path(&self.mount.point)))?.flags)
+        now.with_context(|| format!("{} is not mounted any more", message::path(&self.mount.point)))
     }
 
-    /// Performs one change.
+    /// How it is now, read again.
+    ///
+    /// # Errors
+    /// Those of [`Mounted::now`].
+    pub fn flags(&self, root: &Root) -> Result<Flags> {
+        Ok(self.now(root)?.flags)
+    }
+
+    /// Performs one change of what it is now.
     ///
     /// # Errors
     /// Those of the system call.
-    pub fn perform(&self, step: Step) -> nix::Result<()> {
+    pub fn perform(&self, step: Step, now: &Mount) -> nix::Result<()> {
+        let subject = Subject { root: self, flags: now.flags, options: &now.options };
         match step {
-            Step::Superblock(access) => kernel::set_superblock(self, access),
-            Step::Mount(access) => kernel::set_mount(self, access),
+            Step::Superblock(access) => remounting::set_superblock(subject, access),
+            Step::Mount(access) => remounting::set_mount(subject, access),
         }
     }
+
+    /// Whether this process may make it writable. Changes nothing.
+    pub fn may_be_opened(&self) -> bool {
+        remounting::is_permitted(self, self.mount.flags)
+    }
+}
+
+/// Whether the block device that a file system is on takes writes: what was mounted, if it is one, otherwise the one that
+/// the superblock has its number from.
+pub fn protection(mount: &Mount) -> refusal::Device {
+    let source = std::fs::metadata(&mount.source).ok().filter(|found| found.file_type().is_block_device());
+    let number = match source {
+        Some(found) => (libc::major(found.rdev()), libc::minor(found.rdev())),
+        None => (mount.device.major, mount.device.minor),
+    };
+    // sysfs-block: also of a partition, and then of its disk too.
+    match std::fs::read(format!("/sys/dev/block/{}:{}/ro", number.0, number.1)).unwrap_or_default().trim_ascii() {
+        b"1" => refusal::Device::WriteProtected,
+        b"0" => refusal::Device::Writable,
+        _ => refusal::Device::Unknown,
+    }
+}
+
+/// The root of a mount, if its mount point leads there from the root directory of its namespace, or of whoever showed it.
+///
+/// The kernel has every directory on the way in memory, as long as there is the mount, so no file system has to be asked
+/// (`RESOLVE_CACHED`, Linux 5.12): one that does not answer would never let go of us.
+pub fn open_root(root: &Directory, mount: &Mount) -> Option<(OwnedFd, Stat)> {
+    const MOST_ATTEMPTS: u32 = 3;
+    let cached = ResolveFlag::from_bits_retain(nix::libc::RESOLVE_CACHED);
+    let resolve = ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_SYMLINKS | cached;
+    let how = OpenHow::new().flags(OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC).resolve(resolve);
+    // While anybody mounts or renames anything it may be refused.
+    let mut attempts = (0..MOST_ATTEMPTS).map(|_| openat2(root, &mount.point, how));
+    let file = attempts.find(|opened| !matches!(opened, Err(Errno::EAGAIN)))?.ok()?;
+    let stat = kernel::stat(&file, OsStr::new(""), LastLink::Itself).ok()?;
+    (stat.mount_id == mount.id).then_some((file, stat))
 }

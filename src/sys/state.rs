@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use fs2::FileExt;
+use nix::errno::Errno;
 
 use super::files::Root;
 use crate::core::journal::{self, Journal, Record};
@@ -106,14 +107,14 @@ impl<'a> Locked<'a> {
     /// Where it cannot be written; the old one is then still there.
     pub fn save_session(&self, session: &Session) -> Result<()> {
         let path = self.root.path(SESSION);
-        let failed = || format!("cannot write {}", path.display());
+        let failed = |error| cannot_write("", &path, error);
         if session.is_over() {
-            return remove(&path).with_context(failed);
+            return remove(&path).map_err(failed);
         }
-        let text = serde_json::to_vec(session).with_context(failed)?;
+        let text = serde_json::to_vec(session).map_err(io::Error::from).map_err(failed)?;
         let new = path.with_extension("json.new");
-        create(&new).and_then(|mut file| file.write_all(&text)).with_context(failed)?;
-        fs::rename(&new, &path).with_context(failed)
+        create(&new).and_then(|mut file| file.write_all(&text)).map_err(failed)?;
+        fs::rename(&new, &path).map_err(failed)
     }
 
     /// The journal, and how to add to it. One of an older format is written anew for that.
@@ -138,13 +139,13 @@ impl<'a> Locked<'a> {
     pub fn rewrite(&self, records: &[Record]) -> Result<()> {
         let dir = self.root.path(STATE_DIR);
         let path = self.root.path(JOURNAL);
-        let failed = || format!("cannot write the journal {}", path.display());
+        let failed = |error| cannot_write("the journal ", &path, error);
         if records.is_empty() {
-            return remove(&path).with_context(failed);
+            return remove(&path).map_err(failed);
         }
         make_private_dir(&dir)?;
         let new = path.with_extension("jsonl.new");
-        let replaced = (|| {
+        let replaced: io::Result<()> = (|| {
             let mut text = BufWriter::with_capacity(BUFFER, create(&new)?);
             text.write_all(&journal::header())?;
             write_records(&mut text, records)?;
@@ -152,7 +153,7 @@ impl<'a> Locked<'a> {
             fs::rename(&new, &path)?;
             sync_dir(&dir)
         })();
-        replaced.with_context(failed)
+        replaced.map_err(failed)
     }
 }
 
@@ -190,7 +191,7 @@ impl Appender {
             sync_dir(&self.dir)?;
             Ok::<_, io::Error>(file.metadata()?.len())
         })();
-        self.end = appended.with_context(|| format!("cannot write the journal {}", self.path.display()))?;
+        self.end = appended.map_err(|error| cannot_write("the journal ", &self.path, error))?;
         Ok(())
     }
 }
@@ -243,6 +244,15 @@ impl WatcherLock {
     pub fn release(self) {
         let _ = fs::remove_file(&self.path);
     }
+}
+
+/// Says what helps where it is only that there is no room.
+fn cannot_write(what: &str, path: &Path, error: io::Error) -> anyhow::Error {
+    let path = path.display();
+    let full = matches!(error.raw_os_error().map(Errno::from_raw), Some(Errno::ENOSPC | Errno::EDQUOT));
+    let advice =
+        if full { ", as its file system is full; make room there (\"apt-get clean\" does, in /var)" } else { "" };
+    anyhow::Error::from(error).context(format!("cannot write {what}{path}{advice}"))
 }
 
 fn make_private_dir(dir: &Path) -> Result<()> {

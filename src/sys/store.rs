@@ -240,10 +240,14 @@ impl Store {
 /// What the file system answered, if something failed only because it has no space or no inodes left (`ENOSPC`, `EDQUOT`),
 /// or because there can be no store on it: it does not know who owns a directory and who may enter it (`EOPNOTSUPP`).
 pub fn refused(error: &anyhow::Error) -> Option<Errno> {
+    answer(error).filter(|errno| matches!(errno, Errno::ENOSPC | Errno::EDQUOT | Errno::EOPNOTSUPP))
+}
+
+/// What the kernel answered where something failed, if it was asked.
+pub fn answer(error: &anyhow::Error) -> Option<Errno> {
     error.chain().find_map(|cause| {
         let io = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::raw_os_error).map(Errno::from_raw);
-        let errno = cause.downcast_ref::<Errno>().copied().or(io);
-        errno.filter(|errno| matches!(errno, Errno::ENOSPC | Errno::EDQUOT | Errno::EOPNOTSUPP))
+        cause.downcast_ref::<Errno>().copied().or(io)
     })
 }
 

@@ -11,7 +11,8 @@ pub fn decide(case: &Case) -> String {
 }
 
 fn line(mount: &Mount) -> String {
-    let Mount { id, device, root: _, point, fs_type, source, flags, failed, overlay: _, hides_processes } = mount;
+    let Mount { id, device, root: _, point, fs_type, source, flags, failed, overlay: _, hides_processes, options: _ } =
+        mount;
     let [point, source] = [point, source].map(|path| shown(path.as_os_str().as_bytes()));
     let (major, minor) = (device.major, device.minor);
     let errors = if *failed { ", closed because of errors" } else { "" };

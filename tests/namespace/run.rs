@@ -186,6 +186,8 @@ fn another_one_inside_it_changes_nothing() {
 fn status_says_for_whom() {
     let world = Small::ext4();
     let running = world.running(&[]);
+    let is_known = || world.status().session.is_some_and(|session| session.frontends.len() == 2);
+    world.assert_within(MOMENT, "the command is in the session", is_known);
     let frontends = world.status().session.expect("a session").frontends;
     assert_eq!(frontends.iter().map(|one| one.command.as_str()).collect::<Vec<_>>(), ["rokeep", "holder"]);
     assert_eq!(frontends.last().map(|one| one.pid), Some(running.command()));
@@ -219,6 +221,8 @@ fn what_the_caller_left_open_is_for_the_command() {
 fn killed_itself_it_leaves_the_mounts_to_the_command() {
     let world = Small::ext4();
     let running = world.running(&[]);
+    let is_known = || world.status().session.is_some_and(|session| session.frontends.len() == 2);
+    world.assert_within(MOMENT, "the command is in the session", is_known);
     running.signal_rokeep(Signal::SIGKILL);
     std::thread::sleep(MOMENT / 2);
     world.assert_mount("/usr", Writable);

@@ -10,6 +10,7 @@ mod by_hand;
 mod dpkg;
 mod elsewhere;
 mod file_system;
+mod other_mounts;
 mod out_of_sight;
 mod pins;
 mod places;
@@ -357,6 +358,11 @@ impl Small {
     /// A hook is called by way of another program.
     pub fn hook_under(&self, program: &[&str], name: &str) -> Run {
         self.order_hook(program, name, None)
+    }
+
+    /// apt says what it is going to do, by way of another program.
+    pub fn protect_under(&self, program: &[&str], changes: &[Change]) -> Run {
+        self.order_hook(program, "pre-install-pkgs", Some(stream(changes)))
     }
 
     fn order_hook(&self, program: &[&str], name: &str, stream: Option<Vec<u8>>) -> Run {

@@ -13,14 +13,14 @@ use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat, openat2};
+use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::Mode;
 
 use super::{Directory, directory};
 use crate::core::inode::{Device, Inode};
 use crate::core::mountinfo::{self, Mount};
 use crate::sys::kernel::{self, LastLink, Stat};
-use crate::sys::namespaces;
+use crate::sys::{mounts, namespaces};
 
 /// What is known of them.
 #[derive(Debug)]
@@ -169,7 +169,7 @@ impl MountTables {
             if self.known().told.contains(&mount.id) {
                 continue;
             }
-            let Some((file, stat)) = root_of(root, mount) else {
+            let Some((file, stat)) = mounts::open_root(root, mount) else {
                 tell(&MountRoot { mount, seen: None });
                 continue;
             };
@@ -191,20 +191,4 @@ fn namespace(dir: &Directory, task: &str) -> nix::Result<u64> {
 
 fn open(dir: &Directory, name: &str) -> nix::Result<OwnedFd> {
     openat(dir, name, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())
-}
-
-/// The root of a mount, if its mount point leads there from this directory.
-///
-/// The kernel has every directory on the way in memory, as long as there is the mount, so no file system has to be asked
-/// (`RESOLVE_CACHED`, Linux 5.12): one that does not answer would never let go of us.
-fn root_of(root: &Directory, mount: &Mount) -> Option<(OwnedFd, Stat)> {
-    const MOST_ATTEMPTS: u32 = 3;
-    let cached = ResolveFlag::from_bits_retain(nix::libc::RESOLVE_CACHED);
-    let resolve = ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_SYMLINKS | cached;
-    let how = OpenHow::new().flags(OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC).resolve(resolve);
-    // While anybody mounts or renames anything it may be refused.
-    let mut attempts = (0..MOST_ATTEMPTS).map(|_| openat2(root, &mount.point, how));
-    let file = attempts.find(|opened| !matches!(opened, Err(Errno::EAGAIN)))?.ok()?;
-    let stat = kernel::stat(&file, OsStr::new(""), LastLink::Itself).ok()?;
-    (stat.mount_id == mount.id).then_some((file, stat))
 }

@@ -59,15 +59,28 @@ fn create(path: &Path) -> Result<File> {
 }
 
 pub fn remount(how: &str, path: &Path) -> Result<ExitCode> {
-    let flags = match how {
-        "ro" => MsFlags::MS_RDONLY,
-        "rw" => MsFlags::empty(),
-        "bind,ro" => MsFlags::MS_BIND | MsFlags::MS_RDONLY,
-        "bind,rw" => MsFlags::MS_BIND,
-        _ => bail!("remount {how}?"),
-    };
     // What is not said again is lost: every mount of a small world has these two.
-    let flags = flags | MsFlags::MS_REMOUNT | MsFlags::MS_NODEV | MsFlags::MS_NOATIME;
+    let usual = ["ro", "rw", "bind,ro", "bind,rw"].contains(&how);
+    let usual = if usual { MsFlags::MS_NODEV | MsFlags::MS_NOATIME } else { MsFlags::empty() };
+    let mut flags = MsFlags::MS_REMOUNT | usual;
+    for word in how.split(',') {
+        flags |= match word {
+            "rw" => MsFlags::empty(),
+            "ro" => MsFlags::MS_RDONLY,
+            "bind" => MsFlags::MS_BIND,
+            "nodev" => MsFlags::MS_NODEV,
+            "noexec" => MsFlags::MS_NOEXEC,
+            "nosuid" => MsFlags::MS_NOSUID,
+            "noatime" => MsFlags::MS_NOATIME,
+            "relatime" => MsFlags::MS_RELATIME,
+            "nodiratime" => MsFlags::MS_NODIRATIME,
+            "strictatime" => MsFlags::MS_STRICTATIME,
+            "nosymfollow" => MsFlags::from_bits_retain(256),
+            "sync" => MsFlags::MS_SYNCHRONOUS,
+            "lazytime" => MsFlags::MS_LAZYTIME,
+            _ => bail!("remount {how}?"),
+        };
+    }
     let done = mount(None::<&str>, path, None::<&str>, flags, None::<&str>);
     let errno = done.err().unwrap_or(Errno::from_raw(0));
     Ok(ExitCode::from(u8::try_from(errno as i32)?))

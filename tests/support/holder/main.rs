@@ -22,12 +22,16 @@
 //! | `env NAME=VALUE COMMAND …` | env(1) |
 //! | `lease PATH` | whoever wants to know whether somebody has a file open: the exit code is 0 if nobody has |
 //! | `without-evictable-marks COMMAND …` | an older kernel |
+//! | `refusing-newer-calls ERROR COMMAND …` | a Linux before 5.2, or a filter: no fspick, fsconfig, open_tree, mount_setattr |
+//! | `nobody-may-mount COMMAND …` | a container as docker makes it: no process in it may change a mount |
+//! | `may-not-mount COMMAND …` | a service that has been deprived of that right alone |
+//! | `own-users COMMAND …` | a container of a user's: user and mount namespaces of its own |
 //! | `nobody COMMAND …` | setpriv(1): an ordinary user |
 //! | `no-ptrace COMMAND …` | setpriv(1): root without CAP_SYS_PTRACE |
 //! | `kill PID` | kill(1), with SIGKILL |
 //! | `fill bytes\|files PATH` | somebody who makes files in a directory, large ones or empty ones, until no more of them fits |
 //! | `bind FROM TO`, `mount TYPE SOURCE OPTIONS PATH`, `unmount PATH` | mount(8) and umount(8) |
-//! | `remount ro\|rw\|bind,ro\|bind,rw PATH` | mount(8); its exit code is the error number |
+//! | `remount HOW PATH` | mount(8) with `-o remount,HOW`; its exit code is the error number |
 
 mod devices;
 mod dpkg;
@@ -36,6 +40,7 @@ mod files;
 mod forks;
 mod frontend;
 mod io_uring;
+mod kernel;
 mod mapped;
 #[path = "../order.rs"]
 mod order;
@@ -112,6 +117,12 @@ fn main() -> Result<ExitCode> {
         ["unreadable", state, _] => unreadable::hold(state, &last)?,
         ["become-unreadable", state, _] => unreadable::become_so(state, &last)?,
         ["timed", log, command @ ..] => return timed::run(log, command),
+        ["refusing-newer-calls", error, command @ ..] => return kernel::refusing_newer_calls(error, command),
+        ["nobody-may-mount", command @ ..] => return kernel::nobody_may_mount(command),
+        ["first-of-a-container", command @ ..] => return kernel::first_of_a_container(command),
+        ["and-wait", command @ ..] => return kernel::and_wait(command),
+        ["may-not-mount", command @ ..] => return kernel::may_not_mount(command),
+        ["own-users", command @ ..] => return kernel::own_users(command),
         ["lease", _] => pins::lease(&last)?,
         ["without-evictable-marks", command @ ..] => return pins::without_evictable_marks(command),
         ["chroot", root, state, _] => {

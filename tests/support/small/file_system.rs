@@ -1,6 +1,8 @@
 //! What the mounts of a small world are made of.
 
-use FileSystem::{Btrfs, Exfat, Ext4, MixedBtrfs, Overlay, OverlayOutOfSight, Subvolume, Tmpfs, TmpfsOf, Xfs};
+use FileSystem::{
+    Btrfs, Erofs, Exfat, Ext4, MixedBtrfs, Overlay, OverlayOutOfSight, Squashfs, Subvolume, Tmpfs, TmpfsOf, Xfs,
+};
 
 /// What a mount is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +28,10 @@ pub enum FileSystem {
     OverlayOutOfSight,
     /// exFAT on a loop device, by way of FUSE: it knows neither hard links nor modes.
     Exfat,
+    /// squashfs on a loop device, which nobody can write.
+    Squashfs,
+    /// erofs on a loop device, which nobody can write.
+    Erofs,
 }
 
 /// The files that are in the lower layer of an overlay from the beginning: programs that can run.
@@ -49,6 +55,8 @@ impl FileSystem {
             Overlay(options) => return overlay(&image, options, "chroot . /image/holder", "", directory),
             OverlayOutOfSight => return overlay(&image, "", "image/holder", "$ROOT", directory),
             Exfat => return exfat(&image, directory),
+            Squashfs => return finished(&image, "mksquashfs $made $image -quiet -no-progress", directory),
+            Erofs => return finished(&image, "mkfs.erofs --quiet $image $made", directory),
         };
         format!("truncate -s {size} {image}\n{mkfs} {image} >/dev/null\nmount -o loop {image} {directory}\n")
     }
@@ -57,6 +65,14 @@ impl FileSystem {
     pub(super) fn image(number: usize) -> String {
         format!("image/{number}")
     }
+}
+
+/// `make` makes the image of a directory that is complete.
+fn finished(image: &str, make: &str, directory: &str) -> String {
+    format!(
+        "made={image}.made; image={image}\nmkdir -p $made/bin $made/sbin $made/lib\n{make} >/dev/null\n\
+         mount -o loop,ro $image {directory}\n"
+    )
 }
 
 fn subvolume(name: &str, directory: &str) -> String {
