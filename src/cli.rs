@@ -1,19 +1,25 @@
 //! Arguments to command to exit code.
 
+use std::ffi::OsString;
 use std::io::{self, IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
+use clap::builder::{PathBufValueParser, TypedValueParser};
 use clap::{Parser, Subcommand, ValueEnum};
 
+use rokeep::by_hand::{self, Lasting};
 use rokeep::core::apt_stream;
 use rokeep::core::columns::shown;
+use rokeep::core::duration;
 use rokeep::core::message::Outcome;
 use rokeep::core::status::text::text;
 use rokeep::pins::Look;
 use rokeep::plan::lists;
-use rokeep::settings::Settings;
+use rokeep::session::AtTheEnd;
+use rokeep::settings::{self, Settings};
 use rokeep::sys::files::Root;
 use rokeep::sys::kernel;
 use rokeep::sys::log::{Priority, log};
@@ -69,6 +75,29 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Have the mounts writable while a command runs, and put them back when it has ended
+    ///
+    /// For what changes them without apt: dpkg-reconfigure locales, locale-gen, make install. What is in use when it begins is
+    /// protected; what comes into use and is replaced while it runs is not. The command has the terminal and every signal
+    /// to itself. If rokeep is killed meanwhile, the mounts go back when the command has ended; what the command leaves
+    /// running in the background finds them read-only.
+    ///
+    /// The exit status is the command's, or 128 and the number of the signal that ended it; 127 where it was not found, 126
+    /// where it cannot be run, 3 where the mounts could not become writable and it was not started. A mount that could not go
+    /// back is said, and changes the status from 0 to 1 only with strict_exit = true in /etc/rokeep/config.toml.
+    Run {
+        /// Only these mount points, managed or not; otherwise every managed mount that is read-only
+        #[arg(value_name = "MOUNT", value_parser = PathBufValueParser::new().try_map(mount_before_command))]
+        mounts: Vec<PathBuf>,
+        /// The command and its arguments
+        #[arg(last = true, required = true, value_name = "COMMAND")]
+        command: Vec<OsString>,
+    },
+    /// Make mounts writable for a while, or put them back, by hand
+    Remount {
+        #[command(subcommand)]
+        to: Remount,
+    },
     /// Finish whatever an interrupted package run left
     Recover,
     /// What apt and dpkg call
@@ -77,7 +106,7 @@ enum Command {
         /// Which hook
         name: Hook,
     },
-    /// Wait until a package manager has ended, then end its session if it did not
+    /// Wait until a package manager has ended, then end its session if it did not; and until mounts are held by hand no more
     #[command(hide = true)]
     Watch {
         /// Its process id
@@ -85,6 +114,31 @@ enum Command {
         /// Go on in the background, away from the terminal
         #[arg(long)]
         detach: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum Remount {
+    /// Make mounts writable, until "rokeep remount ro" or the next start of the machine
+    ///
+    /// They are then held by hand: no package run, cleanup or timer puts them back, and "rokeep status" says so. Of what is
+    /// in use now everything is protected, so that they can go back. Again with another --for, it lasts as long as the last
+    /// one says.
+    Rw {
+        /// These mount points, managed or not; otherwise every managed mount that is read-only
+        #[arg(value_name = "MOUNT", value_parser = PathBufValueParser::new().try_map(mount_point))]
+        mounts: Vec<PathBuf>,
+        /// Go back after so long: 90s, 30m, 2h, 1h30m, at most 7d. While a package run is on, when that is done
+        #[arg(long = "for", value_name = "TIME", value_parser = duration::parse)]
+        time: Option<Duration>,
+    },
+    /// Put mounts back to read-only, and say what is in the way if that is not possible
+    ///
+    /// Not while a package run or "rokeep run" is on.
+    Ro {
+        /// These mount points, managed or not; otherwise every one that is writable because of rokeep
+        #[arg(value_name = "MOUNT", value_parser = PathBufValueParser::new().try_map(mount_point))]
+        mounts: Vec<PathBuf>,
     },
 }
 
@@ -122,13 +176,22 @@ fn perform(root: &Root, command: &Command) -> Result<ExitCode> {
             Ok(if attention_needed { code } else { status })
         }
         Command::Plan { things, json } => show_plan(root, things, *json),
+        Command::Run { mounts, command } => {
+            let status = by_hand::run(root, mounts, command, |outcome| drop(tell(root, outcome)))?;
+            Ok(ExitCode::from(status))
+        }
+        Command::Remount { to: Remount::Rw { mounts, time } } => {
+            tell(root, by_hand::open(root, mounts, time.map_or(Lasting::UntilClosed, Lasting::For))?)
+        }
+        Command::Remount { to: Remount::Ro { mounts } } => tell(root, by_hand::close(root, mounts)?),
         Command::Recover => tell(root, recover::recover(root)?),
         Command::Watch { pid, detach } => {
             if *detach {
                 watch::detach()?;
             }
             // What it could not put back is in the log, and the timer's to retry: only its own failure is one.
-            tell(root, watch::watch(root, *pid)?).map(|_| ExitCode::SUCCESS)
+            watch::watch(root, *pid, |outcome| drop(tell(root, outcome)))?;
+            Ok(ExitCode::SUCCESS)
         }
         Command::Hook { name: Hook::PreInvoke } => tell(root, session::begin(root)?),
         Command::Hook { name: Hook::PreInstallPkgs } => tell(root, protect::protect(root, announcement()?)?),
@@ -142,14 +205,17 @@ fn perform(root: &Root, command: &Command) -> Result<ExitCode> {
 fn post_invoke(root: &Root) -> Result<ExitCode> {
     kernel::ignore_terminal_signals();
     let strict = Settings::load(root).is_ok_and(|settings| settings.strict_exit);
-    let ended = session::end(root).unwrap_or_else(|error| still_open(&error));
+    // The convention of Debian's wiki page "ReadonlyRoot": test ${NO_APT_REMOUNT:-no} = yes
+    let is_asked = std::env::var_os("NO_APT_REMOUNT").is_some_and(|value| value == "yes");
+    let mounts = if is_asked { AtTheEnd::LeaveWritable } else { AtTheEnd::PutBack };
+    let ended = session::end(root, mounts).unwrap_or_else(|error| still_open(&error));
     let code = tell(root, ended)?;
     Ok(if strict { code } else { ExitCode::SUCCESS })
 }
 
 fn still_open(error: &anyhow::Error) -> Outcome {
     let problem = format!("the managed mounts may still be WRITABLE: {error:#}; then \"rokeep recover\"");
-    Outcome { notes: Vec::new(), problems: vec![problem] }
+    Outcome { problems: vec![problem], ..Outcome::default() }
 }
 
 /// dpkg breaks off if this fails, and has done nothing yet.
@@ -224,15 +290,24 @@ fn show_plan(root: &Root, things: &[PathBuf], json: bool) -> Result<ExitCode> {
 }
 
 fn tell(root: &Root, outcome: Outcome) -> Result<ExitCode> {
-    let told = |priority| {
-        move |line: &String| {
+    for (lines, priority) in [(&outcome.notes, Priority::Info), (&outcome.problems, Priority::Error)] {
+        for line in lines {
             say(line);
-            log(root, priority, line);
+            if !outcome.logged.contains(line) {
+                log(root, priority, line);
+            }
         }
-    };
-    outcome.notes.iter().for_each(told(Priority::Info));
-    outcome.problems.iter().for_each(told(Priority::Error));
+    }
     Ok(attention(!outcome.problems.is_empty()))
+}
+
+/// As mountinfo spells it.
+fn mount_point(name: PathBuf) -> Result<PathBuf, &'static str> {
+    settings::plain(&name).ok_or("a mount point is an absolute path")
+}
+
+fn mount_before_command(name: PathBuf) -> Result<PathBuf, &'static str> {
+    settings::plain(&name).ok_or("a mount point is an absolute path, and a command comes after \"--\"")
 }
 
 fn attention(needed: bool) -> ExitCode {

@@ -12,7 +12,7 @@ use crate::core::dpkg_command::{self, Command, NotUnderstood};
 use crate::core::message::Outcome;
 use crate::core::session::Frontend;
 use crate::protect;
-use crate::session;
+use crate::session::{self, AtTheEnd};
 use crate::sys::files::Root;
 use crate::sys::processes::{self, CalledBy};
 use crate::sys::state;
@@ -41,8 +41,8 @@ pub fn begin(root: &Root, action: &[u8]) -> Result<Outcome> {
         Err(why) => (Err(why.context("cannot tell what dpkg will replace")), Vec::new()),
     };
     let protected = protect::protect_from_dpkg(root, stream)?;
-    begun.notes.extend(notes.into_iter().chain(protected.notes));
-    begun.problems.extend(protected.problems);
+    begun.notes.extend(notes);
+    begun.join(protected);
     Ok(begun)
 }
 
@@ -69,7 +69,7 @@ pub fn end(root: &Root) -> Result<Outcome> {
     }
     let dpkg = processes::frontend(CalledBy::Dpkg);
     let is_ours = dpkg.is_ok_and(|dpkg| session.frontends.iter().any(|frontend| frontend.is(&dpkg)));
-    if is_ours { session::end_called_by(root, CalledBy::Dpkg) } else { Ok(Outcome::default()) }
+    if is_ours { session::end_called_by(root, CalledBy::Dpkg, AtTheEnd::PutBack) } else { Ok(Outcome::default()) }
 }
 
 fn read_command(dpkg: &Frontend, action: &[u8]) -> Result<Command, NotUnderstood> {
@@ -84,5 +84,5 @@ fn refresh(root: &Root) -> Outcome {
 
 fn not_refreshed(why: &anyhow::Error) -> Outcome {
     let problem = format!("what came into use since apt started is not protected: {why:#}");
-    Outcome { notes: Vec::new(), problems: vec![problem] }
+    Outcome { problems: vec![problem], ..Outcome::default() }
 }

@@ -21,6 +21,9 @@
 //! A person asks [`report`] what is read-only, what is held, by whom, and what frees it; and [`preview`] what a run would
 //! protect.
 //!
+//! What a person does without apt is in [`by_hand`]: a session around any program, or a mount that stays writable for a
+//! while.
+//!
 //! Where the kernel refuses to go back, [`blockers`] says who is in the way, and [`copies`] closes what other mounts there
 //! are of that file system. [`pins`] looks for what is in use and shows
 //! nowhere, where somebody asks for it. [`settings`] are optional.
@@ -60,6 +63,7 @@ pub mod survey;
 pub mod recover;
 pub mod watch;
 
+pub mod by_hand;
 pub mod report;
 
 pub mod core;

@@ -20,6 +20,7 @@ use crate::core::plan::Shortage;
 use crate::core::session::Session;
 use crate::plan::{self, Grounds, InUseDirectory, Part};
 use crate::session;
+use crate::settings::Settings;
 use crate::sys::files::Root;
 use crate::sys::marker::Marked;
 use crate::sys::mounts::{self, Mounted};
@@ -91,10 +92,23 @@ pub fn refresh(root: &Root) -> Result<Outcome> {
         return Ok(Outcome::default());
     }
     let mounts = writable(root, &session)?;
-    let (grounds, part) = plan::plan_what_is_in_use(root, &mounts)?;
-    let (journal, appender) = locked.journal_to_extend()?;
+    link_what_is_in_use(root, &locked, &mounts, &mut Made::default())
+}
+
+/// Protects what is in use on these mounts, which are writable, from a program of which nobody knows what it will replace.
+///
+/// # Errors
+/// Where that could not be done: aliases made for it are taken back.
+pub(crate) fn guard(root: &Root, locked: &Locked, mounts: &[Mounted]) -> Result<Outcome> {
     let mut made = Made::default();
-    let mut protecting = Protecting::new(root, &journal, appender, &mut made);
+    let linked = link_what_is_in_use(root, locked, mounts, &mut made);
+    linked.inspect_err(|_| made.take_back(root))
+}
+
+fn link_what_is_in_use(root: &Root, locked: &Locked, mounts: &[Mounted], made: &mut Made) -> Result<Outcome> {
+    let (grounds, part) = plan::plan_what_is_in_use(root, mounts)?;
+    let (journal, appender) = locked.journal_to_extend()?;
+    let mut protecting = Protecting::new(root, &journal, appender, made);
     protecting.link(&grounds, part)?;
     Ok(protecting.outcome)
 }
@@ -106,7 +120,7 @@ fn without_a_session(root: &Root, stream: Option<&Stream>) -> Result<Outcome> {
     }
     session::require_nothing_read_only(root)?;
     let notes = stream.and_then(opened_by_another).into_iter().collect();
-    Ok(Outcome { notes, problems: Vec::new() })
+    Ok(Outcome { notes, ..Outcome::default() })
 }
 
 /// Why there may be nothing to do, where there should be.
@@ -126,12 +140,15 @@ fn link_all(root: &Root, locked: &Locked, session: &Session, stream: &Stream, ma
     Ok(protecting.outcome)
 }
 
-/// The mounts of the session, which must be writable.
+/// The mounts of the session, which must be writable; but for one that only a person opened, and that could not go all
+/// the way back.
 fn writable(root: &Root, session: &Session) -> Result<Vec<Mounted>> {
+    let named = Settings::load(root)?.mounts();
     let mut mounted = Vec::new();
     for noted in &session.mounts {
         mounted.extend(mounts::at(root, &noted.mount.point)?);
     }
+    mounted.retain(|mounted| !mounted.mount.flags.refuse_writes() || named.contains(&mounted.mount.point));
     match mounted.iter().find(|mounted| mounted.mount.flags.refuse_writes()) {
         Some(closed) => bail!("{} was made read-only again by somebody else", message::path(&closed.mount.point)),
         None => Ok(mounted),

@@ -10,10 +10,10 @@ use crate::core::session::{Frontend, Session};
 use crate::core::verdict::Run;
 use crate::managed;
 use crate::pins::{self, Look};
-use crate::remount;
 use crate::session;
 use crate::settings::Settings;
 use crate::survey::{Ask, survey};
+use crate::sys::clock;
 use crate::sys::files::Root;
 use crate::sys::mounts::Mounted;
 use crate::sys::processes;
@@ -61,7 +61,7 @@ pub fn clean_up(root: &Root, look: Look) -> Result<Outcome> {
 }
 
 /// A frontend of the session, or a dpkg that nobody told us of.
-fn somebody_at_work(root: &Root, session: &Session) -> Option<Frontend> {
+pub(crate) fn somebody_at_work(root: &Root, session: &Session) -> Option<Frontend> {
     let frontend = session.frontends.iter().find(|frontend| processes::is_alive(frontend));
     frontend.cloned().or_else(|| processes::dpkg_at_work(root))
 }
@@ -92,7 +92,7 @@ fn in_a_short_session(
     session.join(myself.clone());
     let unseen = copies::note(root, &mut session, droppable);
     locked.save_session(&session)?;
-    let writable = droppable.iter().try_for_each(|mounted| remount::make_writable(root, mounted));
+    let writable = session::make_writable(root, &session, droppable);
     session.leave(&myself);
     let mut outcome = session::close_if_unused(root, locked, session, Ask::Verdicts, look)?;
     outcome.notes.extend(unseen);
@@ -112,5 +112,8 @@ fn with_something_to_drop(root: &Root, session: &Session, journal: &Journal, loo
         Look::Deep => pins::candidates(&survey).any(|alias| alias.mount == mounted.mount.point),
     };
     let droppable = |mounted: &Mounted| survey.has_something_to_drop(&mounted.mount.point) || worth_a_look(mounted);
-    Ok(mounts.into_iter().filter(droppable).collect())
+    // What is held by hand is left alone until it goes back: whatever is in use there may still be replaced.
+    let now = clock::seconds_since_boot();
+    let held = |mounted: &Mounted| session.held(now).any(|(noted, _)| noted.mount == mounted.id());
+    Ok(mounts.into_iter().filter(|mounted| droppable(mounted) && !held(mounted)).collect())
 }

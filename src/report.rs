@@ -23,7 +23,7 @@ use crate::survey::{Alias, Ask, KeptDirectory, Survey, survey};
 use crate::sys::files::Root;
 use crate::sys::mounts::Mounted;
 use crate::sys::store;
-use crate::sys::{processes, state, users};
+use crate::sys::{clock, processes, state, users};
 
 /// Looks at everything.
 ///
@@ -43,7 +43,9 @@ pub fn status(root: &Root) -> Result<Status> {
     if !session.in_use() {
         problems.extend(out_of_sight(&session, &mounted));
     }
-    let run = if session.in_use() { Run::On } else { Run::Over };
+    let now = clock::seconds_since_boot();
+    // What is in use when a mount is opened by hand is kept until it goes back.
+    let run = if session.in_use() || session.held(now).next().is_some() { Run::On } else { Run::Over };
     let survey = survey(root, &mounted.iter().collect::<Vec<_>>(), &journal, run, Ask::Holders)?;
     let unknown = unknown(&survey);
     problems.extend(unknown.as_ref().map(UnknownStatus::problem));
@@ -177,6 +179,11 @@ fn problem(mounted: &Mounted, wanted: Flags, state: MountState, session: &Sessio
         MountState::ReadOnly => false,
         MountState::Degraded | MountState::Writable => wanted.refuse_writes() && !session.in_use(),
     };
+    let now = clock::seconds_since_boot();
+    let held = session.held(now).find(|(noted, _)| noted.mount == mounted.id() && state == MountState::Writable);
+    if let Some((noted, by_hand)) = held {
+        return Some(by_hand.describe(&noted.mount.point, now));
+    }
     let found_by_itself = session.found(&mounted.id()).is_some_and(copies::matter);
     if state == MountState::ReadOnly && !session.in_use() && found_by_itself {
         let point = message::path(&mounted.mount.point);

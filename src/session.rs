@@ -8,10 +8,12 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use nix::errno::Errno;
 
 use crate::blockers;
+use crate::by_hand::held;
 use crate::cleanup;
 use crate::copies::{self, Left};
+use crate::core::change::Change;
 use crate::core::message::{self, Outcome};
-use crate::core::mount_state::{Access, MountState};
+use crate::core::mount_state::{self, Access, MountState};
 use crate::core::mountinfo::Mount;
 use crate::core::session::{FoundMount, Frontend, MountId, Session};
 use crate::managed::{self, Managed};
@@ -20,6 +22,7 @@ use crate::remount;
 use crate::settings::Settings;
 use crate::survey::{Ask, Survey};
 use crate::sys::files::Root;
+use crate::sys::log;
 use crate::sys::mounts::{self, Mounted};
 use crate::sys::processes::{self, CalledBy};
 use crate::sys::state::{self, Locked};
@@ -40,13 +43,8 @@ pub(crate) fn begin_called_by(root: &Root, called_by: CalledBy) -> Result<Option
         Ok(None) => return Ok(None),
         Err(why) => bail!("{why:#}. {}, and nothing was changed", stopped(called_by)),
     };
-    let writable = managed.mounts.iter().try_for_each(|mounted| remount::make_writable(root, mounted));
-    match writable {
-        Ok(()) => {
-            let changed = managed.mounts.iter().filter_map(|mounted| remount::changed_options(root, mounted));
-            let notes = changed.collect::<Vec<_>>();
-            Ok(Some(Outcome { notes: [managed.notes, notes].concat(), problems: Vec::new() }))
-        }
+    match make_writable(root, &session, &managed.mounts) {
+        Ok(notes) => Ok(Some(Outcome { notes: [managed.notes, notes].concat(), ..Outcome::default() })),
         Err(why) => Err(give_up(root, &locked, session, called_by, why)),
     }
 }
@@ -59,20 +57,56 @@ fn stopped(called_by: CalledBy) -> &'static str {
     }
 }
 
+/// What the end of a package run does with mounts that nobody needs writable any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AtTheEnd {
+    /// Puts them back.
+    PutBack,
+    /// Leaves them to a person, who asked for it with `NO_APT_REMOUNT=yes`.
+    LeaveWritable,
+}
+
 /// Ends the calling frontend's part of the session. If it was the last: cleanup, then every mount back to what was
-/// found.
+/// found, but for those that are held by hand.
 ///
 /// # Errors
 /// Where the session cannot be read or written. A mount that could not go back is a problem in the outcome.
-pub fn end(root: &Root) -> Result<Outcome> {
-    end_called_by(root, CalledBy::ForkedCopy)
+pub fn end(root: &Root, mounts: AtTheEnd) -> Result<Outcome> {
+    end_called_by(root, CalledBy::ForkedCopy, mounts)
 }
 
 /// As [`end`].
-pub(crate) fn end_called_by(root: &Root, called_by: CalledBy) -> Result<Outcome> {
+pub(crate) fn end_called_by(root: &Root, called_by: CalledBy, mounts: AtTheEnd) -> Result<Outcome> {
     let locked = Locked::wait(root)?;
-    let session = locked.session()?;
-    if session.is_over() { Ok(Outcome::default()) } else { leave(root, &locked, session, called_by) }
+    let mut session = locked.session()?;
+    if session.is_over() {
+        return Ok(Outcome::default());
+    }
+    match (mounts, processes::frontend(called_by)) {
+        (AtTheEnd::LeaveWritable, Ok(frontend)) => held::leave_to_a_person(root, &mut session, &frontend),
+        (AtTheEnd::LeaveWritable | AtTheEnd::PutBack, _) => {}
+    }
+    leave(root, &locked, session, called_by)
+}
+
+/// Makes mounts writable, one after the other, for whoever is in the session. Answers what is worth saying even so.
+///
+/// # Errors
+/// Where one cannot become so. Those before it are writable.
+pub(crate) fn make_writable(root: &Root, session: &Session, mounts: &[Mounted]) -> Result<Vec<String>> {
+    for mounted in mounts {
+        remount::make_writable(root, mounted)?;
+        if mounted.mount.flags.refuse_writes() {
+            log::change(root, &Change::opened(&mounted.mount.point, &people(session)));
+        }
+    }
+    Ok(mounts.iter().filter_map(|mounted| remount::changed_options(root, mounted)).collect())
+}
+
+/// For whom the mounts are writable.
+pub(crate) fn people(session: &Session) -> String {
+    let people = session.frontends.iter().map(|other| message::process(&other.command, other.pid));
+    message::few(&people.collect::<Vec<_>>(), 3)
 }
 
 /// As [`end`], of a session that was read already.
@@ -91,27 +125,48 @@ pub(crate) fn leave(root: &Root, locked: &Locked, mut session: Session, called_b
 /// Writes down who needs what writable, before anything is remounted. `None` where nothing is read-only, or nothing will
 /// be written.
 fn open(root: &Root, called_by: CalledBy) -> Result<Option<(Locked<'_>, Session, Managed)>> {
-    let settings = Settings::load(root)?;
+    let named = || managed::named(root, &Settings::load(root)?);
     // Where there is nothing to do there is nothing to ask for either: not even root.
-    if note_read_only(managed::named(root, &settings)?, &mut state::session(root)?).mounts.is_empty() {
+    if nothing_to_open(root, named()?)? {
         return Ok(None);
     }
     let frontend = processes::frontend(called_by)?;
     if processes::only_pretends(&frontend) {
         return Ok(None);
     }
+    open_for(root, &frontend, named).map(Some)
+}
+
+/// Whether none of these mounts would have to be made writable, or is writable because of us.
+///
+/// # Errors
+/// Where the session cannot be read.
+pub(crate) fn nothing_to_open(root: &Root, managed: Managed) -> Result<bool> {
+    Ok(note_read_only(managed, &mut state::session(root)?).mounts.is_empty())
+}
+
+/// Opens a session for a frontend, or has it join: the mounts that are read-only are noted, and a watcher is there.
+/// Nothing is remounted.
+///
+/// # Errors
+/// Where that cannot be written down, or the frontend is gone.
+pub(crate) fn open_for<'a>(
+    root: &'a Root,
+    frontend: &Frontend,
+    mounts: impl FnOnce() -> Result<Managed>,
+) -> Result<(Locked<'a>, Session, Managed)> {
     let locked = Locked::wait(root)?;
-    ensure!(processes::is_alive(&frontend), "the package manager is gone");
+    ensure!(processes::is_alive(frontend), "the package manager is gone");
     let mut session = locked.session()?;
-    let mut managed = note_read_only(managed::named(root, &settings)?, &mut session);
+    let mut managed = note_read_only(mounts()?, &mut session);
     // An unusable journal must stop the run before dpkg starts, not surprise it afterwards.
     locked.journal()?;
     session.forget_dead(processes::is_alive);
     session.join(frontend.clone());
     managed.notes.extend(copies::note(root, &mut session, &managed.mounts));
     locked.save_session(&session)?;
-    watch::start(root, &frontend);
-    Ok(Some((locked, session, managed)))
+    watch::start(root, frontend);
+    Ok((locked, session, managed))
 }
 
 /// Closes the session unless somebody living still needs it. Whoever `ask`s for the holders has them in what is said;
@@ -175,7 +230,7 @@ pub(crate) fn require_nothing_read_only(root: &Root) -> Result<()> {
 }
 
 /// Leaves the mounts to make writable: read-only now, or made writable by us before. Each is noted as it was found.
-fn note_read_only(mut managed: Managed, session: &mut Session) -> Managed {
+pub(crate) fn note_read_only(mut managed: Managed, session: &mut Session) -> Managed {
     managed.mounts.retain(|mounted| {
         if mounted.mount.flags.refuse_writes() {
             session.note(&mounted.id(), mounted.mount.flags);
@@ -193,19 +248,28 @@ pub(crate) fn give_up(
     called_by: CalledBy,
     why: anyhow::Error,
 ) -> anyhow::Error {
-    let undone = processes::frontend(called_by).and_then(|frontend| {
-        session.leave(&frontend);
-        if is_needed(root, locked, &mut session, Some(&frontend))? {
-            let others = session.frontends.iter().map(|other| message::process(&other.command, other.pid));
-            return Ok(format!("the mounts stay writable for {}", message::few(&others.collect::<Vec<_>>(), 3)));
+    let after = match processes::frontend(called_by) {
+        Ok(frontend) => {
+            session.leave(&frontend);
+            undo(root, locked, session, &frontend)
+        }
+        Err(error) => format!("putting the mounts back failed too: {error:#}"),
+    };
+    anyhow!("{why:#}. {}, and {after}", stopped(called_by))
+}
+
+/// Puts the mounts back, unless somebody needs them other than who has `left`, and answers what has become of them.
+pub(crate) fn undo(root: &Root, locked: &Locked, mut session: Session, left: &Frontend) -> String {
+    let undone = is_needed(root, locked, &mut session, Some(left)).and_then(|is_needed| {
+        if is_needed {
+            return Ok(format!("the mounts stay writable for {}", people(&session)));
         }
         // What stopped the run may well be in the way of the cleanup too, and is said once.
         let (outcome, _) = close(root, locked, session, Ask::Verdicts, Look::Usual)?;
         let as_found = outcome.problems.is_empty();
         Ok(if as_found { "every mount is as it was found".to_owned() } else { outcome.problems.join("; ") })
     });
-    let after = undone.unwrap_or_else(|error| format!("putting the mounts back failed too: {error:#}"));
-    anyhow!("{why:#}. {}, and {after}", stopped(called_by))
+    undone.unwrap_or_else(|error| format!("putting the mounts back failed too: {error:#}"))
 }
 
 /// Cleanup, then every mount back, for a session that no living frontend needs. Answers what there is to say of the
@@ -218,7 +282,8 @@ fn close(
     look: Look,
 ) -> Result<(Outcome, Result<Survey>)> {
     let mut outcome = Outcome::default();
-    let mounts = still_there(root, &mut session, &mut outcome)?;
+    let mut mounts = still_there(root, &mut session, &mut outcome)?;
+    held::leave_alone(&mut mounts, &mut outcome);
     let mounted: Vec<&Mounted> = mounts.iter().map(|(_, mounted)| mounted).collect();
     let look = look.max(Settings::load(root).unwrap_or_default().cleanup);
     let cleaned = cleanup::clean(root, locked, &mounted, ask, look);
@@ -268,7 +333,8 @@ fn put_all_back(
 ) -> Result<()> {
     session.frontends.clear();
     for (noted, mounted) in mounts.iter().rev() {
-        match put_back(root, locked, &mut session, noted, mounted, look) {
+        session.release(&noted.mount);
+        match put_back(root, locked, &mut session, noted, mounted, look, &mut outcome.logged) {
             Ok(notes) => {
                 session.forget(&noted.mount);
                 outcome.problems.extend(notes);
@@ -280,6 +346,8 @@ fn put_all_back(
 }
 
 /// Puts one mount back, and what other mounts of it have to go with it. Answers what is worth saying even so.
+///
+/// A change of its state is logged here, and what is said of it goes to `logged`.
 fn put_back(
     root: &Root,
     locked: &Locked,
@@ -287,12 +355,14 @@ fn put_back(
     noted: &FoundMount,
     mounted: &Mounted,
     look: Look,
+    logged: &mut Vec<String>,
 ) -> Result<Vec<String>> {
     let found = noted.found;
     if !found.refuse_writes() {
         return Ok(Vec::new());
     }
     let point = &mounted.mount.point;
+    let before = mount_state::state(mounted.mount.flags, found);
     let shown = message::path(point);
     let attempt = || remount::put_back(root, mounted, found).with_context(|| shown.clone());
     let (state, refused) = match (attempt()?, look) {
@@ -301,6 +371,9 @@ fn put_back(
     };
     match state {
         MountState::ReadOnly => {
+            if state != before {
+                log::change(root, &Change::put_back(point));
+            }
             let mut notes: Vec<String> = remount::changed_options(root, mounted).into_iter().collect();
             if found.superblock == Access::ReadOnly {
                 let closed = copies::reopen(root, session, mounted)?;
@@ -332,7 +405,13 @@ fn put_back(
                 format!("; it may still be written through {}", message::few(&open, 5))
             };
             let why = blockers::why_refused(root, mounted, refused);
-            bail!("{}{open}, because {why}", remount::describe(point, state))
+            let sentence = format!("{}{open}, because {why}", remount::describe(point, state));
+            // That it is writable still is worth an entry for each try.
+            if state != before || state == MountState::Writable {
+                log::change(root, &Change::refused(point, state, &sentence, &why));
+            }
+            logged.push(sentence.clone());
+            bail!(sentence)
         }
     }
 }

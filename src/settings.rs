@@ -64,8 +64,8 @@ impl Settings {
     }
 }
 
-/// A mount point as mountinfo spells it.
-fn plain(mount: &Path) -> Option<PathBuf> {
+/// A mount point as mountinfo spells it; `None` for what is no absolute path without `.` and `..`.
+pub fn plain(mount: &Path) -> Option<PathBuf> {
     if mount == Path::new("/") {
         return Some(mount.to_owned());
     }

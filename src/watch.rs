@@ -2,6 +2,8 @@
 //!
 //! apt skips Post-Invoke when another Pre-Install-Pkgs hook fails, and runs nothing at all when it is killed. And apt
 //! itself holds old files until it exits, which nobody else would notice.
+//!
+//! A mount that is held by hand for a time is waited for by the same process, and put back when that has come.
 
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
@@ -15,6 +17,8 @@ use crate::core::message::{self, Outcome};
 use crate::core::session::{Frontend, Session};
 use crate::pins::Look;
 use crate::recover;
+use crate::sys::alarm::{Alarm, Woken};
+use crate::sys::clock;
 use crate::sys::files::Root;
 use crate::sys::log::{Priority, log};
 use crate::sys::{kernel, processes, state};
@@ -79,13 +83,25 @@ pub fn detach() -> Result<()> {
     nix::unistd::daemon(false, true).context("cannot leave the terminal")
 }
 
-/// Waits until a frontend has ended, then ends its part of the session if it did not, and drops what only it held.
+/// Waits until a frontend has ended, then ends its part of the session if it did not, and drops what only it held. Then
+/// waits for mounts that are held by hand until some time, if nobody else does. `tell` is called for each.
 ///
 /// # Errors
 /// Where /proc or rokeep's own state cannot be read.
-pub fn watch(root: &Root, pid: i32) -> Result<Outcome> {
+pub fn watch(root: &Root, pid: i32, mut tell: impl FnMut(Outcome)) -> Result<()> {
+    // Another one does it.
+    let Some(outcome) = stand_in_for(root, pid)? else { return Ok(()) };
+    tell(outcome);
+    // Whoever is left may have nobody to watch it: a program that "rokeep run" started and did not outlive.
+    for frontend in state::session(root)?.frontends.iter().filter(|frontend| processes::is_alive(frontend)) {
+        start(root, frontend);
+    }
+    keep_deadlines(root, tell)
+}
+
+fn stand_in_for(root: &Root, pid: i32) -> Result<Option<Outcome>> {
     loop {
-        let Some(lock) = state::watcher_lock(root, pid)? else { return Ok(Outcome::default()) };
+        let Some(lock) = state::watcher_lock(root, pid)? else { return Ok(None) };
         if let Some(frontend) = whom_to_wait_for(&state::session(root)?, pid) {
             wait_for_end(&frontend)?;
         }
@@ -93,9 +109,35 @@ pub fn watch(root: &Root, pid: i32) -> Result<Outcome> {
         lock.release();
         // A run that began meanwhile found this watcher in place, and relies on it.
         if whom_to_wait_for(&state::session(root)?, pid).is_none() {
-            return outcome;
+            return outcome.map(Some);
         }
     }
+}
+
+fn keep_deadlines(root: &Root, mut tell: impl FnMut(Outcome)) -> Result<()> {
+    while next_deadline(root)?.is_some() {
+        let Some(lock) = state::deadlines_lock(root)? else { return Ok(()) };
+        let kept = keep_deadlines_of_now(root, &mut tell);
+        lock.release();
+        // One that was set meanwhile by somebody who found this watcher in place.
+        kept?;
+    }
+    Ok(())
+}
+
+fn keep_deadlines_of_now(root: &Root, tell: &mut impl FnMut(Outcome)) -> Result<()> {
+    let alarm = Alarm::new(root)?;
+    while let Some(deadline) = next_deadline(root)? {
+        match alarm.wait(deadline)? {
+            Woken::InTime => tell(recover::recover(root)?),
+            Woken::ByAChange => {}
+        }
+    }
+    Ok(())
+}
+
+fn next_deadline(root: &Root) -> Result<Option<u64>> {
+    Ok(state::session(root)?.next_deadline(clock::seconds_since_boot()))
 }
 
 /// The frontend, if it lives: also one whose run is over already, as it may hold old files until it ends. But where a

@@ -13,6 +13,17 @@ pub struct Outcome {
     pub notes: Vec<String>,
     /// In need of a person.
     pub problems: Vec<String>,
+    /// Those of both that are not for the system's log: they are there already, or are nothing new.
+    pub logged: Vec<String>,
+}
+
+impl Outcome {
+    /// Adds what another stage has to say.
+    pub fn join(&mut self, later: Outcome) {
+        self.notes.extend(later.notes);
+        self.problems.extend(later.problems);
+        self.logged.extend(later.logged);
+    }
 }
 
 /// A path as it may be shown: nothing in it can move a terminal's cursor.
@@ -54,6 +65,22 @@ pub fn ago(now: u64, then: u64) -> String {
         seconds if seconds < 2 * DAY => ago(seconds / HOUR, "hour"),
         seconds if seconds < 60 * DAY => ago(seconds / DAY, "day"),
         _ => date(then / DAY),
+    }
+}
+
+/// So many seconds as people say it, to the nearest minute where that is exact enough: `90 seconds`, `30 minutes`,
+/// `1 hour 30 minutes`, `2 days`.
+pub fn span(seconds: u64) -> String {
+    let count = |number: u64, unit: &str| count(usize::try_from(number).unwrap_or(usize::MAX), unit);
+    let two = |large: u64, unit: &str, small: u64, part: &str| match small {
+        0 => count(large, unit),
+        small => format!("{} {}", count(large, unit), count(small, part)),
+    };
+    match (seconds, seconds.saturating_add(30) / 60) {
+        (..120, _) => count(seconds, "second"),
+        (_, minutes @ ..60) => count(minutes, "minute"),
+        (_, minutes @ ..2_880) => two(minutes / 60, "hour", minutes % 60, "minute"),
+        (_, minutes) => two(minutes / 1_440, "day", minutes % 1_440 / 60, "hour"),
     }
 }
 
@@ -125,6 +152,22 @@ mod tests {
             assert_eq!(ago(NOW, NOW - seconds), expected, "{seconds}");
         }
         assert_eq!(ago(NOW, NOW + 5), "just now", "a clock was set back");
+    }
+
+    #[test]
+    fn a_span_is_said_as_people_say_it() {
+        for (seconds, expected) in [
+            (1, "1 second"),
+            (119, "119 seconds"),
+            (121, "2 minutes"),
+            (1_799, "30 minutes"),
+            (5_400, "1 hour 30 minutes"),
+            (7_200, "2 hours"),
+            (172_800, "2 days"),
+            (176_400, "2 days 1 hour"),
+        ] {
+            assert_eq!(span(seconds), expected, "{seconds}");
+        }
     }
 
     #[test]

@@ -2,20 +2,24 @@
 #![deny(clippy::wildcard_enum_match_arm)]
 
 pub mod apt_stream;
+pub mod by_hand;
 pub mod candidates;
 pub mod cgroup;
+pub mod change;
 pub mod columns;
 pub mod container;
 pub mod copies;
 pub mod deb;
 pub mod dpkg_command;
 pub mod dpkg_db;
+pub mod duration;
 pub mod frontend;
 pub mod holder;
 pub mod holding;
 pub mod inode;
 pub mod journal;
 pub mod kernel_holders;
+pub mod log_entry;
 pub mod maintainer_script;
 pub mod message;
 pub mod mount_options;

@@ -9,10 +9,12 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::by_hand::ByHand;
 use super::inode::Device;
 use super::mount_state::Flags;
 
-/// The version of the file's form. Format 1 knew nothing of other mounts than the managed ones.
+/// The version of the file's form. Format 1 knew nothing of other mounts than the managed ones, nor of mounts that are held
+/// by hand.
 pub const FORMAT: u32 = 2;
 
 /// Reads a session as it was written.
@@ -100,6 +102,16 @@ pub struct FoundMount {
     /// The copies of it that were writable before it was opened, where that was looked at.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub open_before: Option<Vec<MountId>>,
+    /// Somebody wants it to stay writable without a frontend.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by_hand: Option<ByHand>,
+}
+
+impl FoundMount {
+    /// Who holds it by hand at this time, if somebody does.
+    pub fn held(&self, now: u64) -> Option<&ByHand> {
+        self.by_hand.as_ref().filter(|by_hand| by_hand.lasts(now))
+    }
 }
 
 /// Which mount: another one on top of it, at the same mount point, is another mount.
@@ -144,9 +156,16 @@ impl Session {
     /// was found writable, and is not any more, was closed by somebody who wants it so.
     pub fn note(&mut self, mount: &MountId, found: Flags) {
         match self.mounts.iter_mut().find(|noted| noted.mount == *mount) {
-            Some(noted) if noted.found.refuse_writes() || !found.refuse_writes() => {}
-            Some(noted) => noted.found = found,
-            None => self.mounts.push(FoundMount { mount: mount.clone(), found, open_before: None }),
+            Some(noted) => {
+                if !noted.found.refuse_writes() && found.refuse_writes() {
+                    noted.found = found;
+                }
+                // Whoever closed it wants it held no longer.
+                noted.by_hand.take_if(|_| found.refuse_writes());
+            }
+            None => {
+                self.mounts.push(FoundMount { mount: mount.clone(), found, open_before: None, by_hand: None });
+            }
         }
     }
 
@@ -162,6 +181,31 @@ impl Session {
         if !self.closed.contains(&mount) {
             self.closed.push(mount);
         }
+    }
+
+    /// A mount that is noted stays writable, whoever comes and goes, until this is [`Session::release`]d or over.
+    pub fn hold(&mut self, mount: &MountId, by_hand: ByHand) {
+        if let Some(noted) = self.mounts.iter_mut().find(|noted| noted.mount == *mount) {
+            noted.by_hand = Some(by_hand);
+        }
+    }
+
+    /// A mount goes back as soon as no frontend needs it.
+    pub fn release(&mut self, mount: &MountId) {
+        if let Some(noted) = self.mounts.iter_mut().find(|noted| noted.mount == *mount) {
+            noted.by_hand = None;
+        }
+    }
+
+    /// The mounts that are held by hand at this time, in seconds since the machine was started.
+    pub fn held(&self, now: u64) -> impl Iterator<Item = (&FoundMount, &ByHand)> {
+        let by_hand = move |noted| Some((noted, FoundMount::held(noted, now)?));
+        self.mounts.iter().filter_map(by_hand)
+    }
+
+    /// The next time at which a mount is held by hand no longer.
+    pub fn next_deadline(&self, now: u64) -> Option<u64> {
+        self.held(now).filter_map(|(_, by_hand)| by_hand.until).min()
     }
 
     /// How a mount was found.
@@ -190,12 +234,44 @@ mod tests {
     use super::*;
     use crate::core::mount_state::Access;
 
+    const CLOSED: Flags = Flags { mount: Access::ReadOnly, superblock: Access::ReadOnly };
+
     fn frontend(pid: i32, started: u64) -> Frontend {
         Frontend { pid, started, command: "apt".into() }
     }
 
     fn usr(id: u64) -> MountId {
         MountId { point: "/usr".into(), device: Device { major: 8, minor: 1 }, id, namespace: 4026531841 }
+    }
+
+    fn by_hand(until: Option<u64>) -> ByHand {
+        ByHand { since: 10, until, why: "alice asked for it".into() }
+    }
+
+    #[test]
+    fn what_is_held_by_hand_is_held_until_its_time_comes() {
+        let mut session = Session::default();
+        session.note(&usr(7), CLOSED);
+        session.note(&usr(8), CLOSED);
+        session.hold(&usr(7), by_hand(Some(60)));
+        session.hold(&usr(8), by_hand(None));
+        assert_eq!(session.held(59).count(), 2);
+        assert_eq!(session.next_deadline(59), Some(60));
+        assert_eq!(session.held(60).count(), 1);
+        assert_eq!(session.next_deadline(60), None);
+        session.release(&usr(8));
+        assert_eq!(session.held(60).count(), 0);
+    }
+
+    #[test]
+    fn what_somebody_closed_is_held_no_longer() {
+        let mut session = Session::default();
+        session.note(&usr(7), CLOSED);
+        session.hold(&usr(7), by_hand(None));
+        session.note(&usr(7), Flags::WRITABLE);
+        assert_eq!(session.held(60).count(), 1);
+        session.note(&usr(7), CLOSED);
+        assert_eq!(session.held(60).count(), 0);
     }
 
     #[test]
@@ -267,6 +343,7 @@ mod tests {
         let mut session = Session::default();
         session.join(frontend(1, 10));
         session.note(&usr(7), Flags::WRITABLE);
+        session.hold(&usr(7), by_hand(Some(60)));
         session.note_open_before(&usr(7), vec![usr(9)]);
         session.note_closed(usr(8));
         let text = serde_json::to_string(&session).unwrap();

@@ -1,10 +1,13 @@
 //! The edge: where the kernel is asked and told. It gathers and performs; it decides nothing.
 
+pub mod alarm;
+pub mod clock;
 pub mod deb;
 pub mod devices;
 pub mod everywhere;
 pub mod evictable;
 pub mod files;
+pub mod foreground;
 pub mod halves;
 pub mod handle;
 pub mod kernel;

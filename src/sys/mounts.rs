@@ -48,6 +48,16 @@ pub fn at(root: &Root, point: &Path) -> Result<Option<Mounted>> {
     Ok(mount.map(|mount| Mounted { mount, dir, namespace }))
 }
 
+/// The mount that a path is on, mount point or not.
+///
+/// # Errors
+/// Where the path or mountinfo cannot be read.
+pub fn holding(root: &Root, path: &Path) -> Result<Option<Mount>> {
+    let Some(dir) = root.open_dir(path)? else { return Ok(None) };
+    let id = dir.stat()?.mount_id;
+    Ok(table(root)?.into_iter().find(|mount| mount.id == id))
+}
+
 /// This process's mount namespace.
 ///
 /// # Errors

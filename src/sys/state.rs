@@ -28,6 +28,11 @@ const BUFFER: usize = 256 << 10;
 /// How long one run waits for another. Each holds the lock for as long as it takes to remount and link, not longer.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Where the session is.
+pub fn run_dir(root: &Root) -> PathBuf {
+    root.path(RUN_DIR)
+}
+
 /// Reads the session; none is a session of nobody and nothing.
 ///
 /// # Errors
@@ -206,8 +211,22 @@ fn write_records<R: Borrow<Record>>(to: &mut impl Write, records: impl IntoItera
 /// # Errors
 /// Where /run/rokeep cannot be written.
 pub fn watcher_lock(root: &Root, pid: i32) -> Result<Option<WatcherLock>> {
+    watching(root, &format!("watch-{pid}"))
+}
+
+/// The lock of whoever waits for mounts that are held by hand for a time.
+///
+/// `None` where another watcher has it.
+///
+/// # Errors
+/// Where /run/rokeep cannot be written.
+pub fn deadlines_lock(root: &Root) -> Result<Option<WatcherLock>> {
+    watching(root, "watch-deadlines")
+}
+
+fn watching(root: &Root, name: &str) -> Result<Option<WatcherLock>> {
     make_private_dir(&root.path(RUN_DIR))?;
-    let path = root.path(RUN_DIR).join(format!("watch-{pid}"));
+    let path = root.path(RUN_DIR).join(name);
     let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
     let file = file.with_context(|| format!("cannot open {}", path.display()))?;
     Ok(file.try_lock_exclusive().is_ok().then_some(WatcherLock { path, _lock: file }))

@@ -6,12 +6,13 @@
 //! The others are scenes ([`scene`]), each played without rokeep too: [`verbs`] are what apt can be told to do, [`shapes`]
 //! what becomes of a file, [`taken_over`] and [`diversions`] files that are not where their package lists them,
 //! [`generated`] files that no package lists, [`directories`] what is removed around a process. [`dry_runs`] change
-//! nothing. [`bare_dpkg`] is dpkg without apt.
+//! nothing. [`bare_dpkg`] is dpkg without apt, [`by_hand`] what a person does around both.
 
 #[path = "../support/mod.rs"]
 mod support;
 
 mod bare_dpkg;
+mod by_hand;
 mod configuration;
 mod control;
 mod directories;

@@ -7,6 +7,7 @@
 //! | `dpkg WHO` | this dpkg has the package database locked, until it dies |
 //! | `recover` | what the watch, the timer and the boot do |
 //! | `POINT: mount …, superblock …` | somebody mounts it so |
+//! | `hold POINT`, `hold POINT until N` | somebody has it held by hand, until so many seconds have gone since the start |
 //! | `busy POINT`, `free POINT` | its superblock refuses to become read-only, and does so no longer |
 //!
 //! `session.json`, if there, is what an earlier rokeep left. Every step reads what the step before it wrote, as they are
@@ -17,11 +18,15 @@ use std::fmt::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
+use rokeep::core::by_hand::ByHand;
 use rokeep::core::inode::Device;
 use rokeep::core::mount_state::{Access, Flags, Step, steps};
 use rokeep::core::session::{Frontend, MountId, Session};
 
 use crate::{Case, levels, read_levels, shown};
+
+/// Seconds since the machine was started.
+const NOW: u64 = 1000;
 
 pub fn decide(case: &Case) -> String {
     let left = case.find("session.json").unwrap_or_else(|| to_text(&Session::default()).into());
@@ -55,6 +60,7 @@ impl World {
         match line.split_once(' ') {
             Some(("begin", who)) => self.begin(frontend(who), session),
             Some(("end", who)) => self.end(&frontend(who), session),
+            Some(("hold", what)) => hold(what, session),
             None if line == "recover" => self.close_if_unused(session),
             other => {
                 self.happens(other.unwrap_or_else(|| panic!("not a line of a story: {line:?}")));
@@ -113,6 +119,10 @@ impl World {
             return;
         }
         for found in std::mem::take(&mut session.mounts) {
+            if found.held(NOW).is_some() {
+                session.mounts.push(found);
+                continue;
+            }
             let now = self.mounts.entry(found.mount.point.clone()).or_insert(Flags::WRITABLE);
             if self.busy.contains(&found.mount.point) && found.found.superblock == Access::ReadOnly {
                 now.mount = Access::ReadOnly;
@@ -139,6 +149,12 @@ impl World {
         };
         format!("    open for {open}\n{}", self.mounts.iter().map(line).collect::<String>())
     }
+}
+
+fn hold(what: &str, session: &mut Session) {
+    let (point, until) = what.split_once(" until ").map_or((what, None), |(point, until)| (point, Some(until)));
+    let until = until.map(|until| until.parse().expect("a number"));
+    session.hold(&mount(point), ByHand { since: 900, until, why: "alice asked for it".to_owned() });
 }
 
 fn frontend(who: &str) -> Frontend {

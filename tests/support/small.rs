@@ -6,6 +6,7 @@
 
 mod archives;
 mod belongings;
+mod by_hand;
 mod dpkg;
 mod elsewhere;
 mod file_system;
@@ -35,6 +36,7 @@ use nix::sys::stat::{Mode, fstatat};
 use nix::unistd::Pid;
 
 use self::belongings::Belongings;
+pub use self::by_hand::{Log, Running};
 pub use self::dpkg::Dpkg;
 pub use self::elsewhere::Where;
 pub use self::file_system::{FileSystem, LOWER};
@@ -364,8 +366,12 @@ impl Small {
     }
 
     fn order_hook(&self, program: &[&str], name: &str, stream: Option<Vec<u8>>) -> Run {
-        let words = [program, &["/tool/rokeep", "hook", name]].concat();
-        let argv = words.into_iter().map(|word| word.as_bytes().to_vec()).collect();
+        self.order(&[program, &["/tool/rokeep", "hook", name]].concat(), stream)
+    }
+
+    /// apt runs something.
+    fn order(&self, words: &[&str], stream: Option<Vec<u8>>) -> Run {
+        let argv = words.iter().map(|word| word.as_bytes().to_vec()).collect();
         self.leaving_alone_what_is_not_its_own(|| {
             let mut frontend = self.frontend.borrow_mut();
             let frontend = frontend.get_or_insert_with(|| Frontend::start(&self.sandbox, &["frontend"]));
@@ -374,7 +380,7 @@ impl Small {
                 !answer.output_kept_open,
                 "a process that the hook left behind keeps its output: apt would hang",
             );
-            self.logged(&format!("hook {name}"), answer)
+            self.logged(&words.join(" "), answer)
         })
     }
 
