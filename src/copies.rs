@@ -5,14 +5,14 @@
 
 use std::collections::HashSet;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use nix::errno::Errno;
 
 use crate::core::copies;
 use crate::core::message;
 use crate::core::mount_state::Access;
 use crate::core::session::{FoundMount, MountId, Session};
-use crate::sys::everywhere::{self, Place, Unentered};
+use crate::sys::everywhere::{self, Place, Unseen};
 use crate::sys::files::Root;
 use crate::sys::mounts::{self, Mounted};
 use crate::sys::processes;
@@ -36,8 +36,13 @@ pub fn note(root: &Root, session: &mut Session, mounts: &[Mounted]) -> Vec<Strin
             let is_copy = copies::is_copy(&mounted.mount, place.mount);
             place.id != id && is_copy && place.mount.flags.mount == Access::Writable
         };
-        match find(root, mounted, is_open) {
-            Ok((open, _)) => session.note_open_before(&id, open),
+        let found = find(root, mounted, is_open).and_then(|(open, Unseen { unlisted, .. })| match unlisted {
+            // One that is not noted would be closed for good, once it is listed again.
+            Some(errno) => Err(errno).context("cannot list all mount namespaces"),
+            None => Ok(open),
+        });
+        match found {
+            Ok(open) => session.note_open_before(&id, open),
             Err(error) => unseen.push(format!(
                 "copies of {} that are made during this package run may stay writable: {error:#}",
                 message::path(&id.point)
@@ -80,10 +85,10 @@ pub fn close(
     };
     let mut refused = Vec::new();
     for _ in 0..MOST_ROUNDS {
-        let (open, unentered) = find(root, mounted, is_open)?;
+        let (open, unseen) = find(root, mounted, is_open)?;
         if open.iter().all(|id| refused.iter().any(|(other, _)| other == id)) {
             refused.retain(|(id, _)| open.contains(id));
-            return Ok(Left { open: refusals(root, &refused), unseen: unseen(mounted, unentered) });
+            return Ok(Left { open: refusals(root, &refused), unseen: say(mounted, unseen) });
         }
         if noted.found.superblock == Access::ReadOnly {
             open.iter().for_each(|id| session.note_closed(id.clone()));
@@ -91,9 +96,9 @@ pub fn close(
         }
         refused = set_all(root, mounted, &open, Access::ReadOnly)?;
     }
-    let (open, unentered) = find(root, mounted, is_open)?;
+    let (open, unseen) = find(root, mounted, is_open)?;
     let open: Vec<(MountId, Errno)> = open.into_iter().map(|id| (id, Errno::EAGAIN)).collect();
-    Ok(Left { open: refusals(root, &open), unseen: unseen(mounted, unentered) })
+    Ok(Left { open: refusals(root, &open), unseen: say(mounted, unseen) })
 }
 
 /// Opens again what was closed in place of the superblock, which is read-only now; answers in words what could not be.
@@ -108,12 +113,12 @@ pub fn reopen(root: &Root, session: &mut Session, mounted: &Mounted) -> Result<V
     Ok(refusals(root, &refused))
 }
 
-fn find(root: &Root, mounted: &Mounted, is_it: impl Fn(&Place) -> bool + Sync) -> Result<(Vec<MountId>, Unentered)> {
+fn find(root: &Root, mounted: &Mounted, is_it: impl Fn(&Place) -> bool + Sync) -> Result<(Vec<MountId>, Unseen)> {
     let mut found = Vec::new();
-    let unentered = everywhere::visit(root, &HashSet::from([mounted.mount.device]), |place| {
+    let unseen = everywhere::visit(root, &HashSet::from([mounted.mount.device]), |place| {
         found.extend(is_it(place).then(|| place.id.clone()));
     })?;
-    Ok((found, unentered))
+    Ok((found, unseen))
 }
 
 /// Answers what was refused, and how.
@@ -122,7 +127,7 @@ fn set_all(root: &Root, mounted: &Mounted, which: &[MountId], access: Access) ->
     if which.is_empty() {
         return Ok(refused);
     }
-    let Unentered(_) = everywhere::visit(root, &HashSet::from([mounted.mount.device]), |place| {
+    let Unseen { .. } = everywhere::visit(root, &HashSet::from([mounted.mount.device]), |place| {
         if which.contains(&place.id) && place.mount.flags.mount != access {
             refused.extend(place.set(access).err().map(|errno| (place.id.clone(), errno)));
         }
@@ -130,9 +135,11 @@ fn set_all(root: &Root, mounted: &Mounted, which: &[MountId], access: Access) ->
     Ok(refused)
 }
 
-fn unseen(mounted: &Mounted, Unentered(count): Unentered) -> Option<String> {
-    let count = (count > 0).then(|| message::count(count, "mount namespace"))?;
-    Some(format!("{count} could not be looked into for mounts of {}", message::path(&mounted.mount.point)))
+fn say(mounted: &Mounted, Unseen { unentered, unlisted }: Unseen) -> Option<String> {
+    let unentered = (unentered > 0).then(|| message::count(unentered, "mount namespace"));
+    let unlisted = unlisted.map(|errno| format!("some mount namespaces that cannot be listed ({})", errno.desc()));
+    let which = unentered.into_iter().chain(unlisted).reduce(|one, other| format!("{one} and {other}"))?;
+    Some(format!("{which} could not be looked into for mounts of {}", message::path(&mounted.mount.point)))
 }
 
 fn refusals(root: &Root, refused: &[(MountId, Errno)]) -> Vec<String> {

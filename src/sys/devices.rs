@@ -9,6 +9,9 @@ use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+use std::{iter, thread};
 
 use nix::errno::Errno;
 use nix::libc;
@@ -19,6 +22,9 @@ use crate::core::holder::Holder;
 use crate::core::inode::Inode;
 use crate::core::kernel_holders;
 use crate::core::mount_state::Access;
+
+/// So long all loop devices together may take.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// One of them.
 #[derive(Debug)]
@@ -39,36 +45,52 @@ pub struct KernelHeld {
 pub enum Asked {
     /// Every loop device. Of swap and binfmt_misc the kernel shows what there is, if there is any.
     All,
-    /// There is no /sys here.
+    /// There is no /sys here, or a loop device did not answer in time.
     NotAll,
 }
 
 /// Every file of these kinds.
 pub fn held_by_the_kernel(root: &Root) -> (Vec<KernelHeld>, Asked) {
-    let loops = loop_devices(root);
-    let asked = if loops.is_some() { Asked::All } else { Asked::NotAll };
+    let (loops, asked) = loop_devices(root).unwrap_or((Vec::new(), Asked::NotAll));
     let swaps = kernel_holders::swap_files(&fs::read(root.path("/proc/swaps")).unwrap_or_default());
     let swaps =
         swaps.into_iter().map(|name| KernelHeld { holder: Holder::Swap, name, inode: None, access: Access::Writable });
-    (loops.into_iter().flatten().chain(swaps).chain(interpreters(root)).collect(), asked)
+    (loops.into_iter().chain(swaps).chain(interpreters(root)).collect(), asked)
 }
 
-fn loop_devices(root: &Root) -> Option<Vec<KernelHeld>> {
+fn loop_devices(root: &Root) -> Option<(Vec<KernelHeld>, Asked)> {
     let entries = fs::read_dir(root.path("/sys/block")).ok()?.flatten();
     let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
-    Some(names.filter_map(|name| loop_device(root, name)).collect())
+    let (mut held, nodes): (Vec<_>, Vec<_>) = names.filter_map(|name| loop_device(root, name)).unzip();
+    let inodes = in_time(nodes, |(node, number)| behind(&node, number));
+    let asked = if inodes.len() == held.len() { Asked::All } else { Asked::NotAll };
+    held.iter_mut().zip(inodes).for_each(|(held, inode)| held.inode = inode);
+    Some((held, asked))
 }
 
-fn loop_device(root: &Root, name: String) -> Option<KernelHeld> {
+/// With what [`behind`] has to be told to find its inode.
+fn loop_device(root: &Root, name: String) -> Option<(KernelHeld, (PathBuf, u32))> {
     let number = name.strip_prefix("loop")?.parse().ok()?;
     let mut file = fs::read(root.path(&format!("/sys/block/{name}/loop/backing_file"))).ok()?;
     if file.last() == Some(&b'\n') {
         file.pop();
     }
-    let inode = behind(&root.path(&format!("/dev/{name}")), number);
+    let node = root.path(&format!("/dev/{name}"));
     let read_only = fs::read(root.path(&format!("/sys/block/{name}/ro"))).is_ok_and(|text| text.starts_with(b"1"));
     let access = if read_only { Access::ReadOnly } else { Access::Writable };
-    Some(KernelHeld { holder: Holder::LoopDevice(name), name: OsString::from_vec(file).into(), inode, access })
+    let (holder, name) = (Holder::LoopDevice(name), OsString::from_vec(file).into());
+    Some((KernelHeld { holder, name, inode: None, access }, (node, number)))
+}
+
+/// The answers that came in time, from the first on. They are asked for on a thread that is left behind where it gets none: a
+/// loop device asks the file system that its file is on, and be it a FUSE server that does not answer.
+fn in_time<T: Send + 'static, A: Send + 'static>(all: Vec<T>, ask: impl Fn(T) -> A + Send + 'static) -> Vec<A> {
+    let until = Instant::now() + PATIENCE;
+    let (teller, told) = mpsc::channel();
+    let work = move || all.into_iter().map(ask).try_for_each(|answer| teller.send(answer));
+    // Without a thread nobody tells anything.
+    let _ = thread::Builder::new().spawn(work);
+    iter::from_fn(|| told.recv_timeout(until.saturating_duration_since(Instant::now())).ok()).collect()
 }
 
 /// `struct loop_info64` (include/uapi/linux/loop.h).
@@ -107,3 +129,17 @@ fn interpreters(root: &Root) -> Vec<KernelHeld> {
 }
 
 const _: () = assert!(size_of::<LoopInfo>() == 232);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_does_not_answer_is_not_waited_for() {
+        let (start, (keep, silent)) = (Instant::now(), mpsc::channel::<()>());
+        let ask = move |number: u32| if number < 2 { number } else { silent.recv().map_or(0, |()| number) };
+        assert_eq!(in_time(vec![0, 1, 2, 3], ask), [0, 1]);
+        assert!(start.elapsed() < 2 * PATIENCE, "it took {:?}", start.elapsed());
+        drop(keep);
+    }
+}

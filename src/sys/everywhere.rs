@@ -16,7 +16,8 @@ use nix::sys::stat::Mode;
 
 use super::files::{Directory, Root};
 use super::kernel::{self, LastLink};
-use super::{mounts, namespaces, remounting};
+use super::namespaces::{self, Stop};
+use super::{mounts, remounting};
 use crate::core::inode::Device;
 use crate::core::mount_state::Access;
 use crate::core::mountinfo::{self, Mount};
@@ -32,17 +33,22 @@ pub struct Place<'a> {
     root: &'a Directory,
 }
 
-/// Mount namespaces into which this process may not go.
+/// Where nobody could look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[must_use]
-pub struct Unentered(pub usize);
+pub struct Unseen {
+    /// So many mount namespaces this process may not go into.
+    pub unentered: usize,
+    /// Why there may be others that are not known at all.
+    pub unlisted: Option<Errno>,
+}
 
 /// Does something with each mount of these file systems, in this mount namespace and in all others. It is done on a thread
 /// of its own, which is in that namespace then: no path means there what it means here.
 ///
 /// # Errors
 /// Where /proc cannot be read.
-pub fn visit(root: &Root, devices: &HashSet<Device>, each: impl FnMut(&Place) + Send) -> Result<Unentered> {
+pub fn visit(root: &Root, devices: &HashSet<Device>, each: impl FnMut(&Place) + Send) -> Result<Unseen> {
     let proc = root.open_dir(Path::new("/proc"))?.context("there is no /proc")?;
     let visited = thread::scope(|scope| {
         let visitor = thread::Builder::new().spawn_scoped(scope, || everywhere(root, &proc, devices, each))?;
@@ -76,24 +82,24 @@ fn everywhere(
     proc: &Directory,
     devices: &HashSet<Device>,
     mut each: impl FnMut(&Place),
-) -> Result<Unentered> {
+) -> Result<Unseen> {
     let here = open(proc, "self/ns/mnt")?;
-    let mut all = namespaces::others(&here);
-    if all.is_empty() {
-        all = of_processes(root, proc, number(&here)?)?;
-    }
-    all.push(here);
-    namespaces::leave_the_other_threads()?;
-    let mut unentered = Unentered::default();
-    for namespace in &all {
-        match namespaces::enter(namespace) {
-            Ok(()) => look_around(proc, number(namespace)?, devices, &mut each)?,
-            // It has no mounts.
-            Err(Errno::EINVAL) => {}
-            Err(_) => unentered.0 += 1,
+    let mut others = namespaces::others(&here).peekable();
+    let of_processes = match others.peek() {
+        None => Some(of_processes(root, proc, number(&here)?)),
+        Some(_) => None,
+    };
+    let last = open(proc, "self/ns/mnt")?;
+    let mut unseen = Unseen::default();
+    namespaces::walk(others.chain(of_processes.into_iter().flatten()).chain([Ok(last)]), |stop| {
+        match stop {
+            Stop::In(namespace) => look_around(proc, number(namespace)?, devices, &mut each)?,
+            Stop::NotEntered(_) => unseen.unentered += 1,
+            Stop::NotListed(errno) => unseen.unlisted = Some(errno),
         }
-    }
-    Ok(unentered)
+        anyhow::Ok(())
+    })?;
+    Ok(unseen)
 }
 
 fn look_around(
@@ -114,20 +120,19 @@ fn look_around(
 }
 
 /// Those that a process is in, for a kernel that cannot list them all (before Linux 6.12).
-fn of_processes(root: &Root, proc: &Directory, here: u64) -> Result<Vec<OwnedFd>> {
+fn of_processes(root: &Root, proc: &Directory, here: u64) -> impl Iterator<Item = nix::Result<OwnedFd>> {
     let mut seen = HashSet::from([here]);
-    let mut all = Vec::new();
-    for pid in processes(root) {
+    processes(root).filter_map(move |pid| {
         // It may have ended.
-        let Ok(namespace) = open(proc, &format!("{pid}/ns/mnt")) else { continue };
-        if seen.insert(number(&namespace)?) {
-            all.push(namespace);
+        let namespace = open(proc, &format!("{pid}/ns/mnt")).ok()?;
+        match number(&namespace) {
+            Ok(number) => seen.insert(number).then_some(Ok(namespace)),
+            Err(errno) => Some(Err(errno)),
         }
-    }
-    Ok(all)
+    })
 }
 
-fn processes(root: &Root) -> impl Iterator<Item = i32> {
+fn processes(root: &Root) -> impl Iterator<Item = i32> + use<> {
     let entries = fs::read_dir(root.path("/proc")).into_iter().flatten().flatten();
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
 }

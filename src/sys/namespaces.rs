@@ -5,6 +5,7 @@
 //! the latest, who is in a pid namespace of its own (EPERM).
 #![allow(unsafe_code, reason = "raw system calls; each block says why it is sound")]
 
+use std::iter;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 use nix::errno::Errno;
@@ -21,17 +22,59 @@ struct MountNamespaceInfo {
 const NS_MNT_GET_NEXT: libc::Ioctl = libc::_IOR::<MountNamespaceInfo>(0xb7, 11);
 const NS_MNT_GET_PREV: libc::Ioctl = libc::_IOR::<MountNamespaceInfo>(0xb7, 12);
 
-/// All but this one, as far as this process may enter them. None where the kernel cannot say.
-pub fn others(this: &OwnedFd) -> Vec<OwnedFd> {
-    let mut all = Vec::new();
-    for direction in [NS_MNT_GET_NEXT, NS_MNT_GET_PREV] {
-        let mut next = step(this, direction);
-        while let Ok(namespace) = next {
-            next = step(&namespace, direction);
-            all.push(namespace);
-        }
+/// All but this one, as far as this process may enter them; none where the kernel cannot say. No more than two are kept
+/// open at a time, as there may be more of them than this process may have descriptors.
+///
+/// An error ends the list early, and is the last that is heard from that side of it.
+pub fn others(this: &OwnedFd) -> impl Iterator<Item = nix::Result<OwnedFd>> {
+    [NS_MNT_GET_NEXT, NS_MNT_GET_PREV].into_iter().flat_map(move |direction| {
+        let first = match step(this, direction) {
+            // It does not know the question, or does not answer it to this process.
+            Err(Errno::ENOTTY | Errno::EINVAL | Errno::EPERM) => None,
+            first => Some(first),
+        };
+        let all = iter::successors(first, move |last| Some(step(last.as_ref().ok()?, direction)));
+        all.filter(|next| !matches!(next, Err(Errno::ENOENT)))
+    })
+}
+
+/// A mount namespace on the way through several.
+#[derive(Debug)]
+pub enum Stop<'a> {
+    /// This thread is in it: its root directory and mounts are those of that namespace.
+    In(&'a OwnedFd),
+    /// It could not be entered: setns(2).
+    NotEntered(Errno),
+    /// It, and perhaps others, could not even be listed.
+    NotListed(Errno),
+}
+
+/// Goes from one of these to the next, leaving out those without mounts. To be called on a thread that has nothing else to
+/// do: it is somewhere else afterwards.
+///
+/// # Errors
+/// Those of `each`, and of unshare(2) where there is somewhere to go.
+pub fn walk<E: From<Errno>>(
+    namespaces: impl Iterator<Item = nix::Result<OwnedFd>>,
+    mut each: impl FnMut(Stop) -> Result<(), E>,
+) -> Result<(), E> {
+    let mut namespaces = namespaces.peekable();
+    if namespaces.peek().is_some() {
+        leave_the_other_threads()?;
     }
-    all
+    for namespace in namespaces {
+        let stop = match &namespace {
+            Ok(namespace) => match enter(namespace) {
+                Ok(()) => Stop::In(namespace),
+                // It has no mounts.
+                Err(Errno::EINVAL) => continue,
+                Err(errno) => Stop::NotEntered(errno),
+            },
+            Err(errno) => Stop::NotListed(*errno),
+        };
+        each(stop)?;
+    }
+    Ok(())
 }
 
 fn step(from: &OwnedFd, direction: libc::Ioctl) -> nix::Result<OwnedFd> {
@@ -42,20 +85,13 @@ fn step(from: &OwnedFd, direction: libc::Ioctl) -> nix::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// From now on this thread alone can go into other mount namespaces.
-///
-/// # Errors
-/// Those of unshare(2).
-pub fn leave_the_other_threads() -> nix::Result<()> {
+/// Only a thread that shares no root directory with others may go elsewhere: setns(2).
+fn leave_the_other_threads() -> nix::Result<()> {
     // SAFETY: it changes what directories of other threads mean to this one, no memory.
     Errno::result(unsafe { libc::unshare(libc::CLONE_FS) }).map(drop)
 }
 
-/// This thread's root directory and mounts are those of another mount namespace.
-///
-/// # Errors
-/// Those of setns(2).
-pub fn enter(namespace: &OwnedFd) -> nix::Result<()> {
+fn enter(namespace: &OwnedFd) -> nix::Result<()> {
     // SAFETY: the descriptor is open.
     Errno::result(unsafe { libc::setns(namespace.as_raw_fd(), libc::CLONE_NEWNS) }).map(drop)
 }

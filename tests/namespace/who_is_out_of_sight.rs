@@ -8,9 +8,11 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::process::Command;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::libc;
+use nix::sched::{CloneFlags, unshare};
 use rokeep::core::inode::Inode;
 use rokeep::core::verdict::Lease;
 use rokeep::sys::files::Root;
@@ -104,10 +106,21 @@ fn a_mount_in_another_mount_namespace_keeps_a_file() {
     }
 }
 
+/// To be called on a thread of its own, which is in the last of them then.
+fn namespaces_without_processes(count: usize) -> Vec<File> {
+    let one = |_| {
+        unshare(CloneFlags::CLONE_NEWNS).expect("a mount namespace");
+        File::open("/proc/thread-self/ns/mnt").expect("its descriptor")
+    };
+    (0..count).map(one).collect()
+}
+
 /// A descriptor is enough to keep the namespace. Linux lists it from 6.12 on, and not for who is in a pid namespace of its
 /// own; then nobody can know of it.
 #[test]
 fn a_mount_in_a_mount_namespace_without_processes_keeps_a_file_where_the_kernel_lists_it() {
+    const DESCRIPTORS: usize = 32;
+    let _many = thread::scope(|scope| scope.spawn(|| namespaces_without_processes(DESCRIPTORS)).join()).expect("many");
     let world = upgradable(FileSystem::Ext4);
     world.bind_file(TOOL, ELSEWHERE);
     let elsewhere = world.hold_from(OwnMounts, Cwd("/tmp"));
@@ -119,8 +132,11 @@ fn a_mount_in_a_mount_namespace_without_processes_keeps_a_file_where_the_kernel_
     drop((elsewhere, holder));
     let ours = File::open("/proc/self/ns/mnt").expect("our own").into();
     let number = |file: &File| file.metadata().expect("a namespace").ino();
-    let listed = namespaces::others(&ours).into_iter().any(|other| number(&other.into()) == number(&namespace));
-    let aliases = world.status_of_the_machine().mounts.remove(0).aliases;
+    // With fewer descriptors than there are namespaces in front of it.
+    let mut others = namespaces::others(&ours).flatten().map(|other| number(&other.into()));
+    let listed = others.any(|other| other == number(&namespace));
+    assert!(!listed || namespaces::others(&ours).count() > DESCRIPTORS, "they are too few");
+    let aliases = world.status_of_the_machine(DESCRIPTORS).mounts.remove(0).aliases;
     assert_eq!(aliases.held, usize::from(listed), "{aliases:?}");
     drop(namespace);
     assert_gone(&world);

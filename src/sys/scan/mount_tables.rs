@@ -20,7 +20,8 @@ use super::{Directory, directory};
 use crate::core::inode::{Device, Inode};
 use crate::core::mountinfo::{self, Mount};
 use crate::sys::kernel::{self, LastLink, Stat};
-use crate::sys::{mounts, namespaces};
+use crate::sys::mounts;
+use crate::sys::namespaces::{self, Stop};
 
 /// What is known of them.
 #[derive(Debug)]
@@ -111,27 +112,21 @@ impl MountTables {
     /// nothing else to do: it is somewhere else afterwards.
     ///
     /// # Errors
-    /// Where one of them could not be entered or read.
+    /// Where one of them could not be listed, entered or read.
     pub fn look_where_nobody_is(&self, proc: &Directory, mut tell: impl FnMut(&MountRoot)) -> nix::Result<()> {
         if self.devices.is_empty() {
             return Ok(());
         }
-        let others = namespaces::others(&open(proc, "self/ns/mnt")?);
-        if others.is_empty() {
-            return Ok(());
-        }
-        namespaces::leave_the_other_threads()?;
-        for namespace in others {
-            match namespaces::enter(&namespace) {
-                // It has no mounts.
-                Err(Errno::EINVAL) => continue,
-                entered => entered?,
+        let here = open(proc, "self/ns/mnt")?;
+        namespaces::walk(namespaces::others(&here), |stop| {
+            match stop {
+                Stop::In(_) => {}
+                Stop::NotEntered(errno) | Stop::NotListed(errno) => return Err(errno),
             }
             let task = directory(proc, "thread-self")?;
             let root = kernel::stat(&task, OsStr::new("root"), LastLink::Target)?;
-            self.look(proc, &task, Some(&root), &mut tell)?;
-        }
-        Ok(())
+            self.look(proc, &task, Some(&root), &mut tell)
+        })
     }
 
     fn look(

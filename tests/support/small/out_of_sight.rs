@@ -26,8 +26,8 @@ impl Small {
     }
 
     /// What rokeep would say if it saw the processes of the whole machine: in the world's mount namespace, and in our own
-    /// pid namespace.
-    pub fn status_of_the_machine(&self) -> Status {
+    /// pid namespace. It may have so many files open at a time.
+    pub fn status_of_the_machine(&self, descriptors: usize) -> Status {
         let run = |program: &str, words: &[&str]| {
             let init = self.outside("/").parent().map(Path::to_owned).unwrap_or_default();
             let [mounts, root] = [("mount", "ns/mnt"), ("root", "root")].map(|(what, link)| {
@@ -35,7 +35,8 @@ impl Small {
                 option.push(init.join(link));
                 option
             });
-            let mut command = Command::new("nsenter");
+            let mut command = Command::new("prlimit");
+            command.arg(format!("--nofile={descriptors}")).arg("nsenter");
             self.output(command.args([mounts, root]).args(["--wd=/", "--", program]).args(words), b"")
         };
         let mounted = run("/tool/holder", &["mount", "proc", "proc", "", "/proc"]);
