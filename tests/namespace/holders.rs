@@ -11,7 +11,7 @@ use crate::support::small::{
     Alias,
     Change::Upgrade,
     FileSystem, Holder, Run, Small,
-    State::{Forking, Mapped, OpenPathAmongOthers},
+    State::{Executed, Forking, Mapped, Memory, Open, OpenPathAmongOthers},
     Where,
 };
 
@@ -101,6 +101,34 @@ fn who_opens_and_closes_others_all_the_time() {
     }
     world.rokeep(["cleanup"]).assert_code(0);
     world.assert_alias(TOOL, Alias::Kept);
+}
+
+/// Memory that /proc shows like deleted files, deleted files of other file systems, a container's own root with the very
+/// same names in it: all of that is somebody's, and none of it is a file of /usr.
+#[test]
+fn what_is_no_file_of_the_mount_is_nobodys_business() {
+    const BOX: &str = "/srv/box";
+    for file_system in FILE_SYSTEMS {
+        let world = kinds::world(file_system);
+        std::fs::create_dir_all(world.outside(BOX)).expect("a directory");
+        world.cover(BOX);
+        let boxed = |path: &str| format!("{BOX}{path}");
+        world.write_program(boxed(TOOL));
+        world.write("/srv/file", b"not of /usr\n");
+        let _memory = world.hold(Memory(TOOL));
+        let _other = [world.hold(Mapped("/srv/file")), world.hold(Open("/srv/file"))];
+        let _container =
+            [world.hold_from(Where::Chroot(BOX), Executed(TOOL)), world.hold_from(Where::Chroot(BOX), Mapped(TOOL))];
+        world.begin();
+        world.protect(&[Upgrade("tool", "1", "2")]);
+        for file in [TOOL, &boxed(TOOL), "/srv/file"] {
+            world.dpkg_replaces(file);
+        }
+        assert_eq!(world.end().stderr, "", "{file_system:?}: there is nothing to say");
+        world.assert_mount("/usr", ReadOnly);
+        world.assert_nothing_of_ours();
+        assert!(world.status().held.is_empty(), "{file_system:?}");
+    }
 }
 
 /// Of whom comes and goes meanwhile, and has nothing to do with it, nothing is believed.

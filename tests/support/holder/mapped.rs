@@ -49,6 +49,26 @@ pub fn library(path: &Path) -> Result<Kept> {
     kept(Ok::<_, anyhow::Error>(()))
 }
 
+/// Memory that /proc shows like files with names that are gone: a memfd by the name of this file, shared memory of
+/// /dev/zero, and a segment of System V.
+#[allow(unsafe_code, reason = "nix knows no segments")]
+pub fn memory(path: &Path) -> Result<Kept> {
+    let name = std::ffi::CString::new(path.as_os_str().as_bytes())?;
+    let memory = File::from(nix::sys::memfd::memfd_create(name.as_c_str(), nix::sys::memfd::MFdFlags::MFD_CLOEXEC)?);
+    memory.set_len(PAGE as u64)?;
+    map(&memory)?;
+    shared(Path::new("/dev/zero"))?;
+    // SAFETY: a new segment of this process's own, at an address of the kernel's choice; nobody looks at its bytes.
+    let attached = unsafe {
+        let segment = libc::shmget(libc::IPC_PRIVATE, PAGE, libc::IPC_CREAT | 0o600);
+        let address = libc::shmat(segment, std::ptr::null(), 0);
+        libc::shmctl(segment, libc::IPC_RMID, std::ptr::null_mut());
+        address as isize
+    };
+    anyhow::ensure!(attached != -1, "no segment: {}", std::io::Error::last_os_error());
+    kept(Ok::<_, anyhow::Error>(memory))
+}
+
 /// So many pages of a file, from this one on, and the address they have now. They stay mapped until the process ends.
 #[allow(unsafe_code, reason = "nothing in std maps a file")]
 fn map_pages(

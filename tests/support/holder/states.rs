@@ -34,6 +34,7 @@ const STATES: &[State] = &[
     ("mapped", "a mapping, its descriptor closed", mapped::mapped),
     ("mapped-shared", "a mapping that may be written through (MAP_SHARED), its descriptor closed", mapped::shared),
     ("mapped-all", "mappings of every file that PATH names, one a line", mapped::mapped_all),
+    ("memory", "memory that looks like files: a memfd called PATH, /dev/zero, System V", mapped::memory),
     ("library", "mappings as ld.so makes them of a library, its descriptor closed", mapped::library),
     ("overlaid", "a mapping through an overlay that has its file system below", elsewhere::overlaid),
     ("executed", "the program that runs; PATH is a copy of this one", executed),

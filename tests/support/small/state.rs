@@ -21,6 +21,8 @@ pub enum State<P> {
     WithoutLeader(P),
     /// A mapping that may be written through (`MAP_SHARED`), and no descriptor.
     MappedShared(P),
+    /// Memory that looks like files, one of them called this: a memfd, /dev/zero, System V.
+    Memory(P),
     /// Mappings as of a library, and no descriptor.
     Library(P),
     /// A mapping through an overlay, with the file system below it.
@@ -68,6 +70,7 @@ impl<P: AsRef<Path>> State<P> {
             State::OfAThread(path) => ("of-a-thread", path),
             State::WithoutLeader(path) => ("without-leader", path),
             State::MappedShared(path) => ("mapped-shared", path),
+            State::Memory(path) => ("memory", path),
             State::Library(path) => ("library", path),
             State::Overlaid(path) => ("overlaid", path),
             State::Executed(path) => ("executed", path),
