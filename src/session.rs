@@ -4,26 +4,25 @@
 //! mount that is not writable, because it breaks the package there. [`end`] always puts back what it can, and says
 //! what it could not.
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
-use nix::errno::Errno;
+mod closing;
 
-use crate::blockers;
+use anyhow::{Result, anyhow, bail, ensure};
+
+use self::closing::close;
 use crate::by_hand::held;
 use crate::cleanup;
-use crate::copies::{self, Left};
+use crate::copies;
 use crate::core::change::Change;
 use crate::core::message::{self, Outcome};
-use crate::core::mount_state::{self, Access, MountState};
-use crate::core::mountinfo::Mount;
-use crate::core::session::{FoundMount, Frontend, MountId, Session};
+use crate::core::session::{Frontend, Session};
 use crate::managed::{self, Managed};
-use crate::pins::{self, Look};
+use crate::pins::Look;
 use crate::remount;
 use crate::settings::Settings;
-use crate::survey::{Ask, Survey};
+use crate::survey::Ask;
 use crate::sys::files::Root;
 use crate::sys::log;
-use crate::sys::mounts::{self, Mounted};
+use crate::sys::mounts::Mounted;
 use crate::sys::processes::{self, CalledBy};
 use crate::sys::state::{self, Locked};
 use crate::watch;
@@ -270,148 +269,4 @@ pub(crate) fn undo(root: &Root, locked: &Locked, mut session: Session, left: &Fr
         Ok(if as_found { "every mount is as it was found".to_owned() } else { outcome.problems.join("; ") })
     });
     undone.unwrap_or_else(|error| format!("putting the mounts back failed too: {error:#}"))
-}
-
-/// Cleanup, then every mount back, for a session that no living frontend needs. Answers what there is to say of the
-/// mounts, and how the cleanup went.
-fn close(
-    root: &Root,
-    locked: &Locked,
-    mut session: Session,
-    ask: Ask,
-    look: Look,
-) -> Result<(Outcome, Result<Survey>)> {
-    let mut outcome = Outcome::default();
-    let mut mounts = still_there(root, &mut session, &mut outcome)?;
-    held::leave_alone(&mut mounts, &mut outcome);
-    let mounted: Vec<&Mounted> = mounts.iter().map(|(_, mounted)| mounted).collect();
-    let look = look.max(Settings::load(root).unwrap_or_default().cleanup);
-    let cleaned = cleanup::clean(root, locked, &mounted, ask, look);
-    put_all_back(root, locked, session, &mounts, look, &mut outcome)?;
-    Ok((outcome, cleaned))
-}
-
-/// The mounts of the session that can be worked on, each with its note. One that is unmounted is forgotten; one that
-/// cannot be looked at, or that somebody mounted over, is kept in mind.
-fn still_there(root: &Root, session: &mut Session, outcome: &mut Outcome) -> Result<Vec<(FoundMount, Mounted)>> {
-    let table = mounts::table(root)?;
-    let here = mounts::namespace()?;
-    let mut mounted = Vec::new();
-    for noted in session.mounts.clone() {
-        let MountId { point, device, id, namespace } = &noted.mount;
-        let shown = message::path(point);
-        // A session that was begun in another mount namespace, which may be gone: the superblock is the same.
-        let elsewhere = *namespace != here;
-        let is_it =
-            |mount: &Mount| mount.point == *point && if elsewhere { mount.device == *device } else { mount.id == *id };
-        match mounts::at(root, point) {
-            Ok(Some(visible)) if is_it(&visible.mount) => mounted.push((noted, visible)),
-            Ok(_) if !table.iter().any(|mount| is_it(mount) || (elsewhere && mount.device == *device)) => {
-                outcome.notes.push(format!("{shown} is not mounted any more"));
-                session.forget(&noted.mount);
-            }
-            Ok(_) => outcome.problems.push(format!(
-                "{shown} is still WRITABLE, and cannot be reached under what is mounted there now; unmount that, then \
-                 \"rokeep cleanup\""
-            )),
-            Err(error) => outcome.problems.push(format!(
-                "{shown} may still be WRITABLE, as it cannot be looked at ({error:#}); then \"rokeep cleanup\""
-            )),
-        }
-    }
-    Ok(mounted)
-}
-
-/// Puts the mounts of a session back that no living frontend needs. What could not go back stays in it, for the next try.
-fn put_all_back(
-    root: &Root,
-    locked: &Locked,
-    mut session: Session,
-    mounts: &[(FoundMount, Mounted)],
-    look: Look,
-    outcome: &mut Outcome,
-) -> Result<()> {
-    session.frontends.clear();
-    for (noted, mounted) in mounts.iter().rev() {
-        session.release(&noted.mount);
-        match put_back(root, locked, &mut session, noted, mounted, look, &mut outcome.logged) {
-            Ok(notes) => {
-                session.forget(&noted.mount);
-                outcome.problems.extend(notes);
-            }
-            Err(problem) => outcome.problems.push(format!("{problem:#}")),
-        }
-    }
-    locked.save_session(&session)
-}
-
-/// Puts one mount back, and what other mounts of it have to go with it. Answers what is worth saying even so.
-///
-/// A change of its state is logged here, and what is said of it goes to `logged`.
-fn put_back(
-    root: &Root,
-    locked: &Locked,
-    session: &mut Session,
-    noted: &FoundMount,
-    mounted: &Mounted,
-    look: Look,
-    logged: &mut Vec<String>,
-) -> Result<Vec<String>> {
-    let found = noted.found;
-    if !found.refuse_writes() {
-        return Ok(Vec::new());
-    }
-    let point = &mounted.mount.point;
-    let before = mount_state::state(mounted.mount.flags, found);
-    let shown = message::path(point);
-    let attempt = || remount::put_back(root, mounted, found).with_context(|| shown.clone());
-    let (state, refused) = match (attempt()?, look) {
-        ((_, Some(Errno::EBUSY)), Look::Deep) if pins::forget_the_unused(root).is_ok() => attempt()?,
-        (answer, Look::Usual | Look::Deep) => answer,
-    };
-    match state {
-        MountState::ReadOnly => {
-            if state != before {
-                log::change(root, &Change::put_back(point));
-            }
-            let mut notes: Vec<String> = remount::changed_options(root, mounted).into_iter().collect();
-            if found.superblock == Access::ReadOnly {
-                let closed = copies::reopen(root, session, mounted)?;
-                notes.extend(
-                    closed.iter().map(|closed| format!("{closed} was closed by rokeep and could not be opened")),
-                );
-            } else {
-                let Left { open, unseen } = copies::close(root, locked, session, noted, mounted)?;
-                notes.extend(unseen);
-                ensure!(
-                    open.is_empty(),
-                    "{shown} is read-only, but {} can still be WRITTEN through: {}. Then \"rokeep cleanup\"",
-                    message::count(open.len(), "copy"),
-                    message::few(&open, 5)
-                );
-            }
-            let failed = mounts::at(root, point)?.is_some_and(|now| now.mount.failed);
-            notes.extend(failed.then(|| format!("{shown}: {}", remount::failure(mounted))));
-            Ok(notes)
-        }
-        MountState::Degraded | MountState::Writable => {
-            let open = match copies::close(root, locked, session, noted, mounted) {
-                Ok(Left { open, unseen }) => open.into_iter().chain(unseen).collect(),
-                Err(error) => vec![format!("mounts that could not be looked at ({error:#})")],
-            };
-            let open = if open.is_empty() {
-                String::new()
-            } else {
-                format!("; it may still be written through {}", message::few(&open, 5))
-            };
-            let why = blockers::why_refused(root, mounted, refused);
-            let sentence = format!("{}{open}, because {why}", remount::describe(point, state));
-            // That it is writable still is worth an entry for each try.
-            if state != before || state == MountState::Writable {
-                log::change(root, &Change::refused(point, state, &sentence, &why));
-            }
-            logged.push(sentence.clone());
-            bail!(sentence)
-        }
-    }
 }
