@@ -180,14 +180,14 @@ fn the_terminal_is_lost() -> Result<()> {
     drop(upgrade.apt_waits(&[])?);
     assert_eq!(upgrade.debian.usr()?, Writable);
     upgrade.go_on()?;
-    wait_until(PATIENCE, || Ok(upgrade.debian.run("pgrep", &["-x", "apt-get"])?.code == 1))?;
+    upgrade.is_gone("apt-get")?;
     assert_eq!(upgrade.debian.installed_version("tool")?.as_deref(), Some("2"));
     assert_eq!(upgrade.hooks_named("/post-invoke")?, 1);
     upgrade.is_closed()?;
     upgrade.what_was_replaced_is_kept()
 }
 
-/// The terminal that apt has made for dpkg goes with it, and dpkg with that.
+/// dpkg does not end with its terminal, as apt has it ignore that, but when it has something to say.
 #[test]
 fn apt_is_terminated_while_dpkg_works() -> Result<()> {
     apt_ends_by("TERM", 128 + 15)
@@ -200,13 +200,37 @@ fn apt_is_killed_while_dpkg_works() -> Result<()> {
 }
 
 fn apt_ends_by(signal: &str, expected: i32) -> Result<()> {
-    let upgrade = Upgrade::ready(WAIT)?;
+    let upgrade = Upgrade::ready(&format!("{WAIT}; touch /usr/share/written-late"))?;
+    let debian = &upgrade.debian;
     let mut terminal = upgrade.apt_waits(&[])?;
-    upgrade.debian.must("kill", &[&format!("-{signal}"), &upgrade.process("^apt-get$")?.to_string()])?;
+    let (apt, dpkg) = (upgrade.process("^apt-get$")?, upgrade.process("^dpkg$")?);
+    debian.must("kill", &[&format!("-{signal}"), &apt.to_string()])?;
     let (code, seen) = terminal.ended()?;
     assert_eq!(code, expected, "{seen}");
+    wait_until(Duration::from_secs(2), || {
+        let session = debian.status()?.session.context("the session of the dpkg that is left")?;
+        Ok(session.frontends.iter().map(|frontend| frontend.pid).eq([dpkg]))
+    })?;
+    assert_eq!(debian.usr()?, Writable);
+    upgrade.go_on()?;
+    upgrade.is_gone("dpkg")?;
     upgrade.is_closed()?;
-    assert_eq!(upgrade.debian.installed_version("tool")?, None, "{seen}");
+    assert!(debian.outside("/usr/share/written-late").exists(), "its postinst could not write: {seen}");
+    // It could not tell apt that it was done.
+    assert_eq!(debian.installed_version("tool")?, None, "{seen}");
+    upgrade.what_was_replaced_is_kept()
+}
+
+/// apt does not survive that, and our hook does.
+#[test]
+fn the_terminal_is_lost_during_our_post_invoke() -> Result<()> {
+    let upgrade = Upgrade::ready("")?;
+    let (terminal, hook) = upgrade.our_hook_waits("DPkg::Post-Invoke", "post-invoke")?;
+    drop(terminal);
+    upgrade.is_gone("apt-get")?;
+    assert!(upgrade.debian.outside(&format!("/proc/{hook}")).exists(), "our hook has ended");
+    upgrade.go_on()?;
+    upgrade.is_closed()?;
     upgrade.what_was_replaced_is_kept()
 }
 
@@ -347,6 +371,10 @@ impl Upgrade {
     fn process(&self, like: &str) -> Result<u32> {
         let full: &[&str] = if like.contains(' ') { &["--full"] } else { &[] };
         Ok(self.debian.must("pgrep", &[full, &["--oldest", like]].concat())?.trim().parse()?)
+    }
+
+    fn is_gone(&self, name: &str) -> Result<()> {
+        wait_until(PATIENCE, || Ok(self.debian.run("pgrep", &["--exact", name])?.code == 1))
     }
 
     /// How many of our hooks of this name have ended by themselves.

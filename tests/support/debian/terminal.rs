@@ -32,7 +32,8 @@ impl Debian {
         let end = || Ok::<_, anyhow::Error>(Stdio::from(options.open(ptsname_r(&person)?)?));
         let script = format!(r#"trap : INT; rm -f {ENDED}; "$@"; echo $? >{ENDED}; exec sleep 1000000"#);
         let mut command = self.sandbox.command("setsid");
-        command.args(["--ctty", "sh", "-c", &script, "sh", program]).args(arguments);
+        // Whoever runs the tests may ignore signals that a login does not, and that would be inherited.
+        command.args(["--ctty", "env", "--default-signal", "sh", "-c", &script, "sh", program]).args(arguments);
         let shell = command.stdin(end()?).stdout(end()?).stderr(end()?).spawn()?;
         Ok(Terminal { debian: self, person, shell })
     }
