@@ -10,6 +10,7 @@ use super::bare_dpkg::offer;
 use super::mishaps::wait_until;
 use crate::support::debian::{Debian, Terminal};
 use crate::support::sandbox::Access::{ReadOnly, Writable};
+use crate::support::status::SessionStatus;
 
 // ── apt stops, and calls no Post-Invoke ─────────────────────────────────────────────────────────────────────────────
 
@@ -207,10 +208,8 @@ fn apt_ends_by(signal: &str, expected: i32) -> Result<()> {
     debian.must("kill", &[&format!("-{signal}"), &apt.to_string()])?;
     let (code, seen) = terminal.ended()?;
     assert_eq!(code, expected, "{seen}");
-    wait_until(Duration::from_secs(2), || {
-        let session = debian.status()?.session.context("the session of the dpkg that is left")?;
-        Ok(session.frontends.iter().map(|frontend| frontend.pid).eq([dpkg]))
-    })?;
+    let is_of_dpkg = |session: SessionStatus| session.frontends.iter().map(|frontend| frontend.pid).eq([dpkg]);
+    wait_until(Duration::from_secs(2), || Ok(debian.status()?.session.is_some_and(is_of_dpkg)))?;
     assert_eq!(debian.usr()?, Writable);
     upgrade.go_on()?;
     upgrade.is_gone("dpkg")?;
