@@ -213,7 +213,7 @@ fn the_dpkgs_of_apt_open_nothing() -> Result<()> {
 fn aptitude_finishes_what_went_wrong() -> Result<()> {
     let once = "[ -e /var/lib/tried ] || { touch /var/lib/tried; exit 1; }; touch /usr/share/written-late";
     let debian = ready(|debian| debian.package("tool", "1")?.script("postinst", once)?.build())?;
-    offer(&debian, &archive(&debian)?)?;
+    offer(&debian, &[&archive(&debian)?])?;
     let run = debian.run("aptitude", &["--assume-yes", "install", "tool"])?;
     assert!(debian.outside("/usr/share/written-late").exists(), "{run:?}");
     assert_eq!(debian.installed_version("tool")?.as_deref(), Some("1"), "{run:?}");
@@ -296,21 +296,23 @@ fn archive(debian: &Debian) -> Result<String> {
 
 const WHERE: &str = "/run/archive";
 
-/// Makes an archive one that apt can fetch.
-fn offer(debian: &Debian, archive: &str) -> Result<Run> {
+/// Makes these archives the ones that apt can fetch.
+pub fn offer(debian: &Debian, archives: &[&str]) -> Result<Run> {
     let script = r#"
         mkdir /srv/offered
-        cp "$1" /srv/offered/
+        cp "$@" /srv/offered/
         cd /srv/offered
-        file=$(echo *.deb)
-        { dpkg-deb --field "$file"
-          echo "Filename: ./$file"
-          echo "Size: $(stat -c %s "$file")"
-          echo "SHA256: $(sha256sum "$file" | cut -d ' ' -f 1)"; } > Packages
+        for file in *.deb; do
+            dpkg-deb --field "$file"
+            echo "Filename: ./$file"
+            echo "Size: $(stat -c %s "$file")"
+            echo "SHA256: $(sha256sum "$file" | cut -d ' ' -f 1)"
+            echo
+        done > Packages
         echo 'deb [trusted=yes] file:/srv/offered ./' > /etc/apt/sources.list
         apt-get update
     "#;
-    let run = debian.run("sh", &["-euc", script, "sh", archive])?;
-    ensure!(run.code == 0, "it cannot be offered: {run:?}");
+    let run = debian.run("sh", &[&["-euc", script, "sh"], archives].concat())?;
+    ensure!(run.code == 0, "they cannot be offered: {run:?}");
     Ok(run)
 }

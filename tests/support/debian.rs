@@ -10,6 +10,7 @@ pub mod hooks;
 mod package;
 mod processes;
 mod rokeep;
+mod terminal;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -21,6 +22,7 @@ use anyhow::{Context, Result, ensure};
 
 use self::base::{Base, Upgrade};
 pub use self::package::Package;
+pub use self::terminal::Terminal;
 use crate::support::sandbox::{Access, Sandbox};
 
 /// A running Debian system of one's own. Dropping it ends every process in it.
