@@ -115,14 +115,21 @@ fn stand_in_for(root: &Root, pid: i32) -> Result<Option<Outcome>> {
 }
 
 fn keep_deadlines(root: &Root, mut tell: impl FnMut(Outcome)) -> Result<()> {
-    while next_deadline(root)?.is_some() {
+    loop {
+        // One that came while everybody looked elsewhere. A mount that is needed all the same goes back with whoever needs
+        // it.
+        if state::session(root)?.is_overdue(clock::seconds_since_boot()) {
+            tell(recover::recover(root)?);
+        }
+        if next_deadline(root)?.is_none() {
+            return Ok(());
+        }
         let Some(lock) = state::deadlines_lock(root)? else { return Ok(()) };
         let kept = keep_deadlines_of_now(root, &mut tell);
         lock.release();
         // One that was set meanwhile by somebody who found this watcher in place.
         kept?;
     }
-    Ok(())
 }
 
 fn keep_deadlines_of_now(root: &Root, tell: &mut impl FnMut(Outcome)) -> Result<()> {

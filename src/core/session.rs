@@ -208,6 +208,12 @@ impl Session {
         self.held(now).filter_map(|(_, by_hand)| by_hand.until).min()
     }
 
+    /// Whether the time of a mount that was held by hand has come, and it is still there to go back.
+    pub fn is_overdue(&self, now: u64) -> bool {
+        let until = |noted: &FoundMount| noted.by_hand.as_ref()?.until;
+        self.mounts.iter().filter_map(until).any(|until| until <= now)
+    }
+
     /// How a mount was found.
     pub fn found(&self, mount: &MountId) -> Option<Flags> {
         self.mounts.iter().find(|noted| noted.mount == *mount).map(|noted| noted.found)
@@ -259,8 +265,11 @@ mod tests {
         assert_eq!(session.next_deadline(59), Some(60));
         assert_eq!(session.held(60).count(), 1);
         assert_eq!(session.next_deadline(60), None);
+        assert_eq!([session.is_overdue(59), session.is_overdue(60)], [false, true]);
         session.release(&usr(8));
         assert_eq!(session.held(60).count(), 0);
+        session.release(&usr(7));
+        assert!(!session.is_overdue(60));
     }
 
     #[test]

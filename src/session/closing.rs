@@ -9,13 +9,14 @@ use crate::cleanup;
 use crate::copies::{self, Left};
 use crate::core::change::Change;
 use crate::core::message::{self, Outcome};
-use crate::core::mount_state::{self, Access, MountState};
+use crate::core::mount_state::{self, Access, Flags, MountState};
 use crate::core::mountinfo::Mount;
 use crate::core::session::{FoundMount, MountId, Session};
 use crate::pins::{self, Look};
 use crate::remount;
 use crate::settings::Settings;
 use crate::survey::{Ask, Survey};
+use crate::sys::clock;
 use crate::sys::files::Root;
 use crate::sys::log;
 use crate::sys::mounts::{self, Mounted};
@@ -113,6 +114,12 @@ fn put_back(
     let point = &mounted.mount.point;
     let before = mount_state::state(mounted.mount.flags, found);
     let shown = message::path(point);
+    let beside =
+        || session.held(clock::seconds_since_boot()).find(|(other, _)| other.mount.device == noted.mount.device);
+    if let (Access::ReadOnly, Some((other, _))) = (found.superblock, beside()) {
+        let other = message::path(&other.mount.point);
+        bail!("{}: its file system stays writable for {other}, which is held by hand", alone(root, mounted)?)
+    }
     let attempt = || remount::put_back(root, mounted, found).with_context(|| shown.clone());
     let (state, refused) = match (attempt()?, look) {
         ((_, Some(Errno::EBUSY)), Look::Deep) if pins::forget_the_unused(root).is_ok() => attempt()?,
@@ -163,4 +170,14 @@ fn put_back(
             bail!(sentence)
         }
     }
+}
+
+/// Makes a mount read-only by itself, whatever it was before, and says what has become of it.
+fn alone(root: &Root, mounted: &Mounted) -> Result<String> {
+    let by_itself = Flags { mount: Access::ReadOnly, superblock: Access::Writable };
+    let point = &mounted.mount.point;
+    Ok(match remount::put_back(root, mounted, by_itself)?.0 {
+        MountState::ReadOnly => format!("{} is read-only by itself", message::path(point)),
+        state @ (MountState::Degraded | MountState::Writable) => remount::describe(point, state),
+    })
 }

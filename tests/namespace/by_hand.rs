@@ -339,3 +339,38 @@ fn an_apt_that_dies_leaves_nothing_writable() {
     world.apt_dies();
     world.assert_within(MOMENT, "/usr is read-only", || world.access("/usr") == ReadOnly);
 }
+
+/// Two subvolumes are one file system, and what closes that closes both.
+#[test]
+fn its_neighbour_on_the_same_file_system_goes_back_without_it() {
+    let mounts = [Mount("/usr", Subvolume("@usr"), ReadOnly), Mount("/opt", Subvolume("@opt"), ReadOnly)];
+    let control = Small::with(&mounts);
+    ["/usr", "/opt"].iter().for_each(|point| control.remount("rw", point).expect("they can be written"));
+    control.remount("ro", "/usr").expect("nobody writes just now");
+    assert!(!control.writes("/opt/lib/new"), "one file system");
+    drop(control);
+
+    let world = Small::with(&mounts);
+    world.rokeep(["remount", "rw", "/usr"]).assert_code(0);
+    world.rokeep(["remount", "rw", "/opt"]).assert_code(0);
+    let closed = world.rokeep(["remount", "ro", "/usr"]).assert_code(1);
+    closed.assert_says(&["/usr is read-only by itself", "stays writable for /opt, which is held by hand"]);
+    assert!(!world.writes("/usr/lib/new"));
+    assert!(world.writes("/opt/lib/new"), "somebody is at work there");
+    world.rokeep(["remount", "ro", "/opt"]).assert_code(0);
+    for point in ["/usr", "/opt"] {
+        world.assert_mount(point, ReadOnly);
+    }
+    assert_is_over(&world);
+}
+
+/// The time of one comes while the other is being closed.
+#[test]
+fn two_times_that_are_close_together_are_both_kept() {
+    let world = Small::with(&[Mount("/usr", Ext4, ReadOnly), Mount("/opt", Ext4, ReadOnly)]);
+    world.rokeep(["remount", "rw", "/usr", "--for", "1s"]).assert_code(0);
+    world.rokeep(["remount", "rw", "/opt", "--for", "1s"]).assert_code(0);
+    let both = || ["/usr", "/opt"].iter().all(|point| world.access(point) == ReadOnly);
+    world.assert_within(Duration::from_secs(5), "both have gone back", both);
+    world.assert_within(MOMENT, "no rokeep is left running", || world.running_rokeeps().is_empty());
+}
