@@ -128,6 +128,10 @@ pub fn close(root: &Root, points: &[PathBuf]) -> Result<Outcome> {
             MountState::ReadOnly => {
                 held::say(&mut outcome, remount::describe(&mounted.mount.point, MountState::ReadOnly));
             }
+            // A dpkg that has started since needs it.
+            state @ (MountState::Degraded | MountState::Writable) if outcome.problems.is_empty() => {
+                outcome.problems.push(remount::describe(&mounted.mount.point, state));
+            }
             // Said already, with what is in the way.
             MountState::Degraded | MountState::Writable => {}
         }
