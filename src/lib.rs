@@ -25,8 +25,8 @@
 //! while.
 //!
 //! Where the kernel refuses to go back, [`blockers`] says who is in the way, and [`copies`] closes what other mounts there
-//! are of that file system. [`pins`] looks for what is in use and shows
-//! nowhere, where somebody asks for it. [`settings`] are optional.
+//! are of that file system. [`pins`] looks for what is in use and shows nowhere, where somebody asks for it. [`settings`]
+//! are optional.
 //!
 //! A stage gathers through [`sys`], asks [`core`], and performs what `core` answered. `core` is pure: values in, values
 //! out. `sys` is the edge: it asks the kernel and decides nothing.

@@ -13,20 +13,12 @@ use crate::support::small::{
 const TOOL: &str = "/usr/bin/tool";
 const MOMENT: Duration = Duration::from_secs(2);
 
-#[track_caller]
-fn assert_is_ended(world: &Small) {
-    world.assert_within(MOMENT, "/usr is read-only", || world.access("/usr") == ReadOnly);
-    world.assert_within(MOMENT, "the session is over", || !world.has_session());
-    world.assert_within(MOMENT, "no rokeep is left running", || world.running_rokeeps().is_empty());
-    assert!(world.status().problems.is_empty());
-}
-
 #[test]
 fn before_dpkg_started() {
     let world = Small::ext4();
     world.begin();
     world.apt_dies();
-    assert_is_ended(&world);
+    world.assert_is_ended();
     world.assert_no_store("/usr");
 }
 
@@ -38,7 +30,7 @@ fn in_the_middle_of_an_upgrade() {
     world.protect(&[Upgrade("tool", "1", "2")]);
     world.dpkg_replaces(TOOL);
     world.apt_dies();
-    assert_is_ended(&world);
+    world.assert_is_ended();
     world.assert_alias(TOOL, Alias::Kept);
     world.assert_alias("/usr/lib/data", Alias::Kept);
     assert!(!world.status().uses(TOOL, holder.pid()).is_empty());
@@ -59,7 +51,7 @@ fn while_its_dpkg_works_on() {
     assert_eq!(frontends.iter().map(|frontend| frontend.pid).collect::<Vec<_>>(), [dpkg.pid()]);
     world.dpkg_replaces(TOOL);
     drop(dpkg);
-    assert_is_ended(&world);
+    world.assert_is_ended();
     world.assert_no_store("/usr");
 }
 
@@ -75,7 +67,7 @@ fn what_apt_itself_held_goes_when_apt_has_gone() {
     drop(held_by_apt);
     world.apt_dies();
     world.assert_within(MOMENT, "the store is gone", || world.aliases("/usr").is_empty());
-    assert_is_ended(&world);
+    world.assert_is_ended();
     world.assert_no_store("/usr");
 }
 
@@ -85,7 +77,7 @@ fn nothing_is_left_running_after_a_good_run() {
     world.begin();
     world.end();
     world.apt_dies();
-    assert_is_ended(&world);
+    world.assert_is_ended();
 }
 
 #[test]
@@ -99,7 +91,7 @@ fn while_another_apt_goes_on() {
     world.end();
     world.assert_mount("/usr", ReadOnly);
     world.apt_dies();
-    assert_is_ended(&world);
+    world.assert_is_ended();
 }
 
 /// Nobody is left to notice: the watch was killed too.

@@ -29,14 +29,6 @@ fn install(world: &Small) -> Dpkg<'_> {
 }
 
 #[track_caller]
-fn assert_is_ended(world: &Small) {
-    world.assert_within(MOMENT, "/usr is read-only", || world.access("/usr") == ReadOnly);
-    world.assert_within(MOMENT, "the session is over", || !world.has_session());
-    world.assert_within(MOMENT, "no rokeep is left running", || world.running_rokeeps().is_empty());
-    assert!(world.status().problems.is_empty());
-}
-
-#[track_caller]
 fn assert_touches_nothing(world: &Small, calls: impl FnOnce()) {
     let (found, journal) = (world.mount_line("/usr"), world.journal());
     calls();
@@ -70,7 +62,7 @@ fn what_it_replaces_is_kept_and_the_mount_put_back() {
         world.assert_alias(TOOL, Alias::Kept);
         drop((holder, dpkg));
         world.rokeep(["cleanup"]).assert_code(0);
-        assert_is_ended(&world);
+        world.assert_is_ended();
         world.assert_no_store("/usr");
     }
 }
@@ -177,7 +169,7 @@ fn a_conffile_has_its_alias_since_it_was_unpacked() {
     world.dpkg_replaces(TOOL);
     dpkg.is_done();
     drop(dpkg);
-    assert_is_ended(&world);
+    world.assert_is_ended();
     let dpkg = world.dpkg("configure", &["--configure", "--pending"]);
     dpkg.begins();
     let _holder = world.hold(Mapped(CONFFILE));
@@ -201,7 +193,7 @@ fn what_it_held_itself_goes_when_it_has_gone() {
     drop(held_by_dpkg);
     drop(dpkg);
     world.assert_within(MOMENT, "the store is gone", || world.aliases("/usr").is_empty());
-    assert_is_ended(&world);
+    world.assert_is_ended();
 }
 
 // ── what goes wrong ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -214,7 +206,7 @@ fn the_session_of_one_that_is_never_done_is_ended_in_its_place() {
     dpkg.begins();
     world.dpkg_replaces(TOOL);
     drop(dpkg);
-    assert_is_ended(&world);
+    world.assert_is_ended();
     world.assert_no_store("/usr");
 }
 
@@ -413,7 +405,7 @@ fn with_the_database_locked_only_what_is_in_use_gets_an_alias() {
     world.assert_alias(CACHE, Alias::Kept);
     world.assert_alias(TOOL, Alias::None);
     drop((dpkg, other));
-    assert_is_ended(&world);
+    world.assert_is_ended();
     world.assert_no_store("/usr");
 }
 

@@ -17,14 +17,6 @@ use crate::support::small::{
 const CACHE: &str = "/usr/lib/cache";
 const MOMENT: Duration = Duration::from_secs(2);
 
-#[track_caller]
-fn assert_is_ended(world: &Small) {
-    world.assert_within(MOMENT, "/usr is read-only", || world.access("/usr") == ReadOnly);
-    world.assert_within(MOMENT, "the session is over", || !world.has_session());
-    world.assert_within(MOMENT, "no rokeep is left running", || world.running_rokeeps().is_empty());
-    assert!(world.status().problems.is_empty());
-}
-
 #[test]
 fn what_a_command_does_on_a_read_only_mount() {
     for file_system in FileSystem::ALL {
@@ -36,7 +28,7 @@ fn what_a_command_does_on_a_read_only_mount() {
         let written = std::fs::read(world.outside("/usr/lib/new")).expect("the command's file");
         assert_eq!(written, b"typed by a person\n");
         assert_eq!(world.mount_line("/usr"), found, "{file_system:?}");
-        assert_is_ended(&world);
+        world.assert_is_ended();
         world.assert_no_store("/usr");
     }
 }
@@ -50,7 +42,7 @@ fn its_exit_status_is_the_commands() {
     world.rokeep_runs(&["--", "surely-not-there"], b"").assert_code(127).assert_says(&["cannot run surely-not-there"]);
     world.rokeep_runs(&["--", "/tmp/no-program"], b"").assert_code(126).assert_says(&["cannot run /tmp/no-program"]);
     world.rokeep_runs(&["--", "/tool/holder", "read"], b"").assert_code(1);
-    assert_is_ended(&world);
+    world.assert_is_ended();
 }
 
 #[test]
@@ -117,7 +109,7 @@ fn only_the_mounts_that_are_named() {
     world.assert_mount("/opt", Writable);
     world.assert_mount("/srv", ReadOnlyMount);
     drop(running);
-    assert_is_ended(&world);
+    world.assert_is_ended();
 }
 
 #[test]
@@ -165,7 +157,7 @@ fn apt_inside_it_joins_and_the_mounts_go_back_when_the_outermost_ends() {
     world.end();
     world.assert_mount("/usr", Writable);
     world.apt_leaves();
-    assert_is_ended(&world);
+    world.assert_is_ended();
     world.assert_alias("/usr/bin/tool", Alias::Kept);
     drop(holder);
 }
@@ -179,7 +171,7 @@ fn another_one_inside_it_changes_nothing() {
     drop(world.running(&[]));
     world.assert_mount("/usr", Writable);
     drop(outer);
-    assert_is_ended(&world);
+    world.assert_is_ended();
 }
 
 #[test]
@@ -204,7 +196,7 @@ fn ctrl_c_is_for_the_command() {
         world.assert_mount("/usr", Writable);
         running.signal_both(signal);
         assert_eq!(running.ended(), code, "{signal}");
-        assert_is_ended(&world);
+        world.assert_is_ended();
     }
 }
 
@@ -230,7 +222,7 @@ fn killed_itself_it_leaves_the_mounts_to_the_command() {
     let frontends = world.status().session.expect("a session for the command that is left").frontends;
     assert_eq!(frontends.iter().map(|one| one.pid).collect::<Vec<_>>(), [running.command()]);
     drop(running);
-    assert_is_ended(&world);
+    world.assert_is_ended();
 }
 
 #[test]
@@ -238,7 +230,7 @@ fn killed_with_its_command_it_leaves_nothing() {
     let world = Small::ext4();
     let running = world.running(&[]);
     running.signal_both(Signal::SIGKILL);
-    assert_is_ended(&world);
+    world.assert_is_ended();
 }
 
 #[test]
@@ -262,7 +254,7 @@ fn a_mount_that_cannot_go_back_is_said_and_leaves_the_status_alone() {
     world.rokeep_runs(&["--", "surely-not-there"], b"").assert_code(127);
     drop(writer);
     world.rokeep(["cleanup"]).assert_code(0);
-    assert_is_ended(&world);
+    world.assert_is_ended();
 }
 
 /// A mount that is none of the managed ones does not stop the package runs that follow.

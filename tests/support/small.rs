@@ -525,6 +525,16 @@ impl Small {
         self.check(!self.has_session(), "a session is still open");
     }
 
+    /// Within moments /usr is read-only, the session is over, no rokeep is left, and nothing is wrong.
+    #[track_caller]
+    pub fn assert_is_ended(&self) {
+        const MOMENT: Duration = Duration::from_secs(2);
+        self.assert_within(MOMENT, "/usr is read-only", || self.access("/usr") == ReadOnly);
+        self.assert_within(MOMENT, "the session is over", || !self.has_session());
+        self.assert_within(MOMENT, "no rokeep is left running", || self.running_rokeeps().is_empty());
+        assert!(self.status().problems.is_empty());
+    }
+
     /// Whether a session is open.
     pub fn has_session(&self) -> bool {
         self.outside("/run/rokeep/session.json").symlink_metadata().is_ok()
