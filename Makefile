@@ -35,7 +35,7 @@ demo: needs-test deb ## a real upgrade on a read-only /usr, without rokeep and w
 
 bench: needs-test build ## how fast it is, next to loops in C and to what people use today; needs root
 	cargo build $(LIKE_THIS) --release --example holder
-	cargo bench $(LIKE_THIS) --bench protect --bench cleanup
+	cargo bench $(LIKE_THIS) --bench protect --bench cleanup --bench hooks
 
 holders: needs-test ## docs/holders.md anew: what fuser, lsof, needrestart and rokeep say of each; needs root
 	cargo build $(LIKE_THIS) --bins --examples

@@ -35,6 +35,7 @@ use crate::sys::store::Store;
 /// there, and what was dropped is dropped: the next pass finds the same.
 pub fn clean(root: &Root, locked: &Locked, mounts: &[&Mounted], ask: Ask, look: Look) -> Result<Survey> {
     let journal = locked.journal()?;
+    locked.forget_looks()?;
     let mut writable = Vec::new();
     for mounted in mounts {
         if !mounted.flags(root)?.refuse_writes() {

@@ -35,6 +35,7 @@ use self::room::Room;
 use crate::core::apt_stream::Stream;
 use crate::core::candidates::{self, Candidate, Candidates};
 use crate::core::inode::Inode;
+use crate::core::looks::Looks;
 use crate::core::message;
 use crate::core::paths::ListedPath;
 use crate::core::plan::{self, FoundFile, Plan, Shortage};
@@ -88,7 +89,8 @@ pub struct InUseDirectory {
     pub inode: Inode,
 }
 
-/// Plans for everything that apt announced, on these mounts, and hands over each part as soon as it is known.
+/// Plans for everything that apt announced, on these mounts, and hands over each part as soon as it is known. Answers who
+/// need not be asked again what they use.
 ///
 /// # Errors
 /// Where a list or a directory cannot be read, or a package has none although dpkg counts it as installed; and whatever
@@ -98,12 +100,12 @@ pub fn plan<'a>(
     stream: &Stream,
     mounts: &'a [Mounted],
     mut hand_over: impl FnMut(&Grounds<'a>, Part) -> Result<()>,
-) -> Result<()> {
+) -> Result<Looks> {
     let mut grounds = Grounds { places: Places::new(root, mounts)?, in_use: InUse::default() };
     let mut room = Room::new(root, stream, &grounds.places)?;
     let lists = thread::scope(|scope| {
         let lists = Started::on(scope, || lists::listed(root, stream));
-        grounds.in_use = in_use::in_use(root, &grounds.places)?;
+        grounds.in_use = in_use::in_use(root, &grounds.places, &Looks::default())?;
         lists.joined()
     })?;
     // They say how much room they take, and where there are many of them there is little else.
@@ -128,16 +130,17 @@ pub fn plan<'a>(
         let rest = thread::Builder::new().spawn_scoped(scope, rest).context("cannot start a thread")?;
         hand_over(&grounds, first)?;
         hand_over(&grounds, rest.join().unwrap_or_else(|panic| resume_unwind(panic))?)
-    })
+    })?;
+    Ok(grounds.in_use.looks)
 }
 
-/// Plans for what is in use now and nothing else.
+/// Plans for what is in use now and nothing else, by processes that have run since they were asked `before`.
 ///
 /// # Errors
 /// Where /proc or a mount cannot be looked at.
-pub fn plan_what_is_in_use<'a>(root: &'a Root, mounts: &'a [Mounted]) -> Result<(Grounds<'a>, Part)> {
+pub fn plan_what_is_in_use<'a>(root: &'a Root, mounts: &'a [Mounted], before: &Looks) -> Result<(Grounds<'a>, Part)> {
     let places = Places::new(root, mounts)?;
-    let mut in_use = in_use::in_use(root, &places)?;
+    let mut in_use = in_use::in_use(root, &places, before)?;
     let aliases = plan::plan(in_use.take_found());
     Ok((Grounds { places, in_use }, Part { aliases, ..Part::default() }))
 }

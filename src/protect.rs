@@ -14,9 +14,11 @@ use self::linking::Linking;
 use self::made::Made;
 use self::records::{Known, record_beside, records};
 use crate::core::apt_stream::{self, Stream};
+use crate::core::inode::AliasName;
 use crate::core::journal::Journal;
+use crate::core::looks::Looks;
 use crate::core::message::{self, Outcome};
-use crate::core::plan::Shortage;
+use crate::core::plan::{PlannedAlias, Shortage};
 use crate::core::session::Session;
 use crate::plan::{self, Grounds, InUseDirectory, Part};
 use crate::session;
@@ -26,6 +28,7 @@ use crate::sys::marker::Marked;
 use crate::sys::mounts::{self, Mounted};
 use crate::sys::processes::CalledBy;
 use crate::sys::state::{self, Appender, Locked};
+use crate::sys::store::Store;
 
 /// Reads apt's announcement and protects what it is about to replace.
 ///
@@ -92,7 +95,7 @@ pub fn refresh(root: &Root) -> Result<Outcome> {
         return Ok(Outcome::default());
     }
     let mounts = writable(root, &session)?;
-    link_what_is_in_use(root, &locked, &mounts, &mut Made::default())
+    link_what_is_in_use(root, &locked, &mounts, &state::looks(root), &mut Made::default())
 }
 
 /// Protects what is in use on these mounts, which are writable, from a program of which nobody knows what it will replace.
@@ -101,16 +104,45 @@ pub fn refresh(root: &Root) -> Result<Outcome> {
 /// Where that could not be done: aliases made for it are taken back.
 pub(crate) fn guard(root: &Root, locked: &Locked, mounts: &[Mounted]) -> Result<Outcome> {
     let mut made = Made::default();
-    let linked = link_what_is_in_use(root, locked, mounts, &mut made);
+    let linked = link_what_is_in_use(root, locked, mounts, &Looks::default(), &mut made);
     linked.inspect_err(|_| made.take_back(root))
 }
 
-fn link_what_is_in_use(root: &Root, locked: &Locked, mounts: &[Mounted], made: &mut Made) -> Result<Outcome> {
-    let (grounds, part) = plan::plan_what_is_in_use(root, mounts)?;
-    let (journal, appender) = locked.journal_to_extend()?;
-    let mut protecting = Protecting::new(root, &journal, appender, made);
-    protecting.link(&grounds, part)?;
-    Ok(protecting.outcome)
+/// By processes that have run since they were looked at `before`.
+fn link_what_is_in_use(
+    root: &Root,
+    locked: &Locked,
+    mounts: &[Mounted],
+    before: &Looks,
+    made: &mut Made,
+) -> Result<Outcome> {
+    let (grounds, mut part) = plan::plan_what_is_in_use(root, mounts, before)?;
+    leave_out_what_has_an_alias(&grounds, &mut part);
+    let outcome = match part.aliases.is_empty() {
+        true => Outcome::default(),
+        false => {
+            let (journal, appender) = locked.journal_to_extend()?;
+            let mut protecting = Protecting::new(root, &journal, appender, made);
+            protecting.link(&grounds, part)?;
+            protecting.outcome
+        }
+    };
+    locked.save_looks(&grounds.in_use.looks);
+    Ok(outcome)
+}
+
+/// A guard more would be nothing new. The journal may be long, and is not even read then.
+fn leave_out_what_has_an_alias(grounds: &Grounds, part: &mut Part) {
+    for (site, aliases) in &mut part.aliases {
+        let store = grounds.places.site(site).and_then(|at| Store::open(&at).ok().flatten());
+        let Some(store) = store else { continue };
+        let is_there = |alias: &PlannedAlias| {
+            let entry = store.alias(AliasName(alias.inode.ino));
+            entry.is_ok_and(|entry| entry.is_some_and(|entry| entry.inode == alias.inode))
+        };
+        aliases.retain(|alias| !is_there(alias));
+    }
+    part.aliases.retain(|_, aliases| !aliases.is_empty());
 }
 
 /// Nobody made anything writable: then there should be nothing to protect.
@@ -136,7 +168,8 @@ fn link_all(root: &Root, locked: &Locked, session: &Session, stream: &Stream, ma
     let mounts = writable(root, session)?;
     let (journal, appender) = locked.journal_to_extend()?;
     let mut protecting = Protecting::new(root, &journal, appender, made);
-    plan::plan(root, stream, &mounts, |grounds, part| protecting.link(grounds, part))?;
+    let looks = plan::plan(root, stream, &mounts, |grounds, part| protecting.link(grounds, part))?;
+    locked.save_looks(&looks);
     Ok(protecting.outcome)
 }
 

@@ -160,6 +160,7 @@ pub(crate) fn open_for<'a>(
     let mut managed = note_read_only(mounts()?, &mut session);
     // An unusable journal must stop the run before dpkg starts, not surprise it afterwards.
     locked.journal()?;
+    locked.forget_looks()?;
     session.forget_dead(processes::is_alive);
     session.join(frontend.clone());
     managed.notes.extend(copies::note(root, &mut session, &managed.mounts));

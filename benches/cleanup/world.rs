@@ -1,4 +1,5 @@
 //! Many processes, thousands of replaced files whose aliases are there still, and some of them in use.
+#![allow(dead_code, reason = "each benchmark uses its own part")]
 
 use std::fs;
 use std::path::Path;
@@ -91,12 +92,21 @@ impl World {
         Ok(())
     }
 
+    /// Runs it as a hook's shell would. It must have nothing to complain of.
+    pub fn time(&mut self, words: &[&str]) -> Result<Cost> {
+        let (answer, cost) = measure::timed(&self.sandbox, &mut self.frontend, words, None)?;
+        measure::assert_silent(words, &answer)?;
+        Ok(cost)
+    }
+
+    /// A package run in which nothing is done.
+    pub fn empty_run(&mut self) -> Result<Cost> {
+        Ok(self.time(&["/tool/rokeep", "hook", "pre-invoke"])? + self.time(&["/tool/rokeep", "hook", "post-invoke"])?)
+    }
+
     /// The loop in C.
     pub fn floor(&mut self) -> Result<Cost> {
-        let words = ["/tool/floor"];
-        let (answer, cost) = measure::timed(&self.sandbox, &mut self.frontend, &words, None)?;
-        measure::assert_silent(&words, &answer)?;
-        Ok(cost)
+        self.time(&["/tool/floor"])
     }
 
     /// `rokeep status --json`: who holds which of them. It must be right.
@@ -114,9 +124,7 @@ impl World {
 
     /// `rokeep cleanup`, where every alias is held and so nothing can be dropped: the decision, and no more.
     pub fn cleanup(&mut self) -> Result<Cost> {
-        let words = ["/tool/rokeep", "cleanup"];
-        let (answer, cost) = measure::timed(&self.sandbox, &mut self.frontend, &words, None)?;
-        measure::assert_silent(&words, &answer)?;
+        let cost = self.time(&["/tool/rokeep", "cleanup"])?;
         let left = self.aliases()?.len();
         ensure!(left == self.size.aliases, "{left} aliases are left of {}", self.size.aliases);
         Ok(cost)

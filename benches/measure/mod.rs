@@ -1,6 +1,8 @@
 //! What all benchmarks measure with: a process from its start to its end, in a sandbox, and what many such came to.
+#![allow(dead_code, reason = "each benchmark uses its own part")]
 
 use std::fs;
+use std::ops::Add;
 use std::path::Path;
 use std::process::Command;
 
@@ -22,6 +24,20 @@ pub struct Cost {
     pub system_seconds: f64,
     /// The most memory it had at a time, in KiB.
     pub peak_kib: u64,
+}
+
+/// Of two processes, one after the other.
+impl Add for Cost {
+    type Output = Cost;
+
+    fn add(self, other: Cost) -> Cost {
+        Cost {
+            seconds: self.seconds + other.seconds,
+            user_seconds: self.user_seconds + other.user_seconds,
+            system_seconds: self.system_seconds + other.system_seconds,
+            peak_kib: self.peak_kib.max(other.peak_kib),
+        }
+    }
 }
 
 /// The program that a C source beside a benchmark makes, in a sandbox, as `/tool/NAME`.
@@ -90,10 +106,11 @@ impl Spread {
         Spread { least: at(0), median: at(values.len() / 2), most: at(values.len().saturating_sub(1)) }
     }
 
-    /// `12 ms (11 – 15)`.
+    /// `12 ms (11 – 15)`, or `1.2 ms (1.1 – 1.5)`.
     pub fn shown(&self, unit: &str) -> String {
         let Spread { least, median, most } = self;
-        format!("{median:.0} {unit} ({least:.0} – {most:.0})")
+        let digits = usize::from(*median < 10.0);
+        format!("{median:.digits$} {unit} ({least:.digits$} – {most:.digits$})")
     }
 }
 

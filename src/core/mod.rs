@@ -20,6 +20,7 @@ pub mod inode;
 pub mod journal;
 pub mod kernel_holders;
 pub mod log_entry;
+pub mod looks;
 pub mod maintainer_script;
 pub mod message;
 pub mod mount_options;

@@ -17,6 +17,7 @@ use smallvec::smallvec;
 
 use super::places::{Places, Reach};
 use crate::core::inode::{Device, Inode};
+use crate::core::looks::Looks;
 use crate::core::mountinfo::Mount;
 use crate::core::paths::ListedPath;
 use crate::core::plan::{FoundFile, Reason};
@@ -24,6 +25,7 @@ use crate::core::proc_maps::{DELETED, Mapping};
 use crate::sys::files::Root;
 use crate::sys::handle::FileHandle;
 use crate::sys::kernel::Stat;
+use crate::sys::processes;
 use crate::sys::scan::{self, Question, Seen, Unreadable, What};
 use crate::sys::shown::ShownNames;
 use crate::sys::store;
@@ -37,6 +39,8 @@ pub struct InUse {
     directories: HashSet<Inode>,
     /// Processes that could not be read: whatever they use is not known.
     pub unreadable: Unreadable,
+    /// Who need not be asked again, once what was found is protected. Nobody is known where somebody could not be read.
+    pub looks: Looks,
 }
 
 #[derive(Debug)]
@@ -56,11 +60,11 @@ struct Shown {
     handle: Option<FileHandle>,
 }
 
-/// Asks every process.
+/// Asks every process that has run since it was asked `before`.
 ///
 /// # Errors
 /// Where /proc or a directory cannot be read. A process that cannot be is no error, see [`InUse::unreadable`].
-pub fn in_use(root: &Root, places: &Places) -> Result<InUse> {
+pub fn in_use(root: &Root, places: &Places, before: &Looks) -> Result<InUse> {
     let mut shown: HashMap<Inode, Shown> = HashMap::new();
     let mut mapped: HashMap<PathBuf, u64> = HashMap::new();
     let mut called = BTreeSet::new();
@@ -69,7 +73,12 @@ pub fn in_use(root: &Root, places: &Places) -> Result<InUse> {
     let mounts = places.mounts();
     let devices = mounts.iter().map(|mount| mount.device).collect();
     let question = WhatIsUsed { here: places.reach(), devices, mounts: mounts.clone(), shown: Mutex::default() };
-    let unreadable = scan::scan(root, question, |used| match used {
+    let mut looks = Looks::at(mounts.iter().map(|mount| mount.id));
+    let is_due = |pid| {
+        looks.note(pid, processes::ran(pid));
+        !before.cover(&looks, pid)
+    };
+    let unreadable = scan::scan_some(root, question, is_due, |used| match used {
         Used::File(inode, file) => {
             shown.entry(inode).or_insert(file);
         }
@@ -86,7 +95,10 @@ pub fn in_use(root: &Root, places: &Places) -> Result<InUse> {
             called.insert(name);
         }
     })?;
-    let mut in_use = InUse { files: HashMap::new(), directories, unreadable };
+    if !unreadable.is_empty() {
+        looks = Looks::default();
+    }
+    let mut in_use = InUse { files: HashMap::new(), directories, unreadable, looks };
     let mut names = ShownNames::new(root, &mounts);
     for (inode, file) in shown {
         in_use.add(&mut names, places, inode, file);

@@ -9,6 +9,9 @@ use std::sync::OnceLock;
 use anyhow::{Context, Result, ensure};
 use nix::fcntl::FcntlArg;
 use nix::libc;
+use nix::sys::time::TimeValLike;
+use nix::time::{ClockId, clock_getcpuclockid};
+use nix::unistd::Pid;
 use procfs::ProcError;
 use procfs::process::Process;
 
@@ -119,6 +122,16 @@ pub fn is_alive(frontend: &Frontend) -> bool {
         Err(ProcError::NotFound(_)) => false,
         Err(_) => true,
     }
+}
+
+/// How long a process has run, all of its threads together, those that have ended too: nanoseconds on a processor (CPU-time
+/// clock, clock_getcpuclockid(3)). `None` where it is gone.
+///
+/// The kernel counts when a task stops running, and at every tick while it runs (fs/posix-cpu-timers.c takes the sum of
+/// `sum_exec_runtime`): what has not changed for longer than a tick is that of a process that has not run.
+pub fn ran(pid: i32) -> Option<u64> {
+    let time = clock_getcpuclockid(Pid::from_raw(pid)).and_then(ClockId::now).ok()?;
+    u64::try_from(time.num_nanoseconds()).ok()
 }
 
 /// The dpkg that has the package database locked now.

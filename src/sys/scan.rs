@@ -154,7 +154,21 @@ impl Unreadable {
 ///
 /// # Errors
 /// Where /proc itself cannot be read.
-pub fn scan<Q: Question>(root: &Root, question: Q, mut report: impl FnMut(Q::Answer)) -> Result<Unreadable> {
+pub fn scan<Q: Question>(root: &Root, question: Q, report: impl FnMut(Q::Answer)) -> Result<Unreadable> {
+    scan_some(root, question, |_| true, report)
+}
+
+/// The same, but for the processes that need not be read: each is asked about once, before it would be. The mount tables
+/// are read whole.
+///
+/// # Errors
+/// As [`scan`].
+pub fn scan_some<Q: Question>(
+    root: &Root,
+    question: Q,
+    mut is_due: impl FnMut(i32) -> bool,
+    mut report: impl FnMut(Q::Answer),
+) -> Result<Unreadable> {
     let path = root.path("/proc");
     let cannot_list = || format!("cannot list {}", path.display());
     let proc = Directory::from(nix::fcntl::open(&path, LISTED, Mode::empty()).with_context(cannot_list)?);
@@ -174,7 +188,8 @@ pub fn scan<Q: Question>(root: &Root, question: Q, mut report: impl FnMut(Q::Ans
             unreadable.extend(new);
             break;
         }
-        unreadable.extend(workers.read(&new, &mut report).context("cannot start a thread")?);
+        let due: Vec<i32> = new.into_iter().filter(|pid| is_due(*pid)).collect();
+        unreadable.extend(workers.read(&due, &mut report).context("cannot start a thread")?);
     }
     let mut who = Vec::new();
     if processes::may_be_hidden(root)? {

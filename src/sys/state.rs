@@ -12,14 +12,17 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use fs2::FileExt;
 use nix::errno::Errno;
+use serde::Serialize;
 
 use super::files::Root;
 use crate::core::journal::{self, Journal, Record};
+use crate::core::looks::Looks;
 use crate::core::session::{self, Session};
 
 const RUN_DIR: &str = "/run/rokeep";
 const STATE_DIR: &str = "/var/lib/rokeep";
 const SESSION: &str = "/run/rokeep/session.json";
+const LOOKS: &str = "/run/rokeep/looks.json";
 const JOURNAL: &str = "/var/lib/rokeep/journal.jsonl";
 
 /// Bytes that are written at a time.
@@ -53,6 +56,12 @@ pub fn journal(root: &Root) -> Result<Journal> {
     let unusable = || format!("cannot use the journal {}", path.display());
     let text = read(&path).with_context(unusable)?.unwrap_or_default();
     journal::parse(&text).with_context(unusable)
+}
+
+/// Who was looked at before, in this session. Nobody where that cannot be told: then everybody is looked at.
+pub fn looks(root: &Root) -> Looks {
+    let text = read(&root.path(LOOKS)).ok().flatten();
+    text.and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default()
 }
 
 /// The lock on session and journal; whoever has it may write them.
@@ -111,10 +120,22 @@ impl<'a> Locked<'a> {
         if session.is_over() {
             return remove(&path).map_err(failed);
         }
-        let text = serde_json::to_vec(session).map_err(io::Error::from).map_err(failed)?;
-        let new = path.with_extension("json.new");
-        create(&new).and_then(|mut file| file.write_all(&text)).map_err(failed)?;
-        fs::rename(&new, &path).map_err(failed)
+        replace(&path, session).map_err(failed)
+    }
+
+    /// Remembers who was looked at, all of whose files in use have an alias by now. That it cannot be remembered costs
+    /// another look and nothing else; whoever was remembered before has either not run since, or will be looked at.
+    pub fn save_looks(&self, looks: &Looks) {
+        let _ = replace(&self.root.path(LOOKS), looks);
+    }
+
+    /// Aliases may go from now on, so everybody has to be looked at again.
+    ///
+    /// # Errors
+    /// Where that cannot be written down.
+    pub fn forget_looks(&self) -> Result<()> {
+        let path = self.root.path(LOOKS);
+        remove(&path).with_context(|| format!("cannot remove {}", path.display()))
     }
 
     /// The journal, and how to add to it. One of an older format is written anew for that.
@@ -260,6 +281,14 @@ fn make_private_dir(dir: &Path) -> Result<()> {
         Ok(()) => Ok(()),
         Err(error) => Err(error).with_context(|| format!("cannot make {}", dir.display())),
     }
+}
+
+/// Not fsynced: what is in /run does not outlive the machine.
+fn replace(path: &Path, value: &impl Serialize) -> io::Result<()> {
+    let text = serde_json::to_vec(value).map_err(io::Error::from)?;
+    let new = path.with_extension("json.new");
+    create(&new).and_then(|mut file| file.write_all(&text))?;
+    fs::rename(&new, path)
 }
 
 fn create(path: &Path) -> io::Result<File> {

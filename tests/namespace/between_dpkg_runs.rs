@@ -1,5 +1,7 @@
 //! dpkg's own hook. apt runs dpkg several times; a service that one of them restarts maps files that a later one replaces.
 
+use std::os::unix::fs::MetadataExt;
+
 use crate::support::small::{
     Access::{ReadOnly, ReadOnlyMount, Writable},
     Alias,
@@ -75,6 +77,59 @@ fn what_this_very_run_has_installed_gets_a_guard() {
         world.rokeep(["cleanup"]).assert_code(0);
         world.assert_mount("/usr", ReadOnly);
     }
+}
+
+/// Who has not run since is not asked again, and is not found to use what has no alias any more.
+#[test]
+fn only_who_has_run_since_is_looked_at() {
+    for file_system in FileSystem::ALL {
+        let world = upgradable(file_system).unlisted(&["/usr/lib/another.cache"]);
+        let mut holder = world.will_hold(Mapped(CACHE));
+        let _sleeper = world.hold(Mapped("/usr/lib/another.cache"));
+        begun(&world);
+        world.assert_alias("/usr/lib/another.cache", Alias::Kept);
+        world.somebody_removes_the_alias_of("/usr/lib/another.cache");
+        holder.holds_now();
+        dpkg_starts(&world);
+        world.assert_alias(CACHE, Alias::Kept);
+        world.assert_alias("/usr/lib/another.cache", Alias::None);
+    }
+}
+
+/// Its guard went with the run that it was made for.
+#[test]
+fn in_the_next_run_everybody_is_looked_at() {
+    let world = upgradable(Ext4);
+    let _sleeper = world.hold(Mapped(CACHE));
+    for _ in 0..2 {
+        world.begin();
+        dpkg_starts(&world);
+        world.assert_alias(CACHE, Alias::Kept);
+        world.end();
+        world.assert_no_store("/usr");
+    }
+}
+
+#[test]
+fn whom_it_has_looked_at_is_nobodys_business_when_the_run_is_over() {
+    let world = upgradable(Ext4);
+    begun(&world);
+    let looks = world.outside("/run/rokeep/looks.json");
+    assert_eq!(looks.symlink_metadata().expect("there by now").mode() & 0o777, 0o600);
+    world.end();
+    assert!(looks.symlink_metadata().is_err());
+}
+
+/// Then it looks at everybody.
+#[test]
+fn what_it_cannot_read_of_earlier_looks_stops_nothing() {
+    let world = upgradable(Ext4);
+    let _sleeper = world.hold(Mapped(CACHE));
+    begun(&world);
+    world.somebody_removes_the_alias_of(CACHE);
+    world.write("/run/rokeep/looks.json", b"{\"mounts\":[1],\"another\":[]}");
+    dpkg_starts(&world);
+    world.assert_alias(CACHE, Alias::Kept);
 }
 
 #[test]

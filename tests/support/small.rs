@@ -241,6 +241,12 @@ impl Small {
         Holder(Resident::start(self.sandbox.command("/tool/holder").arg(word).arg(path.as_ref())))
     }
 
+    /// A process that is there already, and will take a file into a state when it is told to.
+    pub fn will_hold<P: AsRef<Path>>(&self, state: State<P>) -> Holder {
+        let (word, path) = state.words();
+        Holder(Resident::start(self.sandbox.command("/tool/holder").args(["when-told", word]).arg(path.as_ref())))
+    }
+
     /// dpkg has its database locked, and works on, until the returned value is dropped.
     pub fn dpkg_works(&self) -> Holder {
         Holder(Resident::start(self.sandbox.command("/tool/dpkg").args(["locked", "/var/lib/dpkg/lock"])))
@@ -644,6 +650,15 @@ impl Holder {
     /// Its process id inside the world.
     pub fn pid(&self) -> u32 {
         self.0.pid
+    }
+
+    /// Tells one that [`Small::will_hold`].
+    pub fn holds_now(&mut self) {
+        let Resident { stdin, stdout, .. } = &mut self.0;
+        let mut answer = String::new();
+        stdin.as_mut().expect("open until dropped").write_all(b"now\n").expect("it listens");
+        stdout.read_line(&mut answer).expect("its answer");
+        assert_eq!(answer, "holds\n", "(see stderr)");
     }
 }
 

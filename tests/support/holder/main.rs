@@ -4,7 +4,8 @@
 //! itself – and stays so until its standard input ends. Words before STATE say from where: `chroot DIR` (PATH is meant
 //! below it), `own-mounts` (a mount namespace of its own), `own-path` (the same, and PATH's directory is reached through
 //! another one that nobody else has), `own-processes` (pid and mount namespaces of its own); `unreadable` says that its
-//! memory map can be read by nobody. `passed-on` and `forking` are states of several processes.
+//! memory map can be read by nobody; `when-told` that it is ready before, and does it and says `holds` when it is sent a
+//! line. `passed-on` and `forking` are states of several processes.
 //! The other words stand in for programs of a machine that a throw-away root does not have:
 //!
 //! | `holder` … | is |
@@ -139,6 +140,7 @@ fn main() -> Result<ExitCode> {
             states::hold(state, &elsewhere::another_path_to(&last)?)?
         }
         ["own-processes", state, _] => elsewhere::own_processes(state, &last)?,
+        ["when-told", state, _] => states::hold_when_told(state, &last)?,
         ["passed-on", _] => forks::pass_on(&last)?,
         ["forking", _] => forks::fork_on(&last)?,
         [state, _] => states::hold(state, &last)?,

@@ -17,7 +17,7 @@ use nix::libc;
 use nix::sched::CloneFlags;
 use nix::sys::epoll::{Epoll, EpollCreateFlags};
 
-use super::{devices, elsewhere, io_uring, mapped, pins, sockets, wait};
+use super::{devices, elsewhere, io_uring, mapped, pins, say, sockets, wait};
 
 /// A state: its name, what of the file is in use, and how a process gets there.
 type State = (&'static str, &'static str, fn(&Path) -> Result<Kept>);
@@ -69,6 +69,16 @@ const STATES: &[State] = &[
 pub fn hold(state: &str, path: &Path) -> Result<()> {
     let _kept = enter(state, path)?;
     wait()
+}
+
+/// The same, but only when told to.
+pub fn hold_when_told(state: &str, path: &Path) -> Result<()> {
+    say(&format!("{} ready", std::process::id()))?;
+    io::stdin().read_line(&mut String::new())?;
+    let _kept = enter(state, path)?;
+    say("holds")?;
+    io::copy(&mut io::stdin(), &mut io::sink())?;
+    Ok(())
 }
 
 /// Takes a file into a state, for as long as the returned value lives.

@@ -67,6 +67,13 @@ impl Small {
         upper.symlink_metadata().ok()
     }
 
+    /// rm(1), of the alias that a file has.
+    pub fn somebody_removes_the_alias_of(&self, path: &str) {
+        let inode = self.inode(path);
+        let alias = self.all_aliases().into_iter().find(|(_, alias)| Some(*alias) == inode);
+        self.removes(alias.unwrap_or_else(|| self.fail(&format!("{path} has no alias"))).0);
+    }
+
     /// Every alias, wherever it is: in any store, or beside its file.
     pub fn all_aliases(&self) -> BTreeMap<PathBuf, Inode> {
         let mut seen = Vec::new();
