@@ -10,11 +10,12 @@ pub mod hooks;
 mod package;
 mod processes;
 mod rokeep;
+mod systemd;
 mod terminal;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -38,8 +39,12 @@ impl Debian {
     }
 
     fn of(suite: &str) -> Result<Debian> {
+        Debian::start(suite, Sandbox::start)
+    }
+
+    fn start(suite: &str, start: impl Fn(&Path, &str) -> Result<Sandbox>) -> Result<Debian> {
         let base = Base::of(suite)?;
-        let sandbox = Sandbox::start(&base.root(), SETUP)?;
+        let sandbox = start(&base.root(), SETUP)?;
         let debian = Debian { sandbox, base };
         debian.must("ip", &["link", "set", "lo", "up"])?;
         Ok(debian)

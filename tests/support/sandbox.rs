@@ -13,6 +13,19 @@ use anyhow::{Context, Result, bail, ensure};
 /// Where the helper programs are inside every sandbox, on a mount of their own that no test manages.
 pub const TOOLS: &str = "/tool";
 
+/// What every sandbox has of its own.
+const NAMESPACES: [&str; 8] =
+    ["--mount", "--propagation", "private", "--pid", "--ipc", "--net", "--fork", "--kill-child"];
+
+/// Runs its arguments in a control group that is removed, with those below it, when they have ended.
+const IN_A_CONTROL_GROUP: &str = r#"
+set -eu
+mount -t cgroup2 cgroup2 /mnt
+group=$(mktemp --directory /mnt/rokeep-test.XXXXXX)
+trap 'find "$group" -depth -type d -exec rmdir {} +' EXIT
+sh -c 'echo $$ > "$0/cgroup.procs"; exec unshare "$@"' "$group" "$@"
+"#;
+
 /// A running sandbox. Dropping it ends every process in it and unmounts everything it mounted.
 pub struct Sandbox {
     unshare: Child,
@@ -20,55 +33,46 @@ pub struct Sandbox {
 }
 
 impl Sandbox {
-    /// Makes the namespaces, runs `setup` in them, and makes `root` their root directory.
+    /// Makes the namespaces, runs `setup` in them, and makes `root` their root directory. Process 1 is a stand-in for
+    /// an init, which does nothing.
     ///
     /// `setup` is a POSIX shell script run with `set -eu`. It sees the machine's own tree, can mount whatever it likes
     /// (nothing propagates back), and finds the future root in `$ROOT`; `$ROOT` is already a mount point there.
     /// /proc, /dev and [`TOOLS`] are mounted after it.
     pub fn start(root: &Path, setup: &str) -> Result<Sandbox> {
-        let script = format!(
-            r#"set -eu
-exec 3<&0 </dev/null 4>&1 >&2
-mount --bind "$ROOT" "$ROOT"
-cd "$ROOT"
-{setup}
-cd "$ROOT"
-mkdir -p proc dev tool
-mount -t proc proc proc
-mount -t tmpfs -o mode=755 dev dev
-for node in null zero full random urandom tty; do : > dev/$node; mount --bind /dev/$node dev/$node; done
-mkdir dev/pts
-mkdir -m 1777 dev/shm
-mount -t devpts -o newinstance,ptmxmode=0666 devpts dev/pts
-ln -s pts/ptmx dev/ptmx
-ln -s /proc/self/fd dev/fd
-mount -t tmpfs tools tool
-cp "$HOLDER" tool/holder
-cp "$ROKEEP" tool/rokeep
-exec ./tool/holder init <&3 3<&- >&4 4>&-
-"#
-        );
+        let mut command = Command::new("unshare");
+        command.args(NAMESPACES).args(["/bin/sh", "-c", &script(setup, "init")]);
+        let unshare = Sandbox::come_up(command, root)?;
+        let init = only_child_of(unshare.id())?;
+        Ok(Sandbox { unshare, init })
+    }
+
+    /// The same with systemd as process 1, as in a container: it has been started, and no more. It has a control group of
+    /// its own, which is removed when the sandbox has ended.
+    pub fn start_with_systemd(root: &Path, setup: &str) -> Result<Sandbox> {
+        let setup = format!("{setup}\nmount -t cgroup2 cgroup2 sys/fs/cgroup\n");
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "--propagation", "private", "/bin/sh", "-c", IN_A_CONTROL_GROUP, "sh"]);
+        command.args(NAMESPACES).args(["--uts", "--cgroup", "/bin/sh", "-c", &script(&setup, "systemd")]);
+        let outer = Sandbox::come_up(command, root)?;
+        let init = only_child_of(only_child_of(outer.id())?)?;
+        Ok(Sandbox { unshare: outer, init })
+    }
+
+    fn come_up(mut command: Command, root: &Path) -> Result<Child> {
         for program in [helper(), rokeep()] {
             ensure!(program.exists(), "{} is missing: cargo build --bins --examples", program.display());
         }
-        let mut unshare = Command::new("unshare")
-            .args(["--mount", "--propagation", "private", "--pid", "--ipc", "--net", "--fork", "--kill-child"])
-            .args(["/bin/sh", "-c", &script])
-            .env("ROOT", root)
-            .env("HOLDER", helper())
-            .env("ROKEEP", rokeep())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .context("cannot start unshare (util-linux)")?;
+        command.env("ROOT", root).env("HOLDER", helper()).env("ROKEEP", rokeep());
+        let started = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+        let mut unshare = started.context("cannot start unshare (util-linux)")?;
         let mut line = String::new();
         let stdout = unshare.stdout.take().context("unshare has no stdout")?;
         BufReader::new(stdout).read_line(&mut line)?;
         if line != "ready\n" {
             bail!("the sandbox did not come up: its setup script ended with {} (see stderr)", unshare.wait()?);
         }
-        let init = only_child_of(unshare.id())?;
-        Ok(Sandbox { unshare, init })
+        Ok(unshare)
     }
 
     /// A command that will run inside, as root, with `/` as its directory and a clean environment.
@@ -84,7 +88,7 @@ exec ./tool/holder init <&3 3<&- >&4 4>&-
     fn command_in(&self, pids: &[&str], program: &str) -> Command {
         let mut command = Command::new("nsenter");
         command
-            .args(["--target", &self.init.to_string(), "--mount", "--ipc", "--net", "--root", "--wd"])
+            .args(["--target", &self.init.to_string(), "--mount", "--ipc", "--net", "--cgroup", "--root", "--wd"])
             .args(pids)
             .args(["--", program])
             .env_clear()
@@ -112,6 +116,32 @@ exec ./tool/holder init <&3 3<&- >&4 4>&-
     pub fn outside(&self, inside: &str) -> PathBuf {
         PathBuf::from(format!("/proc/{}/root{inside}", self.init))
     }
+}
+
+/// What process 1 does before it is the helper, which then does the rest.
+fn script(setup: &str, init: &str) -> String {
+    format!(
+        r#"set -eu
+exec 3<&0 </dev/null 4>&1 >&2
+mount --bind "$ROOT" "$ROOT"
+cd "$ROOT"
+{setup}
+cd "$ROOT"
+mkdir -p proc dev tool
+mount -t proc proc proc
+mount -t tmpfs -o mode=755 dev dev
+for node in null zero full random urandom tty; do : > dev/$node; mount --bind /dev/$node dev/$node; done
+mkdir dev/pts
+mkdir -m 1777 dev/shm
+mount -t devpts -o newinstance,ptmxmode=0666 devpts dev/pts
+ln -s pts/ptmx dev/ptmx
+ln -s /proc/self/fd dev/fd
+mount -t tmpfs tools tool
+cp "$HOLDER" tool/holder
+cp "$ROKEEP" tool/rokeep
+exec ./tool/holder {init} <&3 3<&- >&4 4>&-
+"#
+    )
 }
 
 /// What a mount permits, and where that is written down.

@@ -92,7 +92,7 @@ fn give_up_mounting() -> Result<()> {
 }
 
 /// With the descriptor on which apt tells what it is about to do.
-fn become_it(command: &[&str]) -> Result<ExitCode> {
+pub fn become_it(command: &[&str]) -> Result<ExitCode> {
     let (program, words) = command.split_first().context("which command?")?;
     Err(Command::new(program).args(words).exec().into())
 }

@@ -12,6 +12,7 @@
 //! |---|---|
 //! | (any, with `DPKG_STAYS` in its environment) | dpkg, called with the words of a real one: runs the hooks that it is told to run, for as long as it is let |
 //! | `init` | process 1 of a sandbox: makes the working directory the root, lets go of the old one, says `ready` |
+//! | `systemd`, `off-switch` | process 1 of a sandbox that becomes systemd, and who ends that |
 //! | `frontend [apart\|-o OPTION]` | apt: runs what it is told to run, one command after the other, for as long as it is let; in a mount namespace of its own; with an option on its command line |
 //! | `interpret SCRIPT` | what `#!` names: reads the script, and goes on |
 //! | `passed-on PATH` | a descriptor that one process hands to the next, each of which ends at once |
@@ -21,6 +22,7 @@
 //! | `timed LOG COMMAND …` | `time`: how long a hook took and how much memory it had |
 //! | `runs COMMAND …` | a program, by whatever name this one is called, that runs another one as its child |
 //! | `env NAME=VALUE COMMAND …` | env(1) |
+//! | `at-a-terminal COMMAND …` | whatever ends programs at a terminal ends this one, though whoever runs the tests may ignore it (nohup) |
 //! | `lease PATH` | whoever wants to know whether somebody has a file open: the exit code is 0 if nobody has |
 //! | `without-evictable-marks COMMAND …` | an older kernel |
 //! | `refusing-newer-calls ERROR COMMAND …` | a Linux before 5.2, or a filter: no fspick, fsconfig, open_tree, mount_setattr |
@@ -46,8 +48,10 @@ mod mapped;
 #[path = "../order.rs"]
 mod order;
 mod pins;
+mod signals;
 mod sockets;
 mod states;
+mod systemd;
 mod timed;
 mod unreadable;
 
@@ -74,6 +78,8 @@ fn main() -> Result<ExitCode> {
     }
     match words.as_slice() {
         ["init"] => init()?,
+        ["systemd"] => systemd::become_systemd()?,
+        ["off-switch"] => match systemd::switch_off_in_the_end()? {},
         // With the options that apt itself would understand.
         ["frontend"] | ["frontend", "-o", _] => frontend::frontend()?,
         ["frontend", "apart"] => {
@@ -98,6 +104,7 @@ fn main() -> Result<ExitCode> {
             let (name, value) = setting.split_once('=').context("NAME=VALUE")?;
             return Err(Command::new(program).args(words).env(name, value).exec().into());
         }
+        ["at-a-terminal", command @ ..] => return signals::at_a_terminal(command),
         ["nobody", program, words @ ..] => {
             return Err(Command::new(program).args(words).uid(65534).gid(65534).exec().into());
         }
@@ -154,10 +161,7 @@ fn init() -> Result<()> {
     // Blocked, it waits to be asked for, in whichever thread; left alone it would be thrown away.
     let child_ended = SigSet::from(Signal::SIGCHLD);
     child_ended.thread_block()?;
-    // pivot_root(2), notes: with "." twice the old root ends up mounted over the new one.
-    nix::unistd::pivot_root(".", ".")?;
-    umount2(".", MntFlags::MNT_DETACH)?;
-    nix::unistd::chdir("/")?;
+    make_here_the_root()?;
     std::thread::spawn(move || {
         while child_ended.wait().is_ok() {
             while matches!(waitpid(None, Some(WaitPidFlag::WNOHANG)), Ok(status) if status != WaitStatus::StillAlive) {}
@@ -165,6 +169,14 @@ fn init() -> Result<()> {
     });
     say("ready")?;
     io::copy(&mut io::stdin(), &mut io::sink())?;
+    Ok(())
+}
+
+fn make_here_the_root() -> Result<()> {
+    // pivot_root(2), notes: with "." twice the old root ends up mounted over the new one.
+    nix::unistd::pivot_root(".", ".")?;
+    umount2(".", MntFlags::MNT_DETACH)?;
+    nix::unistd::chdir("/")?;
     Ok(())
 }
 

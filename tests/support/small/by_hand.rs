@@ -51,8 +51,9 @@ fn only_child(pid: i32) -> i32 {
 impl Small {
     /// `rokeep run MOUNTS -- COMMAND`, with a command that stays.
     pub fn running(&self, mounts: &[&str]) -> Running {
-        let mut command = self.sandbox.command("/tool/rokeep");
-        Running(Resident::start(command.arg("run").args(mounts).args(["--", "/tool/holder", "wait"])))
+        let mut command = self.sandbox.command("/tool/holder");
+        command.args(["at-a-terminal", "/tool/rokeep", "run"]).args(mounts).args(["--", "/tool/holder", "wait"]);
+        Running(Resident::start(&mut command))
     }
 
     /// `rokeep run WORDS`, with something for the command to read, until that has ended. What the command touches is its
