@@ -29,9 +29,8 @@ const NOT_EXECUTABLE: u8 = 126;
 /// If a mount could not go back that is said; the status is still the program's, but for 1 where that was 0 and the
 /// settings ask for it (`strict_exit`).
 ///
-/// Killed itself, it leaves the session to the program: when that has ended, the watcher puts the mounts back. (Killed
-/// within the milliseconds between the program's start and its entry in the session, it leaves that to nobody: the mounts
-/// go back at once.)
+/// Killed itself, it leaves the session to the program: when that has ended, the watcher puts the mounts back. Killed before
+/// the program is known there, it never runs.
 ///
 /// # Errors
 /// Where the session cannot begin. Everything is then as it was found, and the program was not started.
@@ -44,13 +43,17 @@ pub fn run(root: &Root, points: &[PathBuf], command: &[OsString], mut tell: impl
     }
     left_open.pass_on();
     foreground::leave_signals_to_programs();
-    let ended = foreground::start(command).and_then(|mut child| {
-        let heir = i32::try_from(child.id()).ok().and_then(|pid| processes::by_pid(pid).ok());
-        if let Some(heir) = heir.filter(|_| !users.is_empty()) {
-            tell(inherit(root, &heir));
+    let has_session = !users.is_empty();
+    let inherit_if_open = |pid| {
+        let heir = processes::by_pid(pid).ok().filter(|_| has_session)?;
+        Some((inherit(root, &heir), heir))
+    };
+    let ended = foreground::start(command, inherit_if_open).and_then(|(child, announced)| {
+        if let Some((outcome, heir)) = announced.flatten() {
+            tell(outcome);
             users.push(heir);
         }
-        child.wait()
+        child?.wait()
     });
     let mut outcome = end(root, &users);
     let could_not_go_back = !outcome.problems.is_empty();

@@ -2,11 +2,18 @@
 //! what the caller left open, is for that program.
 #![allow(unsafe_code, reason = "signal handlers and descriptors by number; each block says why it is sound")]
 
-use std::ffi::OsString;
-use std::io;
-use std::os::unix::process::ExitStatusExt;
+use std::ffi::{CString, OsString};
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::panic::resume_unwind;
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus};
+use std::thread;
 
+use nix::fcntl::OFlag;
 use nix::libc;
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 
@@ -54,13 +61,51 @@ pub fn leave_signals_to_programs() {
     }
 }
 
-/// Starts a program, with everything that this process has.
+/// Starts a program, with everything that this process has. Its process is there under its name, and `announce`d by its id,
+/// before the program runs in it; if this process is killed until then, it never does. Answers what `announce` did, on
+/// another thread.
 ///
 /// # Errors
-/// Those of execvp(3).
-pub fn start(command: &[OsString]) -> io::Result<Child> {
+/// Those of fork(2) and execvp(3), which gives what is neither a program nor says what runs it to /bin/sh, as a shell does.
+pub fn start<T: Send>(
+    command: &[OsString],
+    announce: impl FnOnce(i32) -> T + Send,
+) -> io::Result<(io::Result<Child>, Option<T>)> {
     let (program, words) = command.split_first().ok_or(io::ErrorKind::NotFound)?;
-    Command::new(program).args(words).spawn()
+    let name = CString::new(Path::new(program).file_name().unwrap_or_default().as_bytes())?;
+    let [(mut its_id, tell_id), (word, give_word)] = [pipe()?, pipe()?];
+    let ours = give_word.as_raw_fd();
+    let wait_for_word = move || {
+        let (mut tell_id, mut word) = (&tell_id, &word);
+        // SAFETY: this is the child, in which nothing else uses the descriptor; left open, nobody would see that we are gone.
+        // The name is a string that outlives the call.
+        unsafe {
+            libc::close(ours);
+            libc::prctl(libc::PR_SET_NAME, name.as_ptr());
+        }
+        tell_id.write_all(&std::process::id().to_ne_bytes())?;
+        word.read_exact(&mut [0])
+    };
+    let mut command = Command::new(program);
+    // SAFETY: between fork and exec it only closes, writes and reads descriptors, and asks for its own id.
+    unsafe { command.args(words).pre_exec(wait_for_word) };
+    thread::scope(|scope| {
+        let announced = thread::Builder::new().spawn_scoped(scope, move || {
+            let mut id = [0; 4];
+            its_id.read_exact(&mut id).ok()?;
+            let announced = announce(i32::from_ne_bytes(id));
+            (&give_word).write_all(b"!").ok().map(|()| announced)
+        })?;
+        let child = command.spawn();
+        // It has the only other ends of the pipes. Where there is no child, nobody tells its id.
+        drop(command);
+        Ok((child, announced.join().unwrap_or_else(|panic| resume_unwind(panic))))
+    })
+}
+
+fn pipe() -> io::Result<(File, File)> {
+    let (read, write) = nix::unistd::pipe2(OFlag::O_CLOEXEC)?;
+    Ok((read.into(), write.into()))
 }
 
 /// How it ended, as a shell says it: its exit status, or 128 and the number of the signal that ended it.

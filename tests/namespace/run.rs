@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
+
 use crate::support::small::{
     Access::{ReadOnly, ReadOnlyMount, Writable, WriteProtected},
     Alias,
@@ -37,6 +40,7 @@ fn what_a_command_does_on_a_read_only_mount() {
 fn its_exit_status_is_the_commands() {
     let world = Small::ext4();
     world.write("/tmp/no-program", b"hello\n");
+    std::fs::set_permissions(world.outside("/tmp/no-program"), Permissions::from_mode(0o644)).expect("a file");
     world.rokeep_runs(&["--", "/tool/holder", "kill", "none"], b"").assert_code(1);
     world.rokeep_runs(&["--", "/tool/rokeep", "plan", "--surely-not"], b"").assert_code(2);
     world.rokeep_runs(&["--", "surely-not-there"], b"").assert_code(127).assert_says(&["cannot run surely-not-there"]);
