@@ -306,19 +306,19 @@ fn unattended_upgrade_takes_small_steps() -> Result<()> {
 // ── the system ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 /// A system with rokeep, in which a program runs that can be upgraded.
-struct Upgrade {
-    debian: Debian,
+pub struct Upgrade {
+    pub debian: Debian,
     /// The archive of its next version.
-    new: String,
+    pub new: String,
     /// The process that runs it.
     user: u32,
     /// The file that it runs.
-    inode: u64,
+    pub inode: u64,
 }
 
 impl Upgrade {
     /// `postinst` is what the next version does once it is unpacked.
-    fn ready(postinst: &str) -> Result<Upgrade> {
+    pub fn ready(postinst: &str) -> Result<Upgrade> {
         let debian = Debian::bookworm()?.with_rokeep()?;
         let old = debian.package("tool", "1")?.program(TOOL)?.build()?;
         let new = debian.package("tool", "2")?.program(TOOL)?.script("postinst", postinst)?.build()?;
@@ -331,7 +331,7 @@ impl Upgrade {
     }
 
     /// Adds a hook of another package. Ours are in a file called `zz-rokeep`.
-    fn neighbour(&self, name: &str, list: &str, command: &str) -> Result<()> {
+    pub fn neighbour(&self, name: &str, list: &str, command: &str) -> Result<()> {
         self.debian.write(&format!("/etc/apt/apt.conf.d/{name}"), &format!("{list}:: \"{command}\";\n"))
     }
 
@@ -342,10 +342,14 @@ impl Upgrade {
 
     /// A person upgrades the program, and apt comes to where it [waits](WAIT).
     fn apt_waits(&self, options: &[&str]) -> Result<Terminal<'_>> {
-        let arguments = [options, &["-y", "install", &self.new]].concat();
-        let mut terminal = self.debian.on_a_terminal("apt-get", &arguments)?;
+        self.waits("apt-get", &[options, &["-y", "install", &self.new]].concat())
+    }
+
+    /// The same, by another program.
+    pub fn waits(&self, program: &str, arguments: &[&str]) -> Result<Terminal<'_>> {
+        let mut terminal = self.debian.on_a_terminal(program, arguments)?;
         let waits = wait_until(PATIENCE, || Ok(self.debian.outside(WAITING).exists()));
-        waits.with_context(|| format!("apt does not come that far: {:?}", terminal.seen()))?;
+        waits.with_context(|| format!("{program} does not come that far: {:?}", terminal.seen()))?;
         assert_eq!(self.debian.usr()?, Writable);
         Ok(terminal)
     }
@@ -361,28 +365,28 @@ impl Upgrade {
     }
 
     /// Lets go on what waits.
-    fn go_on(&self) -> Result<()> {
+    pub fn go_on(&self) -> Result<()> {
         self.debian.must("timeout", &["10", "sh", "-c", &format!(": >{GO_ON}")])?;
         Ok(())
     }
 
     /// The oldest process whose name, or command line if that has spaces, is like this.
-    fn process(&self, like: &str) -> Result<u32> {
+    pub fn process(&self, like: &str) -> Result<u32> {
         let full: &[&str] = if like.contains(' ') { &["--full"] } else { &[] };
         Ok(self.debian.must("pgrep", &[full, &["--oldest", like]].concat())?.trim().parse()?)
     }
 
-    fn is_gone(&self, name: &str) -> Result<()> {
+    pub fn is_gone(&self, name: &str) -> Result<()> {
         wait_until(PATIENCE, || Ok(self.debian.run("pgrep", &["--exact", name])?.code == 1))
     }
 
     /// How many of our hooks of this name have ended by themselves.
-    fn hooks_named(&self, name: &str) -> Result<usize> {
+    pub fn hooks_named(&self, name: &str) -> Result<usize> {
         Ok(self.debian.hooks()?.0.iter().filter(|hook| hook.command.ends_with(name)).count())
     }
 
     /// In the time that the watch has for it, and it stays so.
-    fn is_closed(&self) -> Result<()> {
+    pub fn is_closed(&self) -> Result<()> {
         let debian = &self.debian;
         wait_until(Duration::from_secs(2), || Ok(debian.usr()? == ReadOnly && debian.status()?.session.is_none()))?;
         let status = debian.settled()?.status()?;
@@ -392,7 +396,7 @@ impl Upgrade {
     }
 
     /// Its user is named, and once that has ended nothing is left.
-    fn what_was_replaced_is_kept(&self) -> Result<()> {
+    pub fn what_was_replaced_is_kept(&self) -> Result<()> {
         let debian = &self.debian;
         assert_ne!(debian.outside(TOOL).metadata()?.ino(), self.inode);
         let status = debian.status()?;
@@ -406,7 +410,7 @@ impl Upgrade {
     }
 
     /// And the upgrade goes well when it is tried again.
-    fn nothing_was_replaced(&self) -> Result<()> {
+    pub fn nothing_was_replaced(&self) -> Result<()> {
         let debian = &self.debian;
         assert_eq!(debian.outside(TOOL).metadata()?.ino(), self.inode);
         debian.must("dpkg", &["--install", &self.new])?;
@@ -418,11 +422,11 @@ impl Upgrade {
 const TOOL: &str = "/usr/bin/tool";
 
 /// For what has to happen, on a machine that has much to do.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Says that it is there and waits to be let go, in a hook or a maintainer script.
-const WAIT: &str = "touch /run/waiting; cat /run/go-on";
-const WAITING: &str = "/run/waiting";
+pub const WAIT: &str = "touch /run/waiting; cat /run/go-on";
+pub const WAITING: &str = "/run/waiting";
 const GO_ON: &str = "/run/go-on";
 
 /// What a shell says of a program that ended by Ctrl-C.

@@ -1,8 +1,8 @@
 //! Real package runs in a real Debian system: apt, dpkg, their maintainer scripts, and daemons that run meanwhile.
 //!
 //! [`control`] is what happens without rokeep, [`upgrade`] the same upgrade with it. [`mishaps`] are runs that cannot
-//! go well, [`interrupted`] runs that end too soon, [`packages`] small ones of other kinds, [`configuration`] what apt sees
-//! of us.
+//! go well, [`interrupted`] runs that end too soon, [`package_kit`] those of a daemon that lives on, [`packages`] small ones
+//! of other kinds, [`configuration`] what apt sees of us.
 //!
 //! The others are scenes ([`scene`]), each played without rokeep too: [`verbs`] are what apt can be told to do, [`shapes`]
 //! what becomes of a file, [`taken_over`] and [`diversions`] files that are not where their package lists them,
@@ -22,6 +22,7 @@ mod dry_runs;
 mod generated;
 mod interrupted;
 mod mishaps;
+mod package_kit;
 mod packages;
 mod scene;
 mod shapes;

@@ -8,6 +8,7 @@ pub mod base;
 mod daemons;
 pub mod hooks;
 mod package;
+mod package_kit;
 mod processes;
 mod rokeep;
 mod systemd;

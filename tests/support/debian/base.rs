@@ -18,7 +18,7 @@ use nix::unistd::Pid;
 /// What the root is made of.
 const PACKAGES: &str = "openssh-server,cron,nginx,php-fpm,bind9,rsyslog,postgresql,python3,perl,procps,\
     ca-certificates,mount,iproute2,curl,git,gnupg,libglib2.0-bin,libxml2-utils,locales,openssl,rsync,shared-mime-info,\
-    sudo,unattended-upgrades,wget,xz-utils,aptitude";
+    sudo,unattended-upgrades,wget,xz-utils,aptitude,dbus,packagekit,packagekit-tools";
 
 /// After this long new upgrades are waiting.
 const FRESH: Duration = Duration::from_secs(7 * 24 * 60 * 60);

@@ -26,7 +26,7 @@ const DAEMONS: &[(&str, &str)] = &[
     // Not its own configuration, which reads the machine's kernel log.
     (
         "rsyslogd",
-        r#"echo 'module(load="imuxsock") *.* /var/log/all' > /run/rsyslog.conf; rsyslogd -f /run/rsyslog.conf"#,
+        r#"printf 'module(load="imuxsock")\n*.* %s\n' /var/log/all > /run/rsyslog.conf; rsyslogd -f /run/rsyslog.conf"#,
     ),
     ("postgres", "pg_lsclusters --no-header | { read -r version cluster _; pg_ctlcluster $version $cluster start; }"),
     (
@@ -41,20 +41,40 @@ const DAEMONS: &[(&str, &str)] = &[
     ),
 ];
 
+/// Where that one writes.
+const LOG: &str = "/var/log/all";
+
 impl Debian {
     /// Starts sshd, cron, nginx, php-fpm, named, rsyslogd, postgres, and a Python and a Perl program; returns when all
     /// of them run.
     pub fn start_daemons(&self) -> Result<Vec<Daemon>> {
         for (program, start) in DAEMONS {
-            let quietly = format!("exec </dev/null >>/var/log/start-{program} 2>&1; {start}");
-            self.must("timeout", &["30", "sh", "-c", &quietly]).with_context(|| {
-                format!("{program} does not start: {:?}", self.read(&format!("/var/log/start-{program}")))
-            })?;
+            self.start(program, start)?;
         }
         // A daemon's first process returns before the one that stays has got far.
         std::thread::sleep(Duration::from_secs(1));
         let processes = self.processes()?;
         DAEMONS.iter().map(|(program, _)| first_process_of(program, &processes)).collect()
+    }
+
+    /// Starts rsyslogd alone, which writes all that it is told into [`LOG`].
+    pub fn start_log(&self) -> Result<()> {
+        let (program, start) =
+            DAEMONS.iter().find(|(program, _)| *program == "rsyslogd").context("it is one of them")?;
+        self.start(program, start)
+    }
+
+    /// What it was told so far, as far as it has written that down.
+    pub fn logged(&self) -> Result<String> {
+        if self.outside(LOG).exists() { self.read(LOG) } else { Ok(String::new()) }
+    }
+
+    fn start(&self, program: &str, start: &str) -> Result<()> {
+        let quietly = format!("exec </dev/null >>/var/log/start-{program} 2>&1; {start}");
+        self.must("timeout", &["30", "sh", "-c", &quietly]).with_context(|| {
+            format!("{program} does not start: {:?}", self.read(&format!("/var/log/start-{program}")))
+        })?;
+        Ok(())
     }
 
     /// The daemons of those that are there no more, though another process may have their number.
