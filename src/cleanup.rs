@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Error, Result};
 
 use crate::core::holder::Holder;
-use crate::core::inode::AliasName;
+use crate::core::inode::{AliasName, Born};
 use crate::core::journal::{Journal, Record, Spot};
 use crate::core::message;
 use crate::core::paths::ListedPath;
@@ -243,8 +243,8 @@ fn unless_read_only(error: anyhow::Error) -> Result<()> {
 
 /// Those of what exists; and those of what is out of sight, of which nothing is known.
 fn records_that_matter(root: &Root, journal: &Journal, mounts: &[&Mounted], survey: &Survey) -> Result<Vec<Record>> {
-    let aliases = survey.aliases.iter().map(|alias| (&alias.spot, alias.name));
-    let exists: HashSet<(&Spot, AliasName)> = aliases.collect();
+    let aliases = survey.aliases.iter().map(|alias| ((&alias.spot, alias.name), alias.born));
+    let exists: HashMap<(&Spot, AliasName), Option<Born>> = aliases.collect();
     let marked: HashSet<(&Path, AliasName)> =
         survey.directories.iter().map(|kept| (kept.path.as_path(), kept.name)).collect();
     let mut sight = HashMap::new();
@@ -254,7 +254,9 @@ fn records_that_matter(root: &Root, journal: &Journal, mounts: &[&Mounted], surv
     let mut left = Vec::new();
     for record in &journal.records {
         let is_there = match &record.spot {
-            Spot::Store(_) | Spot::Beside(_) => exists.contains(&(&record.spot, record.alias)),
+            Spot::Store(_) | Spot::Beside(_) => {
+                exists.get(&(&record.spot, record.alias)).is_some_and(|born| record.may_be_of(*born))
+            }
             Spot::Inside(path) => marked.contains(&(path.as_path(), record.alias)),
         };
         let is_gone = match sight.get_mut(&record.mount) {

@@ -214,7 +214,7 @@ fn find_in(root: &Root, part: &candidates::Part, all: &Candidates, grounds: &Gro
             let Some(stat) = entry.filter(|stat| stat.mount_id == place.mount_id) else { continue };
             if stat.is_file() && places.can_link(&place, &dir, path.name())? {
                 let (site, inode, bytes) = (place.site.clone(), stat.inode, stat.bytes);
-                found.files.push(FoundFile { path: Some(path), site, inode, bytes, reasons });
+                found.files.push(FoundFile { path: Some(path), site, inode, born: stat.born, bytes, reasons });
             } else if stat.is_directory() && in_use.has_directory(stat.inode) {
                 let (mount, above) = (places.mount(&place.site), listed_above(&path, all));
                 found.directories.push(InUseDirectory { mount, path, above, inode: stat.inode });

@@ -219,7 +219,7 @@ impl<'a> Protecting<'a> {
                 Err(error) if mount != **site => linking.give_up(aliases, &error),
                 linked => linked?,
             };
-            let records = out_of_reach.iter().filter_map(|alias| record_beside(&mount, alias));
+            let records = out_of_reach.iter().filter_map(|alias| record_beside(grounds, site, alias));
             appender.append(records.filter(|record| known.lacks(record)))?;
             linking.link_beside(&out_of_reach)?;
             outcome.notes.extend(linking.say_what_is_without());

@@ -14,7 +14,7 @@ use anyhow::Result;
 
 pub(crate) use self::found::{mounts_of, our_site, sites_below};
 use crate::core::holder::Holder;
-use crate::core::inode::{AliasName, Device, Inode};
+use crate::core::inode::{AliasName, Born, Device, Inode};
 use crate::core::journal::{Journal, Spot};
 use crate::core::verdict::{self, Because, DirectoryVerdict, Kind, Lease, Original, Pin, Run, Shown, Use, Verdict};
 use crate::plan::lists;
@@ -70,6 +70,8 @@ pub struct Alias {
     pub pin: Option<Pin>,
     /// Which one it is.
     pub inode: Inode,
+    /// When that was made, where it can be told.
+    pub born: Option<Born>,
     device: Device,
     is_file: bool,
     lease: Lease,

@@ -15,6 +15,12 @@ pub struct Inode {
     pub ino: u64,
 }
 
+/// When an inode was made, in nanoseconds since 1970, as its file system noted it (statx(2), `STATX_BTIME`). Together with its
+/// number it tells an inode from all that had that number before, and from those of another disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Born(pub u64);
+
 /// A device number as mountinfo and maps print it: that of the superblock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Device {

@@ -11,13 +11,13 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::inode::AliasName;
+use super::inode::{AliasName, Born};
 use super::text::{path_as_text, paths_as_text};
 use super::verdict::Kind;
 
-/// The version that this program writes. It reads format 1 too, which knows planned aliases in the mount's own store
-/// and nothing else.
-pub const FORMAT: u32 = 2;
+/// The version that this program writes. It reads the older ones too: format 1 knows planned aliases in the mount's own
+/// store and nothing else, format 2 does not say when an inode was made.
+pub const FORMAT: u32 = 3;
 
 /// The first line.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,6 +34,9 @@ pub struct Record {
     pub spot: Spot,
     /// The number of the inode that it keeps, which is part of its name.
     pub alias: AliasName,
+    /// When that inode was made, where it can be told. Another one of that number, on this disk or on the one that stands in
+    /// its place now, is not what was written down.
+    pub born: Option<Born>,
     /// The names that led to it when it was made; none where it could be reached by no name. Those of a directory are its
     /// own and those of the directories above it that may go with it, from the nearest up.
     pub names: Vec<PathBuf>,
@@ -66,7 +69,12 @@ impl Spot {
 impl Record {
     /// An alias in the mount's own store, of a file that dpkg was to replace.
     pub fn planned(mount: PathBuf, alias: AliasName, names: Vec<PathBuf>) -> Record {
-        Record { spot: Spot::Store(mount.clone()), mount, alias, names, kind: Kind::Planned }
+        Record { spot: Spot::Store(mount.clone()), mount, alias, born: None, names, kind: Kind::Planned }
+    }
+
+    /// Whether it may be of an inode that was made then; of one of which that cannot be told it may be.
+    pub fn may_be_of(&self, born: Option<Born>) -> bool {
+        self.born.is_none() || born.is_none() || self.born == born
     }
 }
 
@@ -79,6 +87,8 @@ struct Line<'a> {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     store: Option<EscapedPath<'a>>,
     inode: AliasName,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    born: Option<Born>,
     #[serde(with = "paths_as_text")]
     names: Cow<'a, [PathBuf]>,
     #[serde(default, skip_serializing_if = "is_not")]
@@ -101,7 +111,7 @@ fn is_not(flag: &bool) -> bool {
 
 impl<'a> From<&'a Record> for Line<'a> {
     fn from(record: &'a Record) -> Line<'a> {
-        let Record { mount, spot, alias, names, kind } = record;
+        let Record { mount, spot, alias, born, names, kind } = record;
         let (store, beside, directory) = match spot {
             Spot::Store(at) if at == mount => (None, false, false),
             Spot::Store(at) => (Some(EscapedPath(at.into())), false, false),
@@ -109,14 +119,14 @@ impl<'a> From<&'a Record> for Line<'a> {
             Spot::Inside(_) => (None, false, true),
         };
         let guard = *kind == Kind::Guard;
-        Line { mount: mount.into(), store, inode: *alias, names: names.into(), guard, beside, directory }
+        Line { mount: mount.into(), store, inode: *alias, born: *born, names: names.into(), guard, beside, directory }
     }
 }
 
 impl Line<'_> {
     /// `None` where the fields contradict each other.
     fn record(self) -> Option<Record> {
-        let Line { mount, store, inode: alias, names, guard, beside, directory } = self;
+        let Line { mount, store, inode: alias, born, names, guard, beside, directory } = self;
         let (mount, names) = (mount.into_owned(), names.into_owned());
         let spot = match (store, beside, directory) {
             (None, false, false) => Spot::Store(mount.clone()),
@@ -126,11 +136,18 @@ impl Line<'_> {
             (Some(_), _, _) | (None, true, true) => return None,
         };
         let kind = if guard { Kind::Guard } else { Kind::Planned };
-        Some(Record { mount, spot, alias, names, kind })
+        Some(Record { mount, spot, alias, born, names, kind })
     }
 
-    fn is_of_format_1(&self) -> bool {
-        self.store.is_none() && !(self.guard || self.beside || self.directory)
+    /// Whether it says nothing that a journal of that format does not know.
+    fn is_of_format(&self, format: u32) -> bool {
+        let is_of_2 = self.born.is_none();
+        let is_of_1 = is_of_2 && self.store.is_none() && !(self.guard || self.beside || self.directory);
+        match format {
+            1 => is_of_1,
+            2 => is_of_2,
+            _ => true,
+        }
     }
 }
 
@@ -183,17 +200,16 @@ pub fn parse(text: &[u8]) -> Result<Journal, JournalError> {
     let mut lines = whole.split_inclusive(|b| *b == b'\n').zip(1..);
     let Some((first, _)) = lines.next() else { return Ok(Journal::default()) };
     let header: Header = serde_json::from_slice(first).map_err(|_| JournalError::Damaged(1))?;
-    let is_old = match header.rokeep_journal {
-        FORMAT => false,
-        1 => true,
+    let format = match header.rokeep_journal {
+        known @ 1..=FORMAT => known,
         other => return Err(JournalError::Format(other)),
     };
     let record = |(line, number)| {
         let line: Option<Line> = serde_json::from_slice(line).ok();
-        let known = line.filter(|line| !is_old || line.is_of_format_1());
+        let known = line.filter(|line| line.is_of_format(format));
         known.and_then(Line::record).ok_or(JournalError::Damaged(number))
     };
-    Ok(Journal { records: lines.map(record).collect::<Result<_, _>>()?, whole_bytes, is_old })
+    Ok(Journal { records: lines.map(record).collect::<Result<_, _>>()?, whole_bytes, is_old: format < FORMAT })
 }
 
 /// The first line.
@@ -241,19 +257,21 @@ mod tests {
 
     /// The written form itself, so that a change of it is seen here first.
     #[test]
-    fn format_2_is_this() {
+    fn format_3_is_this() {
         let name = PathBuf::from("/usr/lib/x");
         let with =
-            |spot, kind| Record { mount: "/usr".into(), spot, alias: AliasName(7), names: vec![name.clone()], kind };
+            |spot, kind| Record { spot, kind, ..Record::planned("/usr".into(), AliasName(7), vec![name.clone()]) };
         let records = [
             record(12, b"/usr/bin/a%b\n\xff"),
+            Record { born: Some(Born(1_700_000_000_123_456_789)), ..record(13, b"/usr/bin/b") },
             with(Spot::Store("/usr".into()), Kind::Guard),
             with(Spot::Store("/usr/lib".into()), Kind::Planned),
             with(Spot::Beside(name.clone()), Kind::Planned),
             with(Spot::Inside(name.clone()), Kind::Guard),
         ];
-        let expected = "{\"rokeep_journal\":2}\n\
+        let expected = "{\"rokeep_journal\":3}\n\
                         {\"mount\":\"/usr\",\"inode\":12,\"names\":[\"/usr/bin/a%25b%0A%FF\"]}\n\
+                        {\"mount\":\"/usr\",\"inode\":13,\"born\":1700000000123456789,\"names\":[\"/usr/bin/b\"]}\n\
                         {\"mount\":\"/usr\",\"inode\":7,\"names\":[\"/usr/lib/x\"],\"guard\":true}\n\
                         {\"mount\":\"/usr\",\"store\":\"/usr/lib\",\"inode\":7,\"names\":[\"/usr/lib/x\"]}\n\
                         {\"mount\":\"/usr\",\"inode\":7,\"names\":[\"/usr/lib/x\"],\"beside\":true}\n\
@@ -263,17 +281,30 @@ mod tests {
     }
 
     #[test]
-    fn format_1_is_read_and_has_nothing_of_format_2() {
+    fn an_older_format_is_read_and_has_nothing_of_a_newer_one() {
         let line = "{\"mount\":\"/usr\",\"inode\":12,\"names\":[\"/usr/bin/a\"]}\n";
         let read = parse(format!("{{\"rokeep_journal\":1}}\n{line}").as_bytes()).unwrap();
         assert_eq!((read.records, read.is_old), (vec![record(12, b"/usr/bin/a")], true));
         let newer = line.replace('}', ",\"guard\":true}");
         assert_eq!(parse(format!("{{\"rokeep_journal\":1}}\n{newer}").as_bytes()), Err(JournalError::Damaged(2)));
+        assert_eq!(parse(format!("{{\"rokeep_journal\":2}}\n{newer}").as_bytes()).map(|read| read.is_old), Ok(true));
+        let newest = line.replace(",\"names\"", ",\"born\":5,\"names\"");
+        assert_eq!(parse(format!("{{\"rokeep_journal\":2}}\n{newest}").as_bytes()), Err(JournalError::Damaged(2)));
+        assert_eq!(parse(format!("{{\"rokeep_journal\":3}}\n{newest}").as_bytes()).map(|read| read.is_old), Ok(false));
+    }
+
+    #[test]
+    fn a_record_may_be_of_what_it_does_not_contradict() {
+        let (old, new) = (Some(Born(1)), Some(Born(2)));
+        let record = |born| Record { born, ..record(12, b"/usr/bin/a") };
+        for (said, found, expected) in [(None, old, true), (old, None, true), (old, old, true), (old, new, false)] {
+            assert_eq!(record(said).may_be_of(found), expected, "{said:?} {found:?}");
+        }
     }
 
     #[test]
     fn another_format_is_not_touched() {
-        assert_eq!(parse(b"{\"rokeep_journal\":3}\nanything\n"), Err(JournalError::Format(3)));
+        assert_eq!(parse(b"{\"rokeep_journal\":4}\nanything\n"), Err(JournalError::Format(4)));
         assert_eq!(parse(b"hello\n"), Err(JournalError::Damaged(1)));
         assert_eq!(parse(b"{\"rokeep_journal\":1}\nhello\n"), Err(JournalError::Damaged(2)));
         assert_eq!(parse(b""), Ok(Journal::default()));

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use smallvec::{Array, SmallVec};
 
-use super::inode::Inode;
+use super::inode::{Born, Inode};
 use super::paths::ListedPath;
 use super::verdict::Kind;
 
@@ -35,6 +35,8 @@ pub struct FoundFile {
     pub site: Arc<Path>,
     /// Which inode it is.
     pub inode: Inode,
+    /// When that was made, where it can be told.
+    pub born: Option<Born>,
     /// Bytes on disk that the alias keeps alive once the inode is replaced.
     pub bytes: u64,
     /// Why it is in danger.
@@ -49,6 +51,8 @@ pub type Reasons = SmallVec<[(Reason, Option<Arc<str>>); 1]>;
 pub struct PlannedAlias {
     /// The inode.
     pub inode: Inode,
+    /// When it was made, where that can be told.
+    pub born: Option<Born>,
     /// Every name known to lead to it; nearly always one.
     pub names: SmallVec<[ListedPath; 1]>,
     /// Why it is in danger.
@@ -77,8 +81,8 @@ pub type Plan = BTreeMap<Arc<Path>, Vec<PlannedAlias>>;
 /// One alias an inode.
 pub fn plan(files: impl IntoIterator<Item = FoundFile>) -> Plan {
     let mut sites: BTreeMap<Arc<Path>, Gathered> = BTreeMap::new();
-    for FoundFile { path, site, inode, bytes, reasons } in files {
-        let alias = PlannedAlias { inode, names: path.into_iter().collect(), reasons, bytes };
+    for FoundFile { path, site, inode, born, bytes, reasons } in files {
+        let alias = PlannedAlias { inode, born, names: path.into_iter().collect(), reasons, bytes };
         sites.entry(site).or_default().add(alias);
     }
     sites.into_iter().map(|(site, gathered)| (site, gathered.in_order())).collect()
@@ -168,6 +172,7 @@ mod tests {
         FoundFile {
             path: ListedPath::parse(path.as_bytes()),
             site: Path::new("/usr").into(),
+            born: None,
             inode: Inode { dev: 1, ino },
             bytes: 4096,
             reasons: smallvec![(Reason::Installed, Some("perl".into()))],

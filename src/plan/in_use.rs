@@ -16,7 +16,7 @@ use nix::errno::Errno;
 use smallvec::smallvec;
 
 use super::places::{Places, Reach};
-use crate::core::inode::{Device, Inode};
+use crate::core::inode::{Born, Device, Inode};
 use crate::core::looks::Looks;
 use crate::core::mountinfo::Mount;
 use crate::core::paths::ListedPath;
@@ -46,6 +46,7 @@ pub struct InUse {
 #[derive(Debug)]
 struct UsedFile {
     site: Arc<Path>,
+    born: Option<Born>,
     bytes: u64,
     /// A name that leads to it from here.
     name: Option<ListedPath>,
@@ -54,6 +55,7 @@ struct UsedFile {
 
 /// As a process showed it.
 struct Shown {
+    born: Option<Born>,
     bytes: u64,
     /// The name it was opened by, in whatever namespace.
     name: Option<PathBuf>,
@@ -198,7 +200,7 @@ fn show(seen: &Seen, name: Option<PathBuf>, stat: &Stat) -> Option<Shown> {
         Err(Errno::ENOENT | Errno::ESRCH) => return None,
         Err(_) => None,
     };
-    Some(Shown { bytes: stat.bytes, name, handle })
+    Some(Shown { born: stat.born, bytes: stat.bytes, name, handle })
 }
 
 impl InUse {
@@ -208,6 +210,7 @@ impl InUse {
             path: file.name.take(),
             site: file.site.clone(),
             inode: *inode,
+            born: file.born,
             bytes: file.bytes,
             reasons: smallvec![(Reason::InUse, None)],
         };
@@ -227,7 +230,7 @@ impl InUse {
     }
 
     fn add(&mut self, names: &mut ShownNames, places: &Places, inode: Inode, file: Shown) {
-        let Shown { bytes, name, handle } = file;
+        let Shown { born, bytes, name, handle } = file;
         let path = name.and_then(|name| path_of(&name));
         let mut named = self.add_directory_and_find(names, places, path, inode);
         if named.is_none() {
@@ -236,10 +239,10 @@ impl InUse {
             named = self.add_directory_and_find(names, places, path, inode);
         }
         let used = match named {
-            Some(Named { site, path, .. }) => Some(UsedFile { site, bytes, name: Some(path), handle }),
+            Some(Named { site, path, .. }) => Some(UsedFile { site, born, bytes, name: Some(path), handle }),
             None => {
                 let site = places.of_dev(inode.dev).filter(|site| places.knows_inodes(site));
-                site.map(|site| UsedFile { site, bytes, name: None, handle })
+                site.map(|site| UsedFile { site, born, bytes, name: None, handle })
             }
         };
         self.files.extend(used.map(|used| (inode, used)));
@@ -271,7 +274,7 @@ impl InUse {
         let Some(path) = path_of(name) else { return };
         self.add_directory(names, places, path.dir());
         if let Some(Named { site, path, stat }) = find(names, places, path, is_it) {
-            let used = UsedFile { site, bytes: stat.bytes, name: Some(path), handle: None };
+            let used = UsedFile { site, born: stat.born, bytes: stat.bytes, name: Some(path), handle: None };
             self.files.entry(stat.inode).or_insert(used);
         }
     }

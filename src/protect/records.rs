@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use crate::core::inode::AliasName;
+use crate::core::inode::{AliasName, Born};
 use crate::core::journal::{Journal, Record, Spot};
 use crate::core::paths::ListedPath;
 use crate::core::plan::PlannedAlias;
@@ -12,12 +12,13 @@ use crate::plan::{Grounds, Part};
 
 /// A record for everything that is planned. One after the other: all of them at once would take more memory than the plan.
 pub fn records(grounds: &Grounds, part: &Part) -> impl Iterator<Item = Record> {
-    let aliases = part.aliases.iter().flat_map(|(site, aliases)| {
+    let aliases = part.aliases.iter().flat_map(move |(site, aliases)| {
         let mount = grounds.places.mount(site);
         aliases.iter().map(move |alias| Record {
             mount: mount.clone(),
             spot: Spot::Store(site.to_path_buf()),
             alias: AliasName(alias.inode.ino),
+            born: born(grounds, site, alias),
             names: alias.names.iter().map(full).collect(),
             kind: alias.kind(),
         })
@@ -26,17 +27,29 @@ pub fn records(grounds: &Grounds, part: &Part) -> impl Iterator<Item = Record> {
         mount: directory.mount.clone(),
         spot: Spot::Inside(full(&directory.path)),
         alias: AliasName(directory.inode.ino),
+        born: None,
         names: std::iter::once(&directory.path).chain(&directory.above).map(full).collect(),
         kind: Kind::Guard,
     });
     aliases.chain(markers)
 }
 
-/// For an alias that the store cannot take; `None` where there is no name to stand beside.
-pub fn record_beside(mount: &Path, alias: &PlannedAlias) -> Option<Record> {
+/// For an alias that the store of this site cannot take; `None` where there is no name to stand beside.
+pub fn record_beside(grounds: &Grounds, site: &Path, alias: &PlannedAlias) -> Option<Record> {
     let names: Vec<_> = alias.names.iter().map(full).collect();
-    let spot = Spot::Beside(names.first()?.clone());
-    Some(Record { mount: mount.to_owned(), spot, alias: AliasName(alias.inode.ino), names, kind: alias.kind() })
+    Some(Record {
+        mount: grounds.places.mount(site),
+        spot: Spot::Beside(names.first()?.clone()),
+        alias: AliasName(alias.inode.ino),
+        born: born(grounds, site, alias),
+        names,
+        kind: alias.kind(),
+    })
+}
+
+/// On overlayfs it is the time of whichever layer the file is in, and linking a file may change that.
+fn born(grounds: &Grounds, site: &Path, alias: &PlannedAlias) -> Option<Born> {
+    alias.born.filter(|_| grounds.places.knows_inodes(site))
 }
 
 fn full(path: &ListedPath) -> PathBuf {
@@ -59,10 +72,11 @@ impl<'a> Known<'a> {
     /// That an alias was once a guard does not make it one for ever; that what it was made for is in use as well says
     /// nothing new.
     pub fn lacks(&self, record: &Record) -> bool {
-        match self.0.get(&(&record.spot, record.alias)) {
-            None => true,
-            Some(_) if record.kind == Kind::Guard => false,
-            Some(known) => !known.iter().any(|known| known.kind == Kind::Planned && known.names == record.names),
+        let known = self.0.get(&(&record.spot, record.alias)).into_iter().flatten();
+        let mut known = known.filter(|known| known.may_be_of(record.born));
+        match record.kind {
+            Kind::Guard => known.next().is_none(),
+            Kind::Planned => !known.any(|known| known.kind == Kind::Planned && known.names == record.names),
         }
     }
 }

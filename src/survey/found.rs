@@ -10,8 +10,8 @@ use anyhow::Result;
 use smallvec::SmallVec;
 
 use super::{Alias, ForeignEntry, KeptDirectory};
-use crate::core::inode::{AliasName, Device, Inode};
-use crate::core::journal::{Journal, Spot};
+use crate::core::inode::{AliasName, Born, Device, Inode};
+use crate::core::journal::{Journal, Record, Spot};
 use crate::core::paths::ListedPath;
 use crate::core::verdict::{self, Kind, Lease, Shown};
 use crate::sys::files::{Lookup, Root};
@@ -49,11 +49,31 @@ struct Told {
     guard: bool,
 }
 
+impl Told {
+    /// By all records that may be of this inode; nothing where there is none.
+    fn of(records: &[&Record], born: Option<Born>) -> Told {
+        let mut told = Told::default();
+        for (number, record) in records.iter().filter(|record| record.may_be_of(born)).enumerate() {
+            let is_guard = record.kind == Kind::Guard;
+            told.guard = if number == 0 { is_guard } else { told.guard && is_guard };
+            for name in &record.names {
+                if !told.names.iter().any(|known| known.as_os_str() == name.as_os_str()) {
+                    told.names.push(name.clone());
+                }
+            }
+        }
+        told
+    }
+}
+
+/// The records of one alias.
+type Records<'a> = SmallVec<[&'a Record; 1]>;
+
 /// What the journal tells of one mount.
 struct Journalled<'a> {
-    in_stores: BTreeMap<&'a OsStr, HashMap<AliasName, Told>>,
-    beside: BTreeMap<(&'a Path, AliasName), Told>,
-    inside: BTreeMap<(&'a Path, AliasName), Told>,
+    in_stores: BTreeMap<&'a OsStr, HashMap<AliasName, Records<'a>>>,
+    beside: BTreeMap<(&'a Path, AliasName), Records<'a>>,
+    inside: BTreeMap<(&'a Path, AliasName), Records<'a>>,
 }
 
 impl<'a> Journalled<'a> {
@@ -62,20 +82,14 @@ impl<'a> Journalled<'a> {
         let mut journalled =
             Journalled { in_stores: BTreeMap::new(), beside: BTreeMap::new(), inside: BTreeMap::new() };
         for record in journal.records.iter().filter(|record| record.mount.as_os_str() == mount.as_os_str()) {
-            let new = || Told { names: Vec::new(), guard: true };
-            let known = match &record.spot {
+            let records = match &record.spot {
                 Spot::Store(site) => {
-                    journalled.in_stores.entry(site.as_os_str()).or_default().entry(record.alias).or_insert_with(new)
+                    journalled.in_stores.entry(site.as_os_str()).or_default().entry(record.alias).or_default()
                 }
-                Spot::Beside(file) => journalled.beside.entry((file, record.alias)).or_insert_with(new),
-                Spot::Inside(directory) => journalled.inside.entry((directory, record.alias)).or_insert_with(new),
+                Spot::Beside(file) => journalled.beside.entry((file, record.alias)).or_default(),
+                Spot::Inside(directory) => journalled.inside.entry((directory, record.alias)).or_default(),
             };
-            known.guard &= record.kind == Kind::Guard;
-            for name in &record.names {
-                if !known.names.iter().any(|known| known.as_os_str() == name.as_os_str()) {
-                    known.names.push(name.clone());
-                }
-            }
+            records.push(record);
         }
         journalled
     }
@@ -101,7 +115,7 @@ pub(super) fn on(root: &Root, mounted: &Mounted, journal: &Journal) -> Result<On
 fn in_stores(
     root: &Root,
     mounted: &Mounted,
-    mut told: BTreeMap<&OsStr, HashMap<AliasName, Told>>,
+    told: BTreeMap<&OsStr, HashMap<AliasName, Records>>,
 ) -> Result<(Vec<Found>, Vec<ForeignEntry>)> {
     let point = &mounted.mount.point;
     let mut sites: Vec<Site> = vec![Site::of(mounted)?];
@@ -110,7 +124,11 @@ fn in_stores(
     for site in sites {
         let Some(store) = Store::open(&site)? else { continue };
         let (store_inode, spot, store) = (store.inode()?, Spot::Store(site.path().to_owned()), Arc::new(store));
-        let mut told = told.remove(site.path().as_os_str()).unwrap_or_default();
+        let told = told.get(site.path().as_os_str());
+        let told_of = |name, born| {
+            let records = told.and_then(|told| told.get(&name)).map_or(&[][..], SmallVec::as_slice);
+            Told::of(records, born)
+        };
         let Contents { aliases, others } = store.contents()?;
         found.extend(aliases.into_iter().map(|(name, stat)| Found {
             mount: point.clone(),
@@ -120,7 +138,7 @@ fn in_stores(
             name,
             stat,
             link: (store_inode, name),
-            told: told.remove(&name).unwrap_or_default(),
+            told: told_of(name, stat.born),
         }));
         let entry = |name| ForeignEntry { mount: point.clone(), store: site.path().join(NAME), name };
         foreign.extend(others.into_iter().map(entry));
@@ -160,7 +178,7 @@ pub(crate) fn mounts_of(root: &Root, mounted: &Mounted) -> Result<HashSet<u64>> 
     Ok(table.iter().filter(|mount| mount.device == mounted.mount.device).map(|mount| mount.id).collect())
 }
 
-fn beside(root: &Root, mounted: &Mounted, told: BTreeMap<(&Path, AliasName), Told>) -> Result<Vec<Found>> {
+fn beside(root: &Root, mounted: &Mounted, told: BTreeMap<(&Path, AliasName), Records>) -> Result<Vec<Found>> {
     let here = if told.is_empty() { HashSet::new() } else { mounts_of(root, mounted)? };
     let mut found = Vec::new();
     for ((file, name), told) in told {
@@ -169,14 +187,18 @@ fn beside(root: &Root, mounted: &Mounted, told: BTreeMap<(&Path, AliasName), Tol
         let is_alias = |stat: &Stat| !stat.is_directory() && stat.inode.ino == name.0 && here.contains(&stat.mount_id);
         if let Some(stat) = dir.entry(&name.entry_beside(path.name()))?.filter(is_alias) {
             let (mount, device, link) = (mounted.mount.point.clone(), mounted.mount.device, (dir.stat()?.inode, name));
-            let spot = Spot::Beside(file.to_owned());
+            let (spot, told) = (Spot::Beside(file.to_owned()), Told::of(&told, stat.born));
             found.push(Found { mount, device, store: None, link, spot, name, stat, told });
         }
     }
     Ok(found)
 }
 
-fn directories(root: &Root, mounted: &Mounted, told: BTreeMap<(&Path, AliasName), Told>) -> Result<Vec<KeptDirectory>> {
+fn directories(
+    root: &Root,
+    mounted: &Mounted,
+    told: BTreeMap<(&Path, AliasName), Records>,
+) -> Result<Vec<KeptDirectory>> {
     let (mount, device) = (&mounted.mount.point, mounted.mount.device);
     let here = if told.is_empty() { HashSet::new() } else { mounts_of(root, mounted)? };
     // On overlayfs a directory has another number whenever nobody has looked at it for a while.
@@ -185,7 +207,8 @@ fn directories(root: &Root, mounted: &Mounted, told: BTreeMap<(&Path, AliasName)
     for ((path, name), told) in told {
         let is_it = |stat: &Stat| here.contains(&stat.mount_id) && (stat.inode.ino == name.0 || !numbers_stay);
         let Some(marked) = Marked::find(root, path, name, is_it)? else { continue };
-        let (mount, inode, above) = (mount.clone(), marked.inode()?, told.names.into_iter().skip(1).collect());
+        let (mount, inode, above) =
+            (mount.clone(), marked.inode()?, Told::of(&told, None).names.into_iter().skip(1).collect());
         let (path, listed, holders, shown) = (path.to_owned(), None, Vec::new(), Shown::NotAll);
         found.push(KeptDirectory { mount, path, above, name, listed, holders, inode, device, shown });
     }
@@ -219,6 +242,7 @@ pub(super) fn with_originals(root: &Root, mut found: Vec<Found>) -> Vec<(Alias, 
             kind,
             bytes: stat.bytes,
             names,
+            born: stat.born,
             original,
             holders: Vec::new(),
             pin: None,

@@ -8,7 +8,7 @@ use nix::errno::Errno;
 use nix::sys::signal::{SigHandler, Signal, signal};
 use nix::{NixPath, libc};
 
-use crate::core::inode::Inode;
+use crate::core::inode::{Born, Inode};
 
 /// What statx(2) says, as far as rokeep asks.
 #[derive(Clone, Copy, Debug)]
@@ -25,6 +25,8 @@ pub struct Stat {
     pub bytes: u64,
     /// When anything of it was last changed: seconds and nanoseconds (`st_ctime`).
     pub changed: (i64, u32),
+    /// When it was made; none where the file system does not note it.
+    pub born: Option<Born>,
     /// The mount's id, as in mountinfo (Linux 5.8).
     pub mount_id: u64,
 }
@@ -62,7 +64,7 @@ pub fn stat(dir: impl AsFd, name: &OsStr, last: LastLink) -> nix::Result<Stat> {
         LastLink::Target => 0,
     };
     let flags = follow | libc::AT_EMPTY_PATH | libc::AT_STATX_DONT_SYNC | libc::AT_NO_AUTOMOUNT;
-    let mask = libc::STATX_BASIC_STATS | libc::STATX_MNT_ID;
+    let mask = libc::STATX_BASIC_STATS | libc::STATX_BTIME | libc::STATX_MNT_ID;
     let mut answer = std::mem::MaybeUninit::<libc::statx>::zeroed();
     let result = name.with_nix_path(|name| {
         // SAFETY: `name` is NUL-terminated and `answer` is writable for the whole struct; both outlive the call.
@@ -78,8 +80,14 @@ pub fn stat(dir: impl AsFd, name: &OsStr, last: LastLink) -> nix::Result<Stat> {
         uid: answer.stx_uid,
         bytes: answer.stx_blocks * 512,
         changed: (answer.stx_ctime.tv_sec, answer.stx_ctime.tv_nsec),
+        born: born(&answer),
         mount_id: answer.stx_mnt_id,
     })
+}
+
+fn born(answer: &libc::statx) -> Option<Born> {
+    let seconds = u64::try_from(answer.stx_btime.tv_sec).ok().filter(|_| answer.stx_mask & libc::STATX_BTIME != 0)?;
+    seconds.checked_mul(1_000_000_000)?.checked_add(answer.stx_btime.tv_nsec.into()).map(Born)
 }
 
 /// From here on the process outlives Ctrl-C, a lost terminal and a closed pipe.

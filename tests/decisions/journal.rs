@@ -25,7 +25,8 @@ pub fn decide(case: &Case) -> String {
             Spot::Beside(file) => format!(" beside {}", path(file)),
             Spot::Inside(directory) => format!(" as a marker in {}", path(directory)),
         };
-        let _ = writeln!(answer, "{mount}: {kind} {}{spot}", record.alias.0);
+        let born = record.born.map(|born| format!(", born {}", born.0)).unwrap_or_default();
+        let _ = writeln!(answer, "{mount}: {kind} {}{born}{spot}", record.alias.0);
         for name in &record.names {
             let _ = writeln!(answer, "    {}", shown(name.as_os_str().as_bytes()));
         }
@@ -37,7 +38,7 @@ pub fn decide(case: &Case) -> String {
             std::iter::once(journal::header()).chain(read.records.iter().map(journal::encode)).flatten().collect();
         let same = match again == whole {
             true => "the same bytes",
-            false if read.is_old => "in format 2",
+            false if read.is_old => "in format 3",
             false => "OTHER BYTES",
         };
         let _ = writeln!(answer, "written again: {same}");

@@ -38,7 +38,7 @@ pub fn decide(case: &Case) -> String {
     let files = paths.into_iter().filter_map(|path| {
         let (mount, inode, bytes) = found.get(path.full())?.clone();
         let reasons = [(Reason::Installed, None)].into_iter().collect();
-        Some(FoundFile { path: Some(path), site: mount.into(), inode, bytes, reasons })
+        Some(FoundFile { path: Some(path), site: mount.into(), inode, born: None, bytes, reasons })
     });
     for (mount, aliases) in plan::plan(files) {
         for alias in aliases {

@@ -222,6 +222,7 @@ fn found_files() -> impl Strategy<Value = Vec<FoundFile>> {
                 path: None,
                 site,
                 inode,
+                born: None,
                 bytes: ino * 4096,
                 reasons: [(reason, package.map(Into::into))].into_iter().collect(),
             }

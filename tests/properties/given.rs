@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
-use rokeep::core::inode::AliasName;
+use rokeep::core::inode::{AliasName, Born};
 use rokeep::core::journal::{self, Record, Spot};
 use rokeep::core::mount_state::{Access, Flags};
 use rokeep::core::paths::ListedPath;
@@ -103,7 +103,7 @@ pub fn record() -> impl Strategy<Value = Record> {
             (2, _) => Spot::Store(other),
             _ => Spot::Store(mount.clone()),
         };
-        Record { mount, spot, alias: AliasName(ino), names, kind }
+        Record { mount, spot, alias: AliasName(ino), born: Some(Born(ino / 2)).filter(|_| ino % 2 == 0), names, kind }
     })
 }
 

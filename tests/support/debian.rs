@@ -40,10 +40,10 @@ impl Debian {
     }
 
     fn of(suite: &str) -> Result<Debian> {
-        Debian::start(suite, Sandbox::start)
+        Debian::come_up(suite, Sandbox::start)
     }
 
-    fn start(suite: &str, start: impl Fn(&Path, &str) -> Result<Sandbox>) -> Result<Debian> {
+    fn come_up(suite: &str, start: impl Fn(&Path, &str) -> Result<Sandbox>) -> Result<Debian> {
         let base = Base::of(suite)?;
         let sandbox = start(&base.root(), SETUP)?;
         let debian = Debian { sandbox, base };
