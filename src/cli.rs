@@ -99,6 +99,9 @@ enum Command {
         to: Remount,
     },
     /// Finish whatever an interrupted package run left
+    ///
+    /// Looks at every file of the managed mounts first: aliases that are in no journal, as it was lost or came back from a
+    /// backup, are written down again. "rokeep cleanup" then drops what nobody needs.
     Recover,
     /// What apt and dpkg call
     #[command(hide = true)]
@@ -184,7 +187,7 @@ fn perform(root: &Root, command: &Command) -> Result<ExitCode> {
             tell(root, by_hand::open(root, mounts, time.map_or(Lasting::UntilClosed, Lasting::For))?)
         }
         Command::Remount { to: Remount::Ro { mounts } } => tell(root, by_hand::close(root, mounts)?),
-        Command::Recover => tell(root, recover::recover(root)?),
+        Command::Recover => tell(root, recover::search_and_recover(root)?),
         Command::Watch { pid, detach } => {
             if *detach {
                 watch::detach()?;

@@ -18,6 +18,8 @@
 //! nobody announced gets a session of its own there, and [`announce`] reads from its command line what apt would have
 //! said; [`dpkg::end`] ends it.
 //!
+//! What stands on disk and in no journal is written down again by [`adopt`].
+//!
 //! A person asks [`report`] what is read-only, what is held, by whom, and what frees it; and [`preview`] what a run would
 //! protect.
 //!
@@ -60,6 +62,7 @@ pub mod pins;
 pub mod remount;
 pub mod survey;
 
+pub mod adopt;
 pub mod recover;
 pub mod watch;
 

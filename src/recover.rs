@@ -3,6 +3,7 @@
 
 use anyhow::Result;
 
+use crate::adopt::adopt;
 use crate::copies;
 use crate::core::journal::Journal;
 use crate::core::message::{self, Outcome};
@@ -33,6 +34,24 @@ pub fn recover(root: &Root) -> Result<Outcome> {
     }
 }
 
+/// The same, as a person asks for it: every name on the managed mounts is looked at first, for aliases and markers that the
+/// journal does not know.
+///
+/// # Errors
+/// As [`recover`], and where settings, mounts or journal cannot be read, or the journal not be written.
+pub fn search_and_recover(root: &Root) -> Result<Outcome> {
+    let found = {
+        let locked = Locked::wait(root)?;
+        let mounts = managed::all(root, &Settings::load(root)?, &locked.session()?, &locked.journal()?)?.mounts;
+        adopt(root, &locked, &mounts)?
+    };
+    let mut outcome = recover(root)?;
+    if found > 0 {
+        outcome.notes.push(format!("{} that the journal did not know written down", message::count(found, "alias")));
+    }
+    Ok(outcome)
+}
+
 /// The cleanup pass outside a package run: recovers, and opens a short session of its own if something can be dropped.
 /// `look` is how closely to look before.
 ///
@@ -48,7 +67,7 @@ pub fn clean_up(root: &Root, look: Look) -> Result<Outcome> {
     if let Some(at_work) = somebody_at_work(root, &session) {
         return leave_it_to(&at_work, root, &locked, session);
     }
-    let droppable = match locked.journal().and_then(|journal| with_something_to_drop(root, &session, &journal, look)) {
+    let droppable = match with_something_to_drop(root, &locked, &session, look) {
         Ok(droppable) => droppable,
         Err(error) if session.is_over() => return Err(error),
         // The mounts come first; closing the session says what is wrong with the aliases.
@@ -102,10 +121,17 @@ fn in_a_short_session(
     Ok(outcome)
 }
 
-fn with_something_to_drop(root: &Root, session: &Session, journal: &Journal, look: Look) -> Result<Vec<Mounted>> {
+fn with_something_to_drop(root: &Root, locked: &Locked, session: &Session, look: Look) -> Result<Vec<Mounted>> {
+    let journal = locked.journal()?;
     let settings = Settings::load(root)?;
-    let mounts = managed::all(root, &settings, session, journal)?.mounts;
-    let survey = survey(root, &mounts.iter().collect::<Vec<_>>(), journal, Run::Over, Ask::Verdicts)?;
+    let mounts = managed::all(root, &settings, session, &journal)?.mounts;
+    let look_at =
+        |journal: &Journal| survey(root, &mounts.iter().collect::<Vec<_>>(), journal, Run::Over, Ask::Verdicts);
+    let mut survey = look_at(&journal)?;
+    if survey.has_strangers() {
+        adopt(root, locked, &mounts)?;
+        survey = look_at(&locked.journal()?)?;
+    }
     // What nobody could be asked about, a deeper look may know to be free.
     let worth_a_look = |mounted: &Mounted| match look.max(settings.cleanup) {
         Look::Usual => false,

@@ -72,6 +72,8 @@ pub struct Alias {
     pub inode: Inode,
     /// When that was made, where it can be told.
     pub born: Option<Born>,
+    /// Whether the journal knows it.
+    pub is_recorded: bool,
     device: Device,
     is_file: bool,
     lease: Lease,
@@ -154,6 +156,11 @@ impl Survey {
         let stays = |directory: &KeptDirectory| matches!(self.directory_verdict(directory), DirectoryVerdict::Keep(_));
         self.with(Verdict::Drop).any(|alias| alias.mount == mount)
             || self.directories.iter().any(|directory| directory.mount == mount && !stays(directory))
+    }
+
+    /// Whether there are aliases that the journal does not know.
+    pub fn has_strangers(&self) -> bool {
+        self.aliases.iter().any(|alias| !alias.is_recorded)
     }
 
     /// What is kept, or not known by whom it is held, because somebody could not be read.

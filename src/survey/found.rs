@@ -44,6 +44,7 @@ impl Found {
 /// What the journal tells of an alias.
 #[derive(Clone, Debug, Default)]
 struct Told {
+    is_recorded: bool,
     names: Vec<PathBuf>,
     /// Nobody ever said that it was more.
     guard: bool,
@@ -53,9 +54,10 @@ impl Told {
     /// By all records that may be of this inode; nothing where there is none.
     fn of(records: &[&Record], born: Option<Born>) -> Told {
         let mut told = Told::default();
-        for (number, record) in records.iter().filter(|record| record.may_be_of(born)).enumerate() {
+        for record in records.iter().filter(|record| record.may_be_of(born)) {
             let is_guard = record.kind == Kind::Guard;
-            told.guard = if number == 0 { is_guard } else { told.guard && is_guard };
+            told.guard = if told.is_recorded { told.guard && is_guard } else { is_guard };
+            told.is_recorded = true;
             for name in &record.names {
                 if !told.names.iter().any(|known| known.as_os_str() == name.as_os_str()) {
                     told.names.push(name.clone());
@@ -229,7 +231,8 @@ pub(super) fn with_originals(root: &Root, mut found: Vec<Found>) -> Vec<(Alias, 
     found.sort_by(|a, b| a.first_name().cmp(&b.first_name()));
     let mut lookup = Lookup::new(root);
     let alias = |found: Found| {
-        let Found { mount, device, store, spot, name, stat, told: Told { names, guard }, .. } = found;
+        let Found { mount, device, store, spot, name, stat, told, .. } = found;
+        let Told { is_recorded, names, guard } = told;
         let kind = if guard { Kind::Guard } else { Kind::Planned };
         let ours = links.get(&stat.inode).map_or(1, SmallVec::len) as u64;
         // Where all links are aliases there is no name that could lead anywhere.
@@ -243,6 +246,7 @@ pub(super) fn with_originals(root: &Root, mut found: Vec<Found>) -> Vec<(Alias, 
             bytes: stat.bytes,
             names,
             born: stat.born,
+            is_recorded,
             original,
             holders: Vec::new(),
             pin: None,

@@ -29,6 +29,7 @@ mod older_kernel;
 mod other_mounts;
 mod overlay;
 mod plan;
+mod recovery;
 mod refusals;
 mod run;
 mod space;

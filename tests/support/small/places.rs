@@ -67,11 +67,22 @@ impl Small {
         upper.symlink_metadata().ok()
     }
 
-    /// rm(1), of the alias that a file has.
-    pub fn somebody_removes_the_alias_of(&self, path: &str) {
+    /// Where the alias is that a file has.
+    pub fn alias_of(&self, path: &str) -> PathBuf {
         let inode = self.inode(path);
         let alias = self.all_aliases().into_iter().find(|(_, alias)| Some(*alias) == inode);
-        self.removes(alias.unwrap_or_else(|| self.fail(&format!("{path} has no alias"))).0);
+        alias.unwrap_or_else(|| self.fail(&format!("{path} has no alias"))).0
+    }
+
+    /// rm(1), of the alias that a file has.
+    pub fn somebody_removes_the_alias_of(&self, path: &str) {
+        self.removes(self.alias_of(path));
+    }
+
+    /// ln(1).
+    pub fn hard_link(&self, from: &Path, to: &str) {
+        let linked = std::fs::hard_link(self.outside(from), self.outside(to));
+        linked.unwrap_or_else(|error| self.fail(&format!("no link from {from:?}: {error}")));
     }
 
     /// Every alias, wherever it is: in any store, or beside its file.

@@ -1,0 +1,152 @@
+//! The journal and what is on disk do not tell the same: one of them was lost, came back from a backup, or is another one's.
+
+use crate::support::small::{
+    Access::ReadOnly,
+    Alias,
+    Change::{Remove, Upgrade},
+    FileSystem::{self, Btrfs, Ext4, Tmpfs, Xfs},
+    Small,
+    State::{Cwd, Mapped},
+};
+
+const TOOL: &str = "/usr/bin/tool";
+const DATA: &str = "/usr/lib/data";
+const JOURNAL: &str = "/var/lib/rokeep/journal.jsonl";
+
+/// A package was upgraded, as far as one of its two files; that one is in use.
+fn half_upgraded(world: &Small) {
+    world.begin();
+    world.protect(&[Upgrade("tool", "1", "2")]);
+    world.dpkg_replaces(TOOL);
+    world.end();
+    world.assert_mount("/usr", ReadOnly);
+}
+
+fn installed(file_system: FileSystem) -> Small {
+    Small::on(file_system).installed("tool", "1", &[TOOL, DATA])
+}
+
+/// What has an alias and no record is written down again, with the names that lead to it.
+#[test]
+fn a_lost_journal_is_made_anew_from_the_stores() {
+    for file_system in FileSystem::ALL {
+        let world = installed(file_system);
+        let holder = world.hold(Mapped(TOOL));
+        half_upgraded(&world);
+        world.removes(JOURNAL);
+        world.rokeep(["cleanup"]).assert_code(0);
+        let journal = String::from_utf8(world.journal()).expect("text");
+        assert_eq!(world.records(), 2, "{file_system:?}: {journal}");
+        assert!(journal.contains(r#""names":["/usr/lib/data"]"#) && journal.contains(r#""names":[]"#), "{journal}");
+        let aliases = world.status().mounts.remove(0).aliases;
+        assert_eq!((aliases.held, aliases.unchanged, aliases.unknown), (1, 1, 0), "{file_system:?}");
+        world.rokeep(["cleanup"]).assert_code(0);
+        assert_eq!(world.journal(), journal.as_bytes(), "once is enough");
+
+        drop(holder);
+        world.begin();
+        world.protect(&[]);
+        world.dpkg_replaces(DATA);
+        world.end();
+        world.assert_no_store("/usr");
+        world.assert_mount("/usr", ReadOnly);
+    }
+}
+
+/// Markers in directories, aliases beside files: nobody comes upon them by chance.
+#[test]
+fn by_hand_everything_is_found_that_the_lost_journal_knew() {
+    const DIRECTORY: &str = "/usr/share/old/data";
+    let above = ["/usr", "/usr/share"];
+    let world = Small::on(Ext4).installed_tree("old", "1", &["/usr/share/old/data/file"]);
+    let world = world.recorded("base-files", "1", &above).installed("tool", "1", &[TOOL]);
+    let _somebody = world.hold(Cwd(DIRECTORY));
+    world.begin();
+    world.protect(&[Upgrade("tool", "1", "2"), Remove("old", "1")]);
+    assert!(world.marker(DIRECTORY).is_some());
+    let known = world.records();
+    let beside = format!("/usr/bin/.tool.rokeep.{}", world.inode(TOOL).expect("installed").1);
+    world.hard_link(&world.alias_of(TOOL), &beside);
+    world.removes(JOURNAL);
+
+    world.rokeep(["recover"]).assert_says(&[&format!("{} aliases", known + 1)]);
+    assert_eq!(world.records(), known + 1, "and the one beside");
+    world.end();
+    assert!(world.marker(DIRECTORY).is_none(), "the directory is its package's as before");
+    world.assert_mount("/usr", ReadOnly);
+    world.begin();
+    world.protect(&[]);
+    world.dpkg_removes(TOOL);
+    world.end();
+    world.assert_alias(TOOL, Alias::None);
+}
+
+/// Its records are of other files that had these numbers once.
+#[test]
+fn a_journal_of_another_time_tells_nothing_of_the_files_of_today() {
+    for file_system in [Ext4, Xfs, Btrfs, Tmpfs] {
+        let world = installed(file_system);
+        half_upgraded(&world);
+        let number = world.inode(DATA).expect("installed").1;
+        let of_then = format!(
+            "{{\"rokeep_journal\":3}}\n{{\"mount\":\"/usr\",\"inode\":{number},\"born\":5,\"names\":[\"/usr/bin/gone\"]}}\n"
+        );
+        world.write(JOURNAL, of_then.as_bytes());
+        world.rokeep(["cleanup"]).assert_code(0);
+        world.assert_alias(DATA, Alias::Kept);
+        world.begin();
+        world.end();
+        world.assert_alias(DATA, Alias::Kept);
+        let journal = String::from_utf8(world.journal()).expect("text");
+        assert!(journal.contains("/usr/lib/data") && !journal.contains("/usr/bin/gone"), "{file_system:?}: {journal}");
+    }
+}
+
+/// As the journal before this format did not tell.
+#[test]
+fn control_without_the_time_it_is_believed() {
+    let world = installed(Ext4);
+    half_upgraded(&world);
+    let number = world.inode(DATA).expect("installed").1;
+    let of_then =
+        format!("{{\"rokeep_journal\":2}}\n{{\"mount\":\"/usr\",\"inode\":{number},\"names\":[\"/usr/bin/gone\"]}}\n");
+    world.write(JOURNAL, of_then.as_bytes());
+    world.rokeep(["cleanup"]).assert_code(0);
+    world.assert_alias(DATA, Alias::None);
+}
+
+#[test]
+fn a_store_that_somebody_removed_is_forgotten() {
+    let world = installed(Ext4);
+    half_upgraded(&world);
+    world.remount("rw", "/usr").expect("by hand");
+    for alias in world.all_aliases().into_keys() {
+        world.removes(alias);
+    }
+    world.removes("/usr/.rokeep");
+    world.remount("ro", "/usr").expect("by hand");
+    world.begin();
+    world.protect(&[]);
+    world.end();
+    assert_eq!(world.records(), 0);
+    world.assert_mount("/usr", ReadOnly);
+    assert!(world.status().problems.is_empty());
+}
+
+/// It is not what was written down, and nobody's to remove.
+#[test]
+fn what_stands_in_the_place_of_an_alias_is_left_alone() {
+    let world = installed(Ext4);
+    half_upgraded(&world);
+    let alias = world.all_aliases().into_keys().next().expect("of the file that was not replaced");
+    world.remount("rw", "/usr").expect("by hand");
+    world.removes(&alias);
+    world.write(&alias, b"somebody's\n");
+    world.remount("ro", "/usr").expect("by hand");
+    world.rokeep(["cleanup"]);
+    world.begin();
+    world.protect(&[Upgrade("tool", "1", "2")]);
+    world.end();
+    assert_eq!(std::fs::read(world.outside(&alias)).expect("still there"), b"somebody's\n");
+    assert!(world.status().problems.iter().any(|problem| problem.contains("not rokeep's")));
+}
