@@ -32,6 +32,8 @@ pub(super) struct Found {
     stat: Stat,
     /// The directory entry that it is: two paths may lead to one.
     link: (Inode, AliasName),
+    /// What is known of a lease without asking for one.
+    lease: Lease,
     told: Told,
 }
 
@@ -120,6 +122,7 @@ fn in_stores(
             name,
             stat,
             link: (store_inode, name),
+            lease: before_asking(mounted, &stat),
             told: told.remove(&name).unwrap_or_default(),
         }));
         let entry = |name| ForeignEntry { mount: point.clone(), store: site.path().join(NAME), name };
@@ -170,10 +173,15 @@ fn beside(root: &Root, mounted: &Mounted, told: BTreeMap<(&Path, AliasName), Tol
         if let Some(stat) = dir.entry(&name.entry_beside(path.name()))?.filter(is_alias) {
             let (mount, device, link) = (mounted.mount.point.clone(), mounted.mount.device, (dir.stat()?.inode, name));
             let spot = Spot::Beside(file.to_owned());
-            found.push(Found { mount, device, store: None, link, spot, name, stat, told });
+            let lease = before_asking(mounted, &stat);
+            found.push(Found { mount, device, store: None, link, lease, spot, name, stat, told });
         }
     }
     Ok(found)
+}
+
+fn before_asking(mounted: &Mounted, stat: &Stat) -> Lease {
+    if stat.is_file() && mounted.mount.gives_leases() { Lease::Unknown } else { Lease::NotApplicable }
 }
 
 fn directories(root: &Root, mounted: &Mounted, told: BTreeMap<(&Path, AliasName), Told>) -> Result<Vec<KeptDirectory>> {
@@ -206,7 +214,7 @@ pub(super) fn with_originals(root: &Root, mut found: Vec<Found>) -> Vec<(Alias, 
     found.sort_by(|a, b| a.first_name().cmp(&b.first_name()));
     let mut lookup = Lookup::new(root);
     let alias = |found: Found| {
-        let Found { mount, device, store, spot, name, stat, told: Told { names, guard }, .. } = found;
+        let Found { mount, device, store, spot, name, stat, lease, told: Told { names, guard }, .. } = found;
         let kind = if guard { Kind::Guard } else { Kind::Planned };
         let ours = links.get(&stat.inode).map_or(1, SmallVec::len) as u64;
         // Where all links are aliases there is no name that could lead anywhere.
@@ -225,7 +233,7 @@ pub(super) fn with_originals(root: &Root, mut found: Vec<Found>) -> Vec<(Alias, 
             inode: stat.inode,
             device,
             is_file: stat.is_file(),
-            lease: if stat.is_file() { Lease::Unknown } else { Lease::NotApplicable },
+            lease,
             shown: Shown::NotAll,
         };
         (alias, store)
