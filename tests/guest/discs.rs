@@ -17,7 +17,6 @@ fn a_disc_stops_apt_before_dpkg_starts() {
 #[test]
 fn what_was_opened_before_it_goes_back() {
     on_each_kernel(|guest| {
-        guest.sh("mkdir -p /opt");
         guest.mounted("/usr", Ext4).mounted("/opt", Iso9660);
         let found = [guest.mount_line("/usr"), guest.mount_line("/opt")];
         let stopped = guest.hook("pre-invoke", None).assert_code(3);

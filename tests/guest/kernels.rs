@@ -1,19 +1,21 @@
 //! What the kernels do without us, and one package run on each.
 
-use std::cell::RefCell;
-
 use nix::errno::Errno;
 
-use crate::support::guest::{FileSystem, FileSystem::Ext4, FileSystem::Xfs, Guest, KERNELS, on_each_kernel};
+use crate::support::guest::{FileSystem, FileSystem::Ext4, FileSystem::Xfs, Guest, on_each_kernel};
 use crate::support::sandbox::Access::{ReadOnly, ReadOnlyMount, Writable};
 use crate::support::small::{
     Change::Upgrade,
     State::{self, Executed, Mapped, OpenPath},
 };
 
-const IN_USE: [State<&str>; 3] = [Mapped(Guest::TOOL), Executed(Guest::TOOL), OpenPath(Guest::TOOL)];
+/// The files, each in another state.
+fn in_use() -> [State<&'static str>; 3] {
+    let [program, second, third] = Guest::FILES;
+    [Executed(program), Mapped(second), OpenPath(third)]
+}
 
-fn on_each_file_system(scenario: impl Fn(&Guest, FileSystem)) {
+fn on_each_file_system(scenario: impl Fn(&Guest, FileSystem) + Sync) {
     on_each_kernel(|guest| {
         for file_system in [Ext4, Xfs] {
             guest.mounted("/usr", file_system);
@@ -25,21 +27,19 @@ fn on_each_file_system(scenario: impl Fn(&Guest, FileSystem)) {
 
 #[test]
 fn control_they_are_those_that_the_readme_names() {
-    let releases = RefCell::new(Vec::new());
-    on_each_kernel(|guest| releases.borrow_mut().push(guest.sh("uname -r")));
-    for (release, (_, version)) in releases.into_inner().iter().zip(KERNELS) {
-        assert!(release.starts_with(version), "{release} is not {version}");
-    }
+    on_each_kernel(|guest| {
+        let release = guest.sh("uname -r");
+        assert!(release.starts_with(guest.version()), "{release}");
+    });
 }
 
 #[test]
 fn control_a_replaced_file_in_use_keeps_the_superblock_writable() {
     on_each_file_system(|guest, file_system| {
-        for state in IN_USE {
+        for (file, state) in Guest::FILES.iter().zip(in_use()) {
             assert_eq!(guest.remount("rw", "/usr"), Ok(()));
-            guest.installed_again();
             let held = guest.hold(state);
-            guest.dpkg_replaces(Guest::TOOL);
+            guest.dpkg_replaces(file);
             assert_eq!(guest.remount("ro", "/usr"), Err(Errno::EBUSY), "{state:?} on {file_system:?}");
             guest.assert_mount("/usr", Writable);
             guest.let_go(held);
@@ -49,34 +49,31 @@ fn control_a_replaced_file_in_use_keeps_the_superblock_writable() {
 }
 
 #[test]
-fn a_replaced_file_in_use_and_usr_is_read_only() {
+fn replaced_files_in_use_and_usr_is_read_only() {
     on_each_file_system(|guest, file_system| {
         let found = guest.mount_line("/usr");
-        for state in IN_USE {
-            let held = guest.hold(state);
-            guest.begin();
-            guest.assert_mount("/usr", Writable);
-            guest.protect(&[Upgrade("tool", "1", "2")]);
-            guest.dpkg_replaces(Guest::TOOL);
-            guest.end().assert_says(&["kept while in use: 1 replaced file"]);
-            assert_eq!(guest.mount_line("/usr"), found, "{state:?} on {file_system:?}");
-            guest.assert_aliases("/usr", 1);
-            guest.let_go(held);
-            guest.rokeep(&["cleanup"]).assert_code(0);
-            assert_eq!(guest.mount_line("/usr"), found, "{state:?} on {file_system:?}");
-            guest.assert_aliases("/usr", 0);
-            guest.assert_no_session();
-            assert_eq!(guest.remount("rw", "/usr"), Ok(()));
-            guest.installed_again();
-            assert_eq!(guest.remount("ro", "/usr"), Ok(()));
-        }
+        let held = in_use().map(|state| guest.hold(state));
+        guest.begin();
+        guest.assert_mount("/usr", Writable);
+        guest.protect(&[Upgrade("tool", "1", "2")]);
+        guest.assert_aliases("/usr", 3);
+        Guest::FILES.iter().for_each(|file| guest.dpkg_replaces(file));
+        guest.end().assert_says(&["kept while in use: 3 replaced files"]);
+        assert_eq!(guest.mount_line("/usr"), found, "{file_system:?}");
+        guest.assert_aliases("/usr", 3);
+        held.into_iter().for_each(|held| guest.let_go(held));
+        guest.rokeep(&["cleanup"]).assert_code(0);
+        assert_eq!(guest.mount_line("/usr"), found, "{file_system:?}");
+        guest.assert_aliases("/usr", 0);
+        guest.assert_no_session();
     });
 }
 
 /// What nobody protected: second best, and the way back from it.
 #[test]
 fn a_deleted_file_in_use_leaves_the_mount_alone_read_only() {
-    on_each_file_system(|guest, _| {
+    on_each_kernel(|guest| {
+        guest.mounted("/usr", Ext4);
         guest.begin();
         let held = guest.hold(Executed(Guest::TOOL));
         guest.dpkg_replaces(Guest::TOOL);

@@ -41,7 +41,6 @@ fn control_a_replaced_file_in_use_does_not_keep_an_export_writable() {
         guest.mounted("/usr", Nfs(Export::Writable));
         for state in [Executed(Guest::TOOL), Open(Guest::TOOL), OpenPath(Guest::TOOL)] {
             assert_eq!(guest.remount("rw", "/usr"), Ok(()));
-            guest.installed_again();
             let held = guest.hold(state);
             guest.dpkg_replaces(Guest::TOOL);
             assert_eq!(guest.remount("ro", "/usr"), Ok(()), "{state:?}");
@@ -62,7 +61,7 @@ fn an_export_that_is_writable_is_opened_and_closed() {
         guest.begin();
         guest.assert_mount("/usr", Writable);
         guest.protect(&[Upgrade("tool", "1", "2")]);
-        guest.dpkg_replaces(Guest::TOOL);
+        Guest::FILES.iter().for_each(|file| guest.dpkg_replaces(file));
         guest.end().assert_says(&["kept while in use: 1 replaced file"]);
         assert_eq!(guest.mount_line("/usr"), found);
         guest.assert_mount("/usr", ReadOnly);

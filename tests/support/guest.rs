@@ -28,11 +28,16 @@ use super::small::{Change, Run, State, stream};
 /// The Debian releases whose kernels are run, with how the names of these begin.
 pub const KERNELS: [(&str, &str); 2] = [("bookworm", "6.1."), ("trixie", "6.12.")];
 
-/// Plays a scenario on each kernel.
-pub fn on_each_kernel(scenario: impl Fn(&Guest)) {
-    for number in 0..KERNELS.len() {
-        scenario(&Guest::of(number));
-    }
+/// Plays a scenario on each kernel, on all of them at a time.
+pub fn on_each_kernel(scenario: impl Fn(&Guest) + Sync) {
+    let scenario = &scenario;
+    std::thread::scope(|scope| {
+        let playing: Vec<_> =
+            (0..KERNELS.len()).map(|number| scope.spawn(move || scenario(&Guest::of(number)))).collect();
+        for thread in playing {
+            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        }
+    });
 }
 
 /// What a mount is made of.
@@ -61,12 +66,11 @@ pub enum Export {
     RootIsNobody,
 }
 
-/// A machine that runs, for one scenario. There is one program in its package database, `tool` 1, at [`Guest::TOOL`] of
-/// each mount at /usr.
+/// A machine that runs, for one scenario. There is one package in its database, `tool` 1, of [`Guest::FILES`].
 pub struct Guest {
     machine: RefCell<MutexGuard<'static, Machine>>,
     log: RefCell<String>,
-    name: &'static str,
+    number: usize,
 }
 
 struct Machine {
@@ -76,8 +80,11 @@ struct Machine {
 }
 
 impl Guest {
-    /// Where the one program of [`Guest::mounted`] is.
+    /// A program that every mount at /usr has.
     pub const TOOL: &str = "/usr/bin/tool";
+
+    /// All the files that it has.
+    pub const FILES: [&str; 3] = [Guest::TOOL, "/usr/bin/second", "/usr/bin/third"];
 
     fn of(number: usize) -> Guest {
         static MACHINES: OnceLock<[Result<Mutex<Machine>, String>; KERNELS.len()]> = OnceLock::new();
@@ -94,32 +101,45 @@ impl Guest {
         // Whoever failed in it has left it as it was, and it starts anew.
         let mut machine = machine.lock().unwrap_or_else(PoisonError::into_inner);
         machine.start_anew();
-        let guest = Guest { machine: machine.into(), log: RefCell::default(), name: KERNELS[number].0 };
+        let guest = Guest { machine: machine.into(), log: RefCell::default(), number };
         guest.sh(
             "for dir in /run /tmp /etc /var/lib/rokeep /var/lib/dpkg; do mount -t tmpfs -o mode=755 tmpfs $dir; done
              mkdir /var/lib/dpkg/info
              echo 1 > /var/lib/dpkg/info/format
-             printf '/.\n/usr/bin/tool\n' > /var/lib/dpkg/info/tool.list
+             printf '%s\n' /. /usr/bin/tool /usr/bin/second /usr/bin/third > /var/lib/dpkg/info/tool.list
              printf '%s\n' 'Package: tool' 'Status: install ok installed' 'Version: 1' 'Architecture: amd64' \
                 'Maintainer: Nobody <nobody@example.org>' 'Description: a test' '' > /var/lib/dpkg/status",
         );
         guest
     }
 
-    /// There is a file system at this place, with a program in it, mounted read-only, `nodev` and `noatime`.
+    /// How its kernel's version begins.
+    pub fn version(&self) -> &'static str {
+        KERNELS[self.number].1
+    }
+
+    /// There is a file system at this place, with its files, mounted read-only, `nodev` and `noatime`.
     pub fn mounted(&self, point: &str, file_system: FileSystem) -> &Guest {
-        let image = |name| format!("cp /image/{name} /tmp/{name}\nmount -t {name} -o loop /tmp/{name} \"$1\"\n");
-        let fill = "mkdir \"$1/bin\" \"$1/lib\" \"$1/sbin\"\ncp /tool/holder \"$1/bin/tool\"\n";
+        let fill = |directory: &str| {
+            format!(
+                "mkdir -p {directory}/bin {directory}/lib {directory}/sbin\ncp /tool/holder {directory}/bin/tool\n\
+                 for name in second third; do echo $name > {directory}/bin/$name; done\n"
+            )
+        };
+        let image = |name| format!("cp /image/{name} /tmp/{name}\nmount -t {name} -o loop /tmp/{name} {point}\n");
         let mount = match file_system {
-            FileSystem::Ext4 => image("ext4") + fill,
-            FileSystem::Xfs => image("xfs") + fill,
-            FileSystem::Vfat => image("vfat") + fill,
-            FileSystem::Iso9660 => image("iso9660").replace("-o loop", "-o loop,ro"),
+            FileSystem::Ext4 => image("ext4") + &fill(point),
+            FileSystem::Xfs => image("xfs") + &fill(point),
+            FileSystem::Vfat => image("vfat") + &fill(point),
+            FileSystem::Iso9660 => "mount -t iso9660 -o loop,ro /image/iso9660 ".to_owned() + point + "\n",
+            // What another scenario may have left is on the server still.
             FileSystem::Nfs(export) => format!(
-                "/tool/holder mount nfs4 127.0.0.1:/{export} addr=127.0.0.1,clientaddr=127.0.0.1,vers=4.2 \"$1\"\n"
+                "rm -rf /export/{export}/bin /export/{export}/.rokeep\n{}/tool/holder mount nfs4 127.0.0.1:/{export} \
+                 addr=127.0.0.1,clientaddr=127.0.0.1,vers=4.2 {point}\n",
+                fill(&format!("/export/{export}"))
             ),
         };
-        self.must(&["sh", "-euc", &(mount + "exec /tool/holder remount ro \"$1\""), "sh", point]);
+        self.sh(&format!("mkdir -p {point}\n{mount}/tool/holder remount ro {point}"));
         self.assert_mount(point, Access::ReadOnly);
         self
     }
@@ -162,11 +182,6 @@ impl Guest {
     /// dpkg unpacks another version of a file.
     pub fn dpkg_replaces(&self, path: &str) {
         self.sh(&format!("echo another version | /tool/dpkg dpkg replace {path}"));
-    }
-
-    /// The program is there again as it was, another file.
-    pub fn installed_again(&self) {
-        self.sh(&format!("rm {0}; cp /tool/holder {0}", Guest::TOOL));
     }
 
     /// A process takes a file into a state, and stays in it until it is [`let_go`](Guest::let_go).
@@ -255,7 +270,11 @@ impl Drop for Guest {
     fn drop(&mut self) {
         if std::thread::panicking() {
             let console = self.machine.borrow().emulator.console();
-            eprintln!("on the kernel of {}:\n\n{}\nits console:\n\n{console}", self.name, self.log.borrow());
+            eprintln!(
+                "on the kernel of {}:\n\n{}\nits console:\n\n{console}",
+                KERNELS[self.number].0,
+                self.log.borrow()
+            );
         }
     }
 }

@@ -41,7 +41,8 @@ mkdir -p dev etc export image proc run sys tmp tool usr var/lib/dpkg var/lib/rok
 for name in bin lib sbin; do ln -s usr/$name $name; done
 cp "$INIT" init
 cp -r "$MODULES" modules
-cp /bin/busybox "$HOLDER" "$ROKEEP" tool
+cp /bin/busybox tool
+for program in "$HOLDER" "$ROKEEP"; do strip -o tool/$(basename $program) $program; done
 # So that the helper is called what it stands for.
 for name in apt-get dpkg; do ln -s holder tool/$name; done
 
@@ -50,10 +51,10 @@ mkfs.ext4 -q image/ext4
 # Of a size that nobody is to rely on.
 truncate -s 32M image/xfs
 mkfs.xfs -q --unsupported image/xfs
-truncate -s 4M image/vfat
+truncate -s 8M image/vfat
 busybox mkdosfs image/vfat
 mkdir -p tree/bin tree/lib tree/sbin
-cp "$HOLDER" tree/bin/tool
+cp tool/holder tree/bin/tool
 xorrisofs -quiet -rational-rock -o image/iso9660 tree 2>&1
 rm -r tree
 find . | cpio --quiet --create --format newc >&3
