@@ -16,6 +16,7 @@ use crate::core::message;
 use crate::core::mount_state::Access;
 use crate::core::mountinfo::Mount;
 use crate::core::proc_maps::{DELETED, Mapping};
+use crate::core::refusal::Refusal;
 use crate::sys::devices::{self, KernelHeld};
 use crate::sys::files::Root;
 use crate::sys::kernel::{self, LastLink, Stat};
@@ -32,6 +33,8 @@ pub fn why_refused(root: &Root, mount: &Mounted, refused: Option<Errno>) -> Stri
             }
             Err(error) => format!("it is busy. \"rokeep cleanup\" tries again ({error:#})"),
         },
+        // ext4 that has closed itself because of errors does not become read-only either (fs/ext4/super.c, __ext4_remount).
+        Some(Errno::EROFS) => Refusal::Errors.advice(&mount.mount),
         Some(other) => format!("the kernel refused: {}. See \"dmesg\", then \"rokeep cleanup\"", other.desc()),
     }
 }

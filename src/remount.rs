@@ -50,7 +50,7 @@ pub fn make_writable(root: &Root, mounted: &Mounted) -> Result<()> {
         // A full file system took the write as far as it could. dpkg may be there to make room: it rolls back what does
         // not fit.
         Some(Errno::ENOSPC | Errno::EDQUOT) => Ok(()),
-        Some(errno @ (Errno::EROFS | Errno::EACCES | Errno::EPERM)) => {
+        Some(errno @ (Errno::EROFS | Errno::EACCES | Errno::EPERM | Errno::EIO)) => {
             bail!("{point} takes no writes: {}", why(&now, Attempt::Write, errno))
         }
         _ => Err(error),
@@ -87,6 +87,7 @@ fn why(mount: &Mount, attempt: Attempt, errno: Errno) -> String {
         Errno::EACCES => Answer::Denied,
         Errno::EPERM => Answer::NotPermitted,
         Errno::ENOSYS => Answer::NoSuchCall,
+        Errno::EIO => Answer::Failed,
         other => Answer::Other(format!("{other}")),
     };
     refusal::refusal(mount, mounts::protection(mount), attempt, answer).advice(mount)

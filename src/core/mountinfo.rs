@@ -65,6 +65,13 @@ impl Mount {
         matches!(kind, "nfs" | "nfs4" | "cifs" | "smb3" | "9p" | "ceph" | "virtiofs") || kind.starts_with("fuse.")
     }
 
+    /// Whether a write lease on a file of it is refused because somebody here has that file. Clients of NFS and SMB get one
+    /// only where the server has promised them the file (fs/nfs/nfs4proc.c, nfs4_add_lease; fs/smb/client/cifsfs.c,
+    /// cifs_setlease), and are refused it otherwise (EAGAIN), though nobody has it.
+    pub fn gives_leases(&self) -> bool {
+        !matches!(self.fs_type.as_str(), "nfs" | "nfs4" | "cifs" | "smb3")
+    }
+
     /// Whether the kernel can forget an inode of it that has a name: what is in memory alone it cannot (`tmpfs`).
     pub fn can_be_forgotten(&self) -> bool {
         !matches!(self.fs_type.as_str(), "tmpfs" | "ramfs")
@@ -223,6 +230,12 @@ mod tests {
     fn only_fat_knows_no_hard_links() {
         let mounts = parse(b"1 1 8:1 / /boot/efi ro - vfat /dev/x ro\n2 1 8:2 / /usr ro - ext4 /dev/y ro\n");
         assert_eq!(mounts.iter().map(Mount::knows_hard_links).collect::<Vec<_>>(), [false, true]);
+    }
+
+    #[test]
+    fn a_lease_of_a_server_says_nothing_of_who_is_here() {
+        let mounts = parse(b"1 1 0:30 / /usr ro - nfs4 s:/usr ro\n2 1 8:2 / /opt ro - ext4 /dev/y ro\n");
+        assert_eq!(mounts.iter().map(Mount::gives_leases).collect::<Vec<_>>(), [false, true]);
     }
 
     #[test]

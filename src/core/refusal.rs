@@ -24,6 +24,8 @@ pub enum Answer {
     NotPermitted,
     /// `ENOSYS`
     NoSuchCall,
+    /// `EIO`
+    Failed,
     /// Anything else, described.
     Other(String),
 }
@@ -82,6 +84,9 @@ pub fn refusal(mount: &Mount, device: Device, attempt: Attempt, answer: Answer) 
     match (answer, attempt) {
         (Answer::NotPermitted, Attempt::Remount) => Refusal::NotPermitted,
         (Answer::NoSuchCall, _) => Refusal::KernelTooOld,
+        (Answer::Failed, _) if mount.has_server() => Refusal::Other("I/O error".to_owned()),
+        // ext4 of Linux 6.12 says so once it has closed itself, and mountinfo goes on calling it writable.
+        (Answer::Failed, _) => Refusal::Errors,
         (Answer::Denied | Answer::NotPermitted, Attempt::Write) if mount.has_server() => Refusal::RootIsNobody,
         (Answer::ReadOnly | Answer::Denied, _) if mount.has_server() => Refusal::ByServer,
         (Answer::ReadOnly, Attempt::Write) if mount.overlay.is_some() => Refusal::FromBelow,

@@ -44,7 +44,7 @@ pub enum Lease {
     Held,
     /// Given, which is no proof that nobody uses it.
     Granted,
-    /// Nobody gets one: it is no regular file, or its file system has no leases.
+    /// Nobody gets one: it is no regular file, or its file system has none, or only those of its server.
     NotApplicable,
     /// It could not be asked for.
     Unknown,

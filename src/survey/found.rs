@@ -32,6 +32,8 @@ pub(super) struct Found {
     stat: Stat,
     /// The directory entry that it is: two paths may lead to one.
     link: (Inode, AliasName),
+    /// What is known of a lease without asking for one.
+    lease: Lease,
     told: Told,
 }
 
@@ -140,6 +142,7 @@ fn in_stores(
             name,
             stat,
             link: (store_inode, name),
+            lease: before_asking(mounted, &stat),
             told: told_of(name, stat.born),
         }));
         let entry = |name| ForeignEntry { mount: point.clone(), store: site.path().join(NAME), name };
@@ -190,10 +193,15 @@ fn beside(root: &Root, mounted: &Mounted, told: BTreeMap<(&Path, AliasName), Rec
         if let Some(stat) = dir.entry(&name.entry_beside(path.name()))?.filter(is_alias) {
             let (mount, device, link) = (mounted.mount.point.clone(), mounted.mount.device, (dir.stat()?.inode, name));
             let (spot, told) = (Spot::Beside(file.to_owned()), Told::of(&told, stat.born));
-            found.push(Found { mount, device, store: None, link, spot, name, stat, told });
+            let lease = before_asking(mounted, &stat);
+            found.push(Found { mount, device, store: None, link, lease, spot, name, stat, told });
         }
     }
     Ok(found)
+}
+
+fn before_asking(mounted: &Mounted, stat: &Stat) -> Lease {
+    if stat.is_file() && mounted.mount.gives_leases() { Lease::Unknown } else { Lease::NotApplicable }
 }
 
 fn directories(
@@ -231,7 +239,7 @@ pub(super) fn with_originals(root: &Root, mut found: Vec<Found>) -> Vec<(Alias, 
     found.sort_by(|a, b| a.first_name().cmp(&b.first_name()));
     let mut lookup = Lookup::new(root);
     let alias = |found: Found| {
-        let Found { mount, device, store, spot, name, stat, told, .. } = found;
+        let Found { mount, device, store, spot, name, stat, lease, told, .. } = found;
         let Told { is_recorded, names, guard } = told;
         let kind = if guard { Kind::Guard } else { Kind::Planned };
         let ours = links.get(&stat.inode).map_or(1, SmallVec::len) as u64;
@@ -253,7 +261,7 @@ pub(super) fn with_originals(root: &Root, mut found: Vec<Found>) -> Vec<(Alias, 
             inode: stat.inode,
             device,
             is_file: stat.is_file(),
-            lease: if stat.is_file() { Lease::Unknown } else { Lease::NotApplicable },
+            lease,
             shown: Shown::NotAll,
         };
         (alias, store)

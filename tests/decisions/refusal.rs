@@ -37,6 +37,7 @@ fn answer_of(name: &str) -> Answer {
         "EACCES" => Answer::Denied,
         "EPERM" => Answer::NotPermitted,
         "ENOSYS" => Answer::NoSuchCall,
+        "EIO" => Answer::Failed,
         other => Answer::Other(other.to_owned()),
     }
 }

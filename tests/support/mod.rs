@@ -2,6 +2,8 @@
 #![allow(dead_code, unused_imports, reason = "each test binary uses its own part")]
 
 pub mod debian;
+pub mod guest;
+pub mod kept;
 pub mod kinds;
 pub mod order;
 pub mod peers;

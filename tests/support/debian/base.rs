@@ -4,30 +4,24 @@
 //! made: who uses it lays an overlay over `root` and copies `usr.img`.
 
 use std::fs::{self, File};
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use fs2::FileExt;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+
+use crate::support::kept::{Kept, last_lines, remove};
 
 /// What the root is made of.
 const PACKAGES: &str = "openssh-server,cron,nginx,php-fpm,bind9,rsyslog,postgresql,python3,perl,procps,\
     ca-certificates,mount,iproute2,curl,git,gnupg,libglib2.0-bin,libxml2-utils,locales,openssl,rsync,shared-mime-info,\
     sudo,unattended-upgrades,wget,xz-utils,aptitude,dbus,packagekit,packagekit-tools";
 
-/// After this long new upgrades are waiting.
-const FRESH: Duration = Duration::from_secs(7 * 24 * 60 * 60);
-
 /// A finished Debian root. As long as this value lives, nobody replaces it.
-pub struct Base {
-    directory: PathBuf,
-    _in_use: File,
-}
+pub struct Base(Kept);
 
 /// A package of the root and the version that waits for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,44 +34,28 @@ pub struct Upgrade {
     pub to: String,
 }
 
-/// The apt sources of a Debian release and the settings to reach them, both as this machine has them.
+/// The apt sources of a Debian release, one a line, and the settings to reach them, both as this machine has them.
 pub fn sources(suite: &str) -> Result<(String, String)> {
     let recipe = Recipe::for_this_machine(suite)?;
     Ok((recipe.sources(), recipe.apt_settings))
 }
 
 impl Base {
-    /// The root of this Debian release, by its code name. Makes it first if there is none, if it would be made another
-    /// way today, or if it is older than a week; waits if someone else is making it.
+    /// The root of this Debian release, by its code name. Makes it first if there is none that is of this week.
     pub fn of(suite: &str) -> Result<Base> {
-        let worlds = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/worlds");
-        fs::create_dir_all(&worlds)?;
-        let directory = worlds.join(suite);
         let recipe = Recipe::for_this_machine(suite)?;
-        let lock = File::create(worlds.join(format!("{suite}.lock")))?;
-        loop {
-            FileExt::lock_shared(&lock)?;
-            if recipe.made(&directory) {
-                return Ok(Base { directory, _in_use: lock });
-            }
-            FileExt::unlock(&lock)?;
-            FileExt::lock_exclusive(&lock)?;
-            if !recipe.made(&directory) {
-                recipe.make(&directory).with_context(|| format!("cannot make a Debian root ({suite})"))?;
-            }
-            FileExt::unlock(&lock)?;
-        }
+        Ok(Base(Kept::of(suite, &recipe.text(), |partial| recipe.make(partial))?))
     }
 
     /// The root directory; what belongs below /usr is not in it. Beside it are `usr.img`, an ext4 image of that, and
     /// `scratch`, an empty directory to mount something on.
     pub fn root(&self) -> PathBuf {
-        self.directory.join("root")
+        self.0.directory().join("root")
     }
 
     /// The upgrades that wait: downloaded, not installed.
     pub fn upgrades(&self) -> Result<Vec<Upgrade>> {
-        let list = fs::read_to_string(self.directory.join("upgrades"))?;
+        let list = fs::read_to_string(self.0.directory().join("upgrades"))?;
         list.lines().map(|line| parse_upgrade(line).with_context(|| format!("not an upgrade: {line}"))).collect()
     }
 }
@@ -124,29 +102,8 @@ impl Recipe {
         })
     }
 
-    /// Whether `directory` holds a root made this way, not long ago.
-    fn made(&self, directory: &Path) -> bool {
-        let recipe = directory.join("recipe");
-        let age =
-            fs::metadata(&recipe).and_then(|metadata| metadata.modified()).ok().and_then(|time| time.elapsed().ok());
-        age.is_some_and(|age| age < FRESH) && fs::read_to_string(&recipe).is_ok_and(|found| found == self.text())
-    }
-
-    fn make(&self, directory: &Path) -> Result<()> {
-        eprintln!("making a Debian root in {} (about a minute) …", directory.display());
-        let partial = directory.with_extension("partial");
-        remove(&partial)?;
-        fs::create_dir(&partial)?;
-        if let Err(why) = self.make_in(&partial) {
-            remove(&partial)?;
-            return Err(why);
-        }
-        remove(directory)?;
-        fs::rename(&partial, directory)?;
-        Ok(())
-    }
-
-    fn make_in(&self, partial: &Path) -> Result<()> {
+    fn make(&self, partial: &Path) -> Result<()> {
+        eprintln!("making a Debian root in {} (about a minute) …", partial.display());
         fs::write(partial.join("apt.conf"), &self.apt_settings)?;
         fs::write(partial.join("sources.list"), self.sources())?;
         // A process and mount namespace that dies with this process takes mounts and half-done work along.
@@ -174,8 +131,6 @@ impl Recipe {
             bail!("it ended with {status}:\n{}", last_lines(&partial.join("log"), 20));
         }
         ensure!(fs::metadata(partial.join("upgrades"))?.len() > 0, "no upgrades are waiting for it");
-        // Last: a root with a recipe is a whole one.
-        fs::write(partial.join("recipe"), self.text())?;
         Ok(())
     }
 
@@ -272,17 +227,4 @@ fn output_of(command: &mut Command) -> Result<String> {
     let output = command.stderr(Stdio::inherit()).output().with_context(|| format!("cannot run {command:?}"))?;
     ensure!(output.status.success(), "{command:?} ended with {}", output.status);
     Ok(String::from_utf8(output.stdout)?)
-}
-
-fn remove(directory: &Path) -> std::io::Result<()> {
-    match fs::remove_dir_all(directory) {
-        Err(why) if why.kind() != ErrorKind::NotFound => Err(why),
-        _ => Ok(()),
-    }
-}
-
-fn last_lines(file: &Path, count: usize) -> String {
-    let text = fs::read_to_string(file).unwrap_or_default();
-    let lines: Vec<&str> = text.lines().collect();
-    lines[lines.len().saturating_sub(count)..].join("\n")
 }

@@ -60,7 +60,7 @@ pub enum State<P> {
 }
 
 impl<P: AsRef<Path>> State<P> {
-    pub(super) fn words(self) -> (&'static str, P) {
+    pub(in super::super) fn words(self) -> (&'static str, P) {
         match self {
             State::Open(path) => ("open", path),
             State::Writing(path) => ("writing", path),
