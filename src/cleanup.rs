@@ -24,8 +24,8 @@ use crate::sys::site::Site;
 use crate::sys::state::Locked;
 use crate::sys::store::Store;
 
-/// Drops what may be dropped on those of the mounts that are writable, and answers what is left. No package run is on.
-/// `look` is how closely to look before.
+/// Drops what may be dropped on those of the mounts that are writable, and answers what is left. No package run is on: it
+/// is over, or nothing is to be kept for another. `look` is how closely to look before.
 ///
 /// The journal is written anew afterwards: without what is gone, and without records whose alias never came to be. A
 /// store in which nothing is left goes too.
@@ -33,7 +33,7 @@ use crate::sys::store::Store;
 /// # Errors
 /// Where an alias could not be looked at or unlinked, or the journal not read or written. What was not dropped is still
 /// there, and what was dropped is dropped: the next pass finds the same.
-pub fn clean(root: &Root, locked: &Locked, mounts: &[&Mounted], ask: Ask, look: Look) -> Result<Survey> {
+pub fn clean(root: &Root, locked: &Locked, mounts: &[&Mounted], run: Run, ask: Ask, look: Look) -> Result<Survey> {
     let journal = locked.journal()?;
     locked.forget_looks()?;
     let mut writable = Vec::new();
@@ -42,7 +42,7 @@ pub fn clean(root: &Root, locked: &Locked, mounts: &[&Mounted], ask: Ask, look: 
             writable.push(*mounted);
         }
     }
-    let mut survey = look_at(root, &writable, &journal, ask, look)?;
+    let mut survey = look_at(root, &writable, &journal, run, ask, look)?;
     let (mut gone, mut failures) = (HashSet::new(), Vec::new());
     for mounted in &writable {
         let point = &mounted.mount.point;
@@ -70,8 +70,8 @@ pub fn clean(root: &Root, locked: &Locked, mounts: &[&Mounted], ask: Ask, look: 
 }
 
 /// The deeper look comes first: it takes a moment, and has the kernel give directories of an overlayfs new numbers.
-fn look_at(root: &Root, mounts: &[&Mounted], journal: &Journal, ask: Ask, look: Look) -> Result<Survey> {
-    let survey = || survey(root, mounts, journal, Run::Over, ask);
+fn look_at(root: &Root, mounts: &[&Mounted], journal: &Journal, run: Run, ask: Ask, look: Look) -> Result<Survey> {
+    let survey = || survey(root, mounts, journal, run, ask);
     match look {
         Look::Usual => survey(),
         Look::Deep => {

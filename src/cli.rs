@@ -24,7 +24,7 @@ use rokeep::sys::files::Root;
 use rokeep::sys::kernel;
 use rokeep::sys::log::{Priority, log};
 use rokeep::sys::terminal;
-use rokeep::{announce, dpkg, preview, protect, recover, report, session, watch};
+use rokeep::{announce, dpkg, preview, protect, recover, release, report, session, watch};
 
 /// Keeps read-only file systems read-only across apt and dpkg, without a reboot.
 ///
@@ -98,6 +98,11 @@ enum Command {
         #[command(subcommand)]
         to: Remount,
     },
+    /// Drop every alias but those of replaced files that somebody uses: before rokeep is removed
+    ///
+    /// Also those of files that a package run was to replace and did not, and of what is in no journal. Exits with 1 where
+    /// something has to stay, and says for whom.
+    Release,
     /// Finish whatever an interrupted package run left
     ///
     /// Looks at every file of the managed mounts first: aliases that are in no journal, as it was lost or came back from a
@@ -187,6 +192,7 @@ fn perform(root: &Root, command: &Command) -> Result<ExitCode> {
             tell(root, by_hand::open(root, mounts, time.map_or(Lasting::UntilClosed, Lasting::For))?)
         }
         Command::Remount { to: Remount::Ro { mounts } } => tell(root, by_hand::close(root, mounts)?),
+        Command::Release => tell(root, release::release(root)?),
         Command::Recover => tell(root, recover::search_and_recover(root)?),
         Command::Watch { pid, detach } => {
             if *detach {

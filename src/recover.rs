@@ -76,7 +76,7 @@ pub fn clean_up(root: &Root, look: Look) -> Result<Outcome> {
     if droppable.is_empty() && session.is_over() {
         return Ok(Outcome::default());
     }
-    in_a_short_session(root, &locked, session, &droppable, look)
+    in_a_short_session(root, &locked, session, &droppable, look, || Ok(()))
 }
 
 /// A frontend of the session, or a dpkg that nobody told us of.
@@ -96,13 +96,15 @@ fn leave_it_to(at_work: &Frontend, root: &Root, locked: &Locked, session: Sessio
     Ok(outcome)
 }
 
-/// Opens the mounts with something to drop, for as long as closing them takes: that is where the cleanup is done.
-fn in_a_short_session(
+/// Opens the mounts with something to drop, for as long as it takes to `act` and to close them: there the usual cleanup is
+/// done.
+pub(crate) fn in_a_short_session(
     root: &Root,
     locked: &Locked,
     mut session: Session,
     droppable: &[Mounted],
     look: Look,
+    act: impl FnOnce() -> Result<()>,
 ) -> Result<Outcome> {
     let myself = processes::myself()?;
     for mounted in droppable {
@@ -111,12 +113,12 @@ fn in_a_short_session(
     session.join(myself.clone());
     let unseen = copies::note(root, &mut session, droppable);
     locked.save_session(&session)?;
-    let writable = session::make_writable(root, &session, droppable);
+    let done = session::make_writable(root, &session, droppable).and_then(|_| act());
     session.leave(&myself);
     let mut outcome = session::close_if_unused(root, locked, session, Ask::Verdicts, look)?;
     outcome.notes.extend(unseen);
-    if let Err(error) = writable {
-        outcome.problems.insert(0, format!("nothing could be dropped: {error:#}"));
+    if let Err(error) = done {
+        outcome.problems.insert(0, format!("not everything could be dropped: {error:#}"));
     }
     Ok(outcome)
 }

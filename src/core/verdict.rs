@@ -3,6 +3,7 @@
 //! An alias is dropped only when its inode has been replaced – no original name leads to it any more – and nobody holds
 //! it, as far as everybody says who can be asked. What is not known counts against dropping. Only a guard goes sooner: it was made because its inode was in
 //! use, not because dpkg was to replace it, and where a name still leads to the inode after the run it protected nothing.
+//! Who removes rokeep has every other alias go as well whose inode still has a name: then nothing depends on it.
 #![forbid(unsafe_code)]
 
 /// What an alias was made for.
@@ -21,6 +22,8 @@ pub enum Run {
     On,
     /// No package manager is at work.
     Over,
+    /// None is, and somebody wants nothing kept for another one: rokeep is about to be removed.
+    Released,
 }
 
 /// What became of the names the alias was made for.
@@ -139,7 +142,7 @@ pub fn verdict(kind: Kind, original: Original, used: Use, run: Run) -> Verdict {
         (Original::StillThere, Use::Held | Use::Free | Use::Unknown) => match (kind, run) {
             (Kind::Planned, Run::On | Run::Over) => Verdict::Keep(Because::Unchanged),
             (Kind::Guard, Run::On) => Verdict::Keep(Because::Guards),
-            (Kind::Guard, Run::Over) => Verdict::Drop,
+            (Kind::Guard, Run::Over) | (Kind::Planned | Kind::Guard, Run::Released) => Verdict::Drop,
         },
         (Original::Unknown, Use::Held | Use::Free | Use::Unknown) => Verdict::Keep(Because::Unknown),
         (Original::Replaced, Use::Held) => Verdict::Keep(Because::Held),
@@ -179,11 +182,13 @@ pub enum DirectoryVerdict {
 pub fn directory(listed: Option<bool>, used: Use, run: Run) -> DirectoryVerdict {
     match (run, listed, used) {
         (Run::On, Some(_) | None, Use::Held | Use::Free | Use::Unknown) => DirectoryVerdict::Keep(Because::Guards),
-        (Run::Over, Some(true), Use::Held | Use::Free | Use::Unknown) => DirectoryVerdict::Unmark,
-        (Run::Over, None, Use::Held | Use::Free | Use::Unknown) => DirectoryVerdict::Keep(Because::Unknown),
-        (Run::Over, Some(false), Use::Held) => DirectoryVerdict::Keep(Because::Held),
-        (Run::Over, Some(false), Use::Unknown) => DirectoryVerdict::Keep(Because::Unknown),
-        (Run::Over, Some(false), Use::Free) => DirectoryVerdict::Remove,
+        (Run::Over | Run::Released, Some(true), Use::Held | Use::Free | Use::Unknown) => DirectoryVerdict::Unmark,
+        (Run::Over | Run::Released, None, Use::Held | Use::Free | Use::Unknown) => {
+            DirectoryVerdict::Keep(Because::Unknown)
+        }
+        (Run::Over | Run::Released, Some(false), Use::Held) => DirectoryVerdict::Keep(Because::Held),
+        (Run::Over | Run::Released, Some(false), Use::Unknown) => DirectoryVerdict::Keep(Because::Unknown),
+        (Run::Over | Run::Released, Some(false), Use::Free) => DirectoryVerdict::Remove,
     }
 }
 
@@ -219,6 +224,23 @@ mod tests {
                     let goes = verdict(Kind::Planned, original, used, run) == Verdict::Drop;
                     let should = original == Original::Replaced && used == Use::Free;
                     assert_eq!(goes, should, "{original:?} {used:?} {run:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn for_who_removes_rokeep_only_what_has_no_name_and_may_be_in_use_stays() {
+        for kind in [Kind::Planned, Kind::Guard] {
+            for original in ORIGINALS {
+                for used in USES {
+                    let goes = verdict(kind, original, used, Run::Released) == Verdict::Drop;
+                    let should = match original {
+                        Original::StillThere => true,
+                        Original::Replaced => used == Use::Free,
+                        Original::Unknown => false,
+                    };
+                    assert_eq!(goes, should, "{kind:?} {original:?} {used:?}");
                 }
             }
         }

@@ -4,7 +4,7 @@
 
 use std::borrow::Borrow;
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use fs2::FileExt;
 use nix::errno::Errno;
+use nix::fcntl::{FallocateFlags, fallocate};
 use serde::Serialize;
 
 use super::files::Root;
@@ -23,6 +24,7 @@ const RUN_DIR: &str = "/run/rokeep";
 const STATE_DIR: &str = "/var/lib/rokeep";
 const SESSION: &str = "/run/rokeep/session.json";
 const LOOKS: &str = "/run/rokeep/looks.json";
+const SPARE: &str = "/var/lib/rokeep/journal.spare";
 const JOURNAL: &str = "/var/lib/rokeep/journal.jsonl";
 
 /// Bytes that are written at a time.
@@ -148,12 +150,17 @@ impl<'a> Locked<'a> {
             self.rewrite(&journal.records)?;
             journal = self.journal()?;
         }
-        let appender =
-            Appender { dir: self.root.path(STATE_DIR), path: self.root.path(JOURNAL), end: journal.whole_bytes as u64 };
+        let appender = Appender {
+            dir: self.root.path(STATE_DIR),
+            path: self.root.path(JOURNAL),
+            spare: self.root.path(SPARE),
+            end: journal.whole_bytes as u64,
+        };
         Ok((journal, appender))
     }
 
-    /// Replaces the journal with just these records. No records leave no journal.
+    /// Replaces the journal with just these records. No records leave no journal. It takes no more room than was set aside
+    /// when they were added.
     ///
     /// # Errors
     /// Where it cannot be written; the old one is then still there.
@@ -161,16 +168,19 @@ impl<'a> Locked<'a> {
         let dir = self.root.path(STATE_DIR);
         let path = self.root.path(JOURNAL);
         let failed = |error| cannot_write("the journal ", &path, error);
+        let new = self.root.path(SPARE);
         if records.is_empty() {
-            return remove(&path).map_err(failed);
+            return remove(&path).and_then(|()| remove(&new)).map_err(failed);
         }
         make_private_dir(&dir)?;
-        let new = path.with_extension("jsonl.new");
         let replaced: io::Result<()> = (|| {
-            let mut text = BufWriter::with_capacity(BUFFER, create(&new)?);
+            let mut text = BufWriter::with_capacity(BUFFER, open_spare(&new)?);
             text.write_all(&journal::header())?;
             write_records(&mut text, records)?;
-            text.into_inner()?.sync_all()?;
+            let mut file = text.into_inner()?;
+            let end = file.stream_position()?;
+            file.set_len(end)?;
+            file.sync_all()?;
             fs::rename(&new, &path)?;
             sync_dir(&dir)
         })();
@@ -183,12 +193,14 @@ impl<'a> Locked<'a> {
 pub struct Appender {
     dir: PathBuf,
     path: PathBuf,
+    spare: PathBuf,
     /// Where its whole lines end, in bytes.
     end: u64,
 }
 
 impl Appender {
-    /// Adds records of what is about to be made. When this returns they survive a power cut. No records leave no journal.
+    /// Adds records of what is about to be made. When this returns they survive a power cut, and there is room to write the
+    /// journal anew when what they tell of is gone, however full the file system gets. No records leave no journal.
     ///
     /// # Errors
     /// Where they cannot all be written, and why. Nothing may be made then.
@@ -208,12 +220,29 @@ impl Appender {
             }
             write_records(&mut text, records)?;
             let file = text.into_inner()?;
+            let end = file.metadata()?.len();
+            set_aside(&self.spare, end)?;
             file.sync_all()?;
             sync_dir(&self.dir)?;
-            Ok::<_, io::Error>(file.metadata()?.len())
+            Ok::<_, io::Error>(end)
         })();
         self.end = appended.map_err(|error| cannot_write("the journal ", &self.path, error))?;
         Ok(())
+    }
+}
+
+/// Where the journal is written anew, and room for that is set aside. What is in it means nothing.
+fn open_spare(path: &Path) -> io::Result<File> {
+    OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path)
+}
+
+/// So many bytes, if the file system can do that: where it cannot, it may be full when the journal is to be written anew, and
+/// keeps its records a little longer.
+fn set_aside(path: &Path, bytes: u64) -> io::Result<()> {
+    let Ok(length) = i64::try_from(bytes) else { return Ok(()) };
+    match fallocate(&open_spare(path)?, FallocateFlags::FALLOC_FL_KEEP_SIZE, 0, length) {
+        Ok(()) | Err(Errno::EOPNOTSUPP | Errno::ENOSYS | Errno::EINVAL) => Ok(()),
+        Err(other) => Err(other.into()),
     }
 }
 

@@ -31,6 +31,7 @@ mod overlay;
 mod plan;
 mod recovery;
 mod refusals;
+mod release;
 mod run;
 mod space;
 mod status;

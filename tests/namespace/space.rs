@@ -1,12 +1,12 @@
 //! Room: what a file system without any still takes, and what is done there.
 
 use crate::support::small::{
-    Access::{ReadOnly, ReadOnlyMount},
+    Access::{ReadOnly, ReadOnlyMount, Writable},
     Alias,
     Change::{Install, Remove, Upgrade},
     FileSystem::{self, Btrfs, Ext4, MixedBtrfs, TmpfsOf, Xfs},
     Full::{self, Bytes, Files},
-    Small,
+    Mount, Small,
     State::Mapped,
 };
 
@@ -233,5 +233,29 @@ fn with_little_room_for_what_is_new_only_what_is_in_use_is_protected() {
         world.protect(&[Upgrade("data", "1", "2"), Install("new", "1")]);
         assert_eq!(world.aliases("/usr").len(), protected, "{kibibytes} KiB come");
         world.assert_alias(&files[2], Alias::Kept);
+    }
+}
+
+/// Room for that was set aside when there was some; the control has none. (A full btrfs takes no new name for it.)
+#[test]
+fn a_full_disk_of_the_journal_does_not_keep_it_from_being_written_anew() {
+    for file_system in [Ext4, Xfs, SMALL] {
+        for has_room in [true, false] {
+            let state = Mount("/var/lib/rokeep", file_system, Writable);
+            let world = Small::with(&[Mount("/usr", Ext4, ReadOnly), state]);
+            let many: Vec<String> = (0..300).map(|number| format!("/usr/lib/file-{number}")).collect();
+            let many: Vec<&str> = many.iter().map(String::as_str).collect();
+            let world = world.installed("tool", "1", &many);
+            world.begin();
+            world.protect(&[Upgrade("tool", "1", "2")]);
+            if !has_room {
+                world.removes("/var/lib/rokeep/journal.spare");
+            }
+            world.fill_with(Bytes, "/var/lib/rokeep");
+            world.dpkg_replaces("/usr/lib/file-0");
+            world.end();
+            assert_eq!(world.records(), if has_room { 299 } else { 300 }, "{file_system:?}");
+            world.assert_mount("/usr", ReadOnly);
+        }
     }
 }
