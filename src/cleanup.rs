@@ -22,7 +22,7 @@ use crate::sys::marker::{self, Marked};
 use crate::sys::mounts::Mounted;
 use crate::sys::site::Site;
 use crate::sys::state::Locked;
-use crate::sys::store::Store;
+use crate::sys::store::{self, Store};
 
 /// Drops what may be dropped on those of the mounts that are writable, and answers what is left. No package run is on.
 /// `look` is how closely to look before.
@@ -177,8 +177,12 @@ fn drop_aliases(
 }
 
 fn drop_in_store(site: &Site, here: &Spot, aliases: &[(Spot, AliasName)]) -> nix::Result<()> {
-    // What is no store of ours had no aliases to drop.
-    let Ok(Some(store)) = Store::open(site) else { return Ok(()) };
+    let store = match Store::open(site) {
+        Ok(Some(store)) => store,
+        Ok(None) => return store::remove_proof_without_store(site),
+        // What is no store of ours had no aliases to drop.
+        Err(_) => return Ok(()),
+    };
     for (_, alias) in aliases.iter().filter(|(spot, _)| spot == here) {
         store.drop_alias(*alias)?;
     }

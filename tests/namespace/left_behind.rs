@@ -1,10 +1,17 @@
 //! What one that was killed, or was refused something, left behind, and that it goes. The crash world found each of these;
 //! here each is made by hand.
 
-use crate::support::small::Small;
+use crate::support::small::{
+    Access::ReadOnly,
+    Change::Upgrade,
+    FileSystem::{Exfat, Ext4},
+    Small,
+    State::Mapped,
+};
 
 const JOURNAL: &str = "/var/lib/rokeep/journal.jsonl";
 const SESSION: &str = "/run/rokeep/session.json";
+const TOOL: &str = "/usr/bin/tool";
 
 fn names_in(world: &Small, dir: &str) -> Vec<String> {
     let entries = std::fs::read_dir(world.outside(dir)).into_iter().flatten().flatten();
@@ -34,4 +41,29 @@ fn nothing_is_left_of_a_watcher_that_was_killed() {
     world.apt_dies();
     world.rokeep(["recover"]).assert_code(0);
     assert_eq!(names_in(&world, "/run/rokeep"), ["lock", "watchers"]);
+}
+
+/// The file whose creation proves that a mount is writable.
+#[test]
+fn a_proof_goes_with_the_session() {
+    for (file_system, proof) in [(Ext4, "/usr/.rokeep/proof"), (Exfat, "/usr/.rokeep-proof")] {
+        for aliases_too in [false, file_system != Exfat] {
+            let world = Small::on(file_system).installed("tool", "1", &[TOOL]);
+            let holder = aliases_too.then(|| world.hold(Mapped(TOOL)));
+            world.begin();
+            if aliases_too {
+                world.protect(&[Upgrade("tool", "1", "2")]);
+                world.dpkg_replaces(TOOL);
+            }
+            world.write(proof, b"yes\n");
+            world.kill_rokeep();
+            world.apt_dies();
+            // exFAT's server sees the names that it has made itself.
+            world.runs("/tool/rokeep", &["recover"]).assert_code(0);
+            world.assert_mount("/usr", ReadOnly);
+            assert!(world.inode(proof).is_none(), "{file_system:?}");
+            assert_eq!(world.aliases("/usr").len(), usize::from(aliases_too));
+            drop(holder);
+        }
+    }
 }
