@@ -4,7 +4,7 @@
 use crate::support::small::{
     Access::ReadOnly,
     Change::Upgrade,
-    FileSystem::{Exfat, Ext4},
+    FileSystem::{self, Exfat, Ext4},
     Small,
     State::Mapped,
 };
@@ -66,4 +66,34 @@ fn a_proof_goes_with_the_session() {
             drop(holder);
         }
     }
+}
+
+#[test]
+fn an_empty_store_goes_with_the_next_cleanup() {
+    for file_system in FileSystem::ALL {
+        let world = Small::on(file_system);
+        let found = world.mount_line("/usr");
+        world.writably(|| {
+            world.makes_directory("/usr/.rokeep");
+            world.set_mode("/usr/.rokeep", 0o700);
+        });
+        world.rokeep(["cleanup"]).assert_code(0);
+        world.assert_no_store("/usr");
+        assert_eq!(world.mount_line("/usr"), found);
+        world.assert_no_session();
+    }
+}
+
+/// A store that is not empty but for what is none of ours is not opened for that again and again.
+#[test]
+fn a_store_with_what_is_not_ours_is_let_be() {
+    let world = Small::ext4();
+    world.writably(|| {
+        world.write("/usr/.rokeep/somebody-elses", b"");
+        world.set_mode("/usr/.rokeep", 0o700);
+    });
+    let log = world.log_at("/dev/log");
+    world.rokeep(["cleanup"]);
+    assert!(log.datagrams().is_empty(), "nothing was remounted");
+    assert!(world.inode("/usr/.rokeep/somebody-elses").is_some());
 }
