@@ -60,12 +60,28 @@ pub fn clean(root: &Root, locked: &Locked, mounts: &[&Mounted], ask: Ask, look: 
     }
     survey.aliases.retain(|alias| !gone.contains(&(alias.spot.clone(), alias.name)));
     survey.directories.retain(|kept| !gone.contains(&(Spot::Inside(kept.path.clone()), kept.name)));
-    let left = records_that_matter(root, &journal, &writable, &survey)?;
-    if left != journal.records {
-        locked.rewrite(&left).or_else(unless_read_only)?;
-    }
+    forget_what_is_gone(root, locked, &journal, &writable, &survey)?;
     // What failed kept nothing else from being done, and is said all the same.
     failures.into_iter().next().map_or(Ok(survey), Err)
+}
+
+/// Writes the journal anew without what is gone from these mounts, if there is any such thing.
+///
+/// # Errors
+/// Where it cannot be seen what is there, or the journal not be written.
+pub fn forget_what_is_gone(
+    root: &Root,
+    locked: &Locked,
+    journal: &Journal,
+    mounts: &[&Mounted],
+    survey: &Survey,
+) -> Result<()> {
+    let left = records_that_matter(root, journal, mounts, survey)?;
+    // One without records may be there all the same: somebody was killed before the first was written.
+    if left != journal.records || left.is_empty() {
+        locked.rewrite(&left).or_else(unless_read_only)?;
+    }
+    Ok(())
 }
 
 /// The deeper look comes first: it takes a moment, and has the kernel give directories of an overlayfs new numbers.

@@ -3,8 +3,8 @@
 
 use anyhow::Result;
 
+use crate::cleanup;
 use crate::copies;
-use crate::core::journal::Journal;
 use crate::core::message::{self, Outcome};
 use crate::core::session::{Frontend, Session};
 use crate::core::verdict::Run;
@@ -48,7 +48,7 @@ pub fn clean_up(root: &Root, look: Look) -> Result<Outcome> {
     if let Some(at_work) = somebody_at_work(root, &session) {
         return leave_it_to(&at_work, root, &locked, session);
     }
-    let droppable = match locked.journal().and_then(|journal| with_something_to_drop(root, &session, &journal, look)) {
+    let droppable = match with_something_to_drop(root, &locked, &session, look) {
         Ok(droppable) => droppable,
         Err(error) if session.is_over() => return Err(error),
         // The mounts come first; closing the session says what is wrong with the aliases.
@@ -102,10 +102,13 @@ fn in_a_short_session(
     Ok(outcome)
 }
 
-fn with_something_to_drop(root: &Root, session: &Session, journal: &Journal, look: Look) -> Result<Vec<Mounted>> {
+/// What an earlier cleanup dropped, and could not write down, is forgotten.
+fn with_something_to_drop(root: &Root, locked: &Locked, session: &Session, look: Look) -> Result<Vec<Mounted>> {
+    let journal = locked.journal()?;
     let settings = Settings::load(root)?;
-    let mounts = managed::all(root, &settings, session, journal)?.mounts;
-    let survey = survey(root, &mounts.iter().collect::<Vec<_>>(), journal, Run::Over, Ask::Verdicts)?;
+    let mut mounts = managed::all(root, &settings, session, &journal)?.mounts;
+    let all: Vec<&Mounted> = mounts.iter().collect();
+    let survey = survey(root, &all, &journal, Run::Over, Ask::Verdicts)?;
     // What nobody could be asked about, a deeper look may know to be free.
     let worth_a_look = |mounted: &Mounted| match look.max(settings.cleanup) {
         Look::Usual => false,
@@ -115,5 +118,9 @@ fn with_something_to_drop(root: &Root, session: &Session, journal: &Journal, loo
     // What is held by hand is left alone until it goes back: whatever is in use there may still be replaced.
     let now = clock::seconds_since_boot();
     let held = |mounted: &Mounted| session.held(now).any(|(noted, _)| noted.mount == mounted.id());
-    Ok(mounts.into_iter().filter(|mounted| droppable(mounted) && !held(mounted)).collect())
+    if session.is_over() {
+        cleanup::forget_what_is_gone(root, locked, &journal, &all, &survey)?;
+    }
+    mounts.retain(|mounted| droppable(mounted) && !held(mounted));
+    Ok(mounts)
 }

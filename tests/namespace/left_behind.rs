@@ -3,6 +3,7 @@
 
 use crate::support::small::{
     Access::ReadOnly,
+    Alias,
     Change::Upgrade,
     FileSystem::{self, Exfat, Ext4},
     Small,
@@ -96,4 +97,40 @@ fn a_store_with_what_is_not_ours_is_let_be() {
     world.rokeep(["cleanup"]);
     assert!(log.datagrams().is_empty(), "nothing was remounted");
     assert!(world.inode("/usr/.rokeep/somebody-elses").is_some());
+}
+
+/// It was dropped, and that could not be written down. Its number may be another file's by now.
+#[test]
+fn a_record_without_an_alias_is_forgotten_where_nothing_is_to_be_dropped() {
+    for held in [true, false] {
+        let world = Small::ext4().installed("tool", "1", &[TOOL]);
+        let holder = world.hold(Mapped(TOOL));
+        world.begin();
+        world.protect(&[Upgrade("tool", "1", "2")]);
+        world.dpkg_replaces(TOOL);
+        world.end();
+        world.apt_dies();
+        world.assert_is_ended();
+        let journal = world.journal();
+        if !held {
+            drop(holder);
+            world.rokeep(["cleanup"]).assert_code(0);
+            world.assert_alias(TOOL, Alias::None);
+        }
+        let more = b"{\"mount\":\"/usr\",\"inode\":9999999,\"names\":[\"/usr/bin/never\"]}\n";
+        world.write(JOURNAL, &[journal.as_slice(), more].concat());
+        world.rokeep(["cleanup"]).assert_code(0);
+        assert_eq!(world.records(), usize::from(held));
+        assert_eq!(names_in(&world, "/var/lib/rokeep").len(), usize::from(held));
+    }
+}
+
+#[test]
+fn a_journal_that_was_never_written_goes() {
+    for journal in [&b""[..], b"{\"rokeep_journal\":2}\n", b"{\"rokeep_jour"] {
+        let world = Small::ext4();
+        world.write(JOURNAL, journal);
+        world.rokeep(["cleanup"]).assert_code(0);
+        assert!(names_in(&world, "/var/lib/rokeep").is_empty());
+    }
 }
