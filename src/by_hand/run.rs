@@ -16,7 +16,7 @@ use crate::survey::Ask;
 use crate::sys::files::Root;
 use crate::sys::foreground::{self, LeftOpen};
 use crate::sys::processes;
-use crate::sys::state::Locked;
+use crate::sys::state::{self, Locked};
 
 /// As the shells have it (POSIX, "Exit Status for Commands").
 const NOT_FOUND: u8 = 127;
@@ -29,9 +29,7 @@ const NOT_EXECUTABLE: u8 = 126;
 /// If a mount could not go back that is said; the status is still the program's, but for 1 where that was 0 and the
 /// settings ask for it (`strict_exit`).
 ///
-/// Killed itself, it leaves the session to the program: when that has ended, the watcher puts the mounts back. (Killed
-/// within the milliseconds between the program's start and its entry in the session, it leaves that to nobody: the mounts
-/// go back at once.)
+/// Killed itself, it leaves the session to the program: when that has ended, the watcher puts the mounts back.
 ///
 /// # Errors
 /// Where the session cannot begin. Everything is then as it was found, and the program was not started.
@@ -44,10 +42,14 @@ pub fn run(root: &Root, points: &[PathBuf], command: &[OsString], mut tell: impl
     }
     left_open.pass_on();
     foreground::leave_signals_to_programs();
-    let ended = foreground::start(command).and_then(|mut child| {
+    let has_session = !users.is_empty();
+    let name = command.first().map(|name| message::path(name.as_ref())).unwrap_or_default();
+    let heir = name.clone();
+    let join = move || drop(has_session.then(|| inherit(&heir)));
+    let ended = foreground::start(command, join).and_then(|mut child| {
         let heir = i32::try_from(child.id()).ok().and_then(|pid| processes::by_pid(pid).ok());
-        if let Some(heir) = heir.filter(|_| !users.is_empty()) {
-            tell(inherit(root, &heir));
+        if let Some(heir) = heir.filter(|_| has_session) {
+            tell(say_unless_inherited(root, &heir));
             users.push(heir);
         }
         child.wait()
@@ -55,7 +57,6 @@ pub fn run(root: &Root, points: &[PathBuf], command: &[OsString], mut tell: impl
     let mut outcome = end(root, &users);
     let could_not_go_back = !outcome.problems.is_empty();
     let status = ended.map(foreground::status).unwrap_or_else(|error| {
-        let name = command.first().map(|name| message::path(name.as_ref())).unwrap_or_default();
         outcome.problems.insert(0, format!("cannot run {name}: {error}"));
         if error.kind() == io::ErrorKind::NotFound { NOT_FOUND } else { NOT_EXECUTABLE }
     });
@@ -90,15 +91,23 @@ fn begin(root: &Root, points: &[PathBuf]) -> Result<Option<(Frontend, Outcome)>>
     }
 }
 
-/// Has the program in the session as well: if this process is killed, it must not find its mounts read-only half way.
-fn inherit(root: &Root, heir: &Frontend) -> Outcome {
-    let joined = Locked::wait(root).and_then(|locked| {
-        let mut session = locked.session()?;
-        session.join(heir.clone());
-        locked.save_session(&session)
-    });
-    let problem = |error| format!("if rokeep is killed, the mounts go back under the command: {error:#}");
-    Outcome { problems: joined.err().map(problem).into_iter().collect(), ..Outcome::default() }
+/// In the new process, which is about to be the program: has it in the session as well. If rokeep is killed, the program
+/// must not find its mounts read-only half way.
+fn inherit(name: &str) -> Result<()> {
+    let root = Root::system()?;
+    let myself = Frontend { command: name.rsplit('/').next().unwrap_or(name).to_owned(), ..processes::myself()? };
+    let locked = Locked::wait(&root)?;
+    let mut session = locked.session()?;
+    session.join(myself);
+    locked.save_session(&session)
+}
+
+/// One that has ended needs nothing any more.
+fn say_unless_inherited(root: &Root, heir: &Frontend) -> Outcome {
+    let is_in = state::session(root).is_ok_and(|session| session.frontends.iter().any(|other| other.is(heir)));
+    let problem = "if rokeep is killed, the mounts go back under the command: it could not be noted in the session";
+    let problems = if is_in || !processes::is_alive(heir) { Vec::new() } else { vec![problem.to_owned()] };
+    Outcome { problems, ..Outcome::default() }
 }
 
 fn end(root: &Root, users: &[Frontend]) -> Outcome {

@@ -2,11 +2,13 @@
 //! what the caller left open, is for that program.
 #![allow(unsafe_code, reason = "signal handlers and descriptors by number; each block says why it is sound")]
 
-use std::ffi::OsString;
+use std::ffi::{CString, OsStr, OsString};
 use std::io;
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus};
 
+use nix::errno::Errno;
 use nix::libc;
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 
@@ -54,13 +56,48 @@ pub fn leave_signals_to_programs() {
     }
 }
 
-/// Starts a program, with everything that this process has.
+/// Starts a program, with everything that this process has. Before it is that program the new process does what `first`
+/// says, whatever becomes of this one.
 ///
 /// # Errors
-/// Those of execvp(3).
-pub fn start(command: &[OsString]) -> io::Result<Child> {
-    let (program, words) = command.split_first().ok_or(io::ErrorKind::NotFound)?;
-    Command::new(program).args(words).spawn()
+/// Those of fork(2) and execve(2).
+pub fn start(command: &[OsString], mut first: impl FnMut() + Send + Sync + 'static) -> io::Result<Child> {
+    let program = command.first().ok_or(io::ErrorKind::NotFound)?;
+    let places = places(program)?;
+    let words = command.iter().map(|word| CString::new(word.as_bytes())).collect::<Result<Vec<_>, _>>()?;
+    let mut new = Command::new(program);
+    // SAFETY: this process has one thread by now, so nothing that `first` may want is locked by another for ever.
+    unsafe {
+        new.pre_exec(move || {
+            first();
+            Err(become_first_of(&places, &words).into())
+        })
+    };
+    new.spawn()
+}
+
+/// Where a program of this name may be: as execvp(3) has it.
+fn places(program: &OsStr) -> io::Result<Vec<CString>> {
+    if program.as_bytes().contains(&b'/') {
+        return Ok(vec![CString::new(program.as_bytes())?]);
+    }
+    let path = std::env::var_os("PATH").unwrap_or_else(|| "/bin:/usr/bin".into());
+    let places = std::env::split_paths(&path).map(|dir| CString::new(dir.join(program).into_os_string().into_vec()));
+    Ok(places.collect::<Result<_, _>>()?)
+}
+
+/// execvp(3), without its second thought that what is no program may be a script for /bin/sh. Answers why it could not.
+fn become_first_of(places: &[CString], words: &[CString]) -> Errno {
+    let mut answer = Errno::ENOENT;
+    for place in places {
+        let Err(why) = nix::unistd::execv(place, words);
+        match why {
+            Errno::ENOENT | Errno::ENOTDIR => {}
+            Errno::EACCES => answer = why,
+            other => return other,
+        }
+    }
+    answer
 }
 
 /// How it ended, as a shell says it: its exit status, or 128 and the number of the signal that ended it.

@@ -6,9 +6,10 @@ use crate::support::small::{
     Alias,
     Change::Upgrade,
     FileSystem::{self, Exfat, Ext4},
-    Small,
+    Mount, Small,
     State::Mapped,
 };
+use crate::support::status::Status;
 
 const JOURNAL: &str = "/var/lib/rokeep/journal.jsonl";
 const SESSION: &str = "/run/rokeep/session.json";
@@ -132,5 +133,18 @@ fn a_journal_that_was_never_written_goes() {
         world.write(JOURNAL, journal);
         world.rokeep(["cleanup"]).assert_code(0);
         assert!(names_in(&world, "/var/lib/rokeep").is_empty());
+    }
+}
+
+/// If rokeep were killed before it is, the mounts would go back under it, and what guards the files in use would go first.
+#[test]
+fn a_command_is_in_the_session_before_it_does_anything() {
+    let world = Small::with(&[Mount("/usr", Ext4, ReadOnly)]);
+    for _ in 0..10 {
+        let run = world.rokeep_runs(&["--", "/tool/rokeep", "status", "--json"], b"");
+        let session = Status::read(&run.stdout).expect("a status").session.expect("a session");
+        let mut who: Vec<&str> = session.frontends.iter().map(|frontend| frontend.command.as_str()).collect();
+        who.sort();
+        assert_eq!(who, ["rokeep", "rokeep"]);
     }
 }
