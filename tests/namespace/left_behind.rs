@@ -148,3 +148,21 @@ fn a_command_is_in_the_session_before_it_does_anything() {
         assert_eq!(who, ["rokeep", "rokeep"]);
     }
 }
+
+/// The disk of /run is full, or broken: nobody can have the lock.
+#[test]
+fn who_cannot_even_begin_says_what_is_still_open() {
+    let world = Small::ext4().installed("tool", "1", &[TOOL]);
+    world.begin();
+    world.removes("/run/rokeep/lock");
+    world.makes_directory("/run/rokeep/lock");
+    world.hook("pre-install-pkgs", Some(Vec::new())).assert_code(3).assert_says(&["closed when apt has ended"]);
+    world.kill_rokeep();
+    world.apt_dies();
+    for words in [&["recover"][..], &["cleanup"], &["remount", "ro"]] {
+        world.rokeep_given(words, b"").assert_code(3).assert_says(&["Still WRITABLE: /usr", "rokeep recover"]);
+    }
+    world.removes("/run/rokeep/lock");
+    world.rokeep(["recover"]).assert_code(0);
+    world.assert_mount("/usr", ReadOnly);
+}
