@@ -21,7 +21,7 @@ pub fn begin(stage: &Stage) -> Run {
         stage.world.protect(UPGRADE);
         goes_on(stage);
     } else if !stage.was_killed(&run) {
-        stage.undone_or_said(&run);
+        stage.closed_or_said(&run);
     }
     run
 }
@@ -34,7 +34,7 @@ pub fn protect(stage: &Stage) -> Run {
     if run.code == 0 {
         goes_on(stage);
     } else if !stage.was_killed(&run) {
-        stage.undone_or_said(&run);
+        stage.closed_or_said(&run);
     }
     run
 }
@@ -85,7 +85,7 @@ pub fn bare_dpkg_begins(stage: &Stage) -> Run {
         stage.unpack();
         stage.closed_or_said(&dpkg.is_done());
     } else if !stage.was_killed(&run) {
-        stage.undone_or_said(&run);
+        stage.closed_or_said(&run);
     }
     run
 }
@@ -132,7 +132,7 @@ pub fn run(stage: &Stage) -> Run {
         let replaced = stage.files().any(|file| file.path == TOOL && file.is_replaced);
         stage.world.check(replaced, "the command was not run");
     } else if !stage.was_killed(&run) {
-        stage.undone_or_said(&run);
+        stage.closed_or_said(&run);
     }
     run
 }
@@ -145,7 +145,7 @@ pub fn remount_rw(stage: &Stage) -> Run {
         MOUNTS.iter().for_each(|point| stage.world.assert_mount(point, Writable));
         stage.world.dpkg_replaces(TOOL);
     } else if run.code == 3 {
-        stage.undone_or_said(&run);
+        stage.closed_or_said(&run);
     }
     run
 }

@@ -45,6 +45,7 @@ pub fn strike_at_each_point_of(name: &str, command: Command) {
         Some(point) => vec![point],
         None => points(&calls.calls),
     };
+    println!("{name}: {}", count(&calls.calls, &points));
     let (mut not_reached, mut broken) = (0, Vec::new());
     for point in &points {
         match play(&current, command, Some(point.strike), point.next) {
@@ -61,7 +62,7 @@ pub fn strike_at_each_point_of(name: &str, command: Command) {
             }
         }
     }
-    println!("{name}: {}; {} not reached", count(&calls.calls, &points), not_reached);
+    println!("{name}: {not_reached} points were not reached");
     assert!(broken.is_empty(), "{}", broken.join("\n\n"));
     assert!(not_reached * 20 <= points.len(), "too many points of {name} were not reached: {not_reached}");
 }
