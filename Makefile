@@ -46,6 +46,10 @@ test: lint deb ## every test in every world; needs root
 	cargo test $(LIKE_THIS) --no-fail-fast --doc
 	cargo test $(LIKE_THIS) --no-fail-fast --tests
 
+crash: needs-test ## every command, killed and refused at every system call that it makes; hours; needs root
+	cargo build $(LIKE_THIS) --bins --examples
+	ROKEEP_CRASH_ALL=yes cargo test $(LIKE_THIS) --no-fail-fast --test crash -- --nocapture
+
 # debian/changelog has to name the version that Cargo.toml has.
 lint: needs-build needs-test ## what can be said without running anything
 	shellcheck hooks/* prerequisites .ci/run tests/support/guest/init
@@ -64,6 +68,6 @@ clean: ## as if freshly cloned
 needs-%:
 	@./prerequisites $*
 
-.PHONY: help build install deb demo bench holders test lint clean
+.PHONY: help build install deb demo bench holders test crash lint clean
 # The order of the prerequisites above is meant.
 .NOTPARALLEL:

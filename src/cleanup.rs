@@ -22,7 +22,7 @@ use crate::sys::marker::{self, Marked};
 use crate::sys::mounts::Mounted;
 use crate::sys::site::Site;
 use crate::sys::state::Locked;
-use crate::sys::store::Store;
+use crate::sys::store::{self, Store};
 
 /// Drops what may be dropped on those of the mounts that are writable, and answers what is left. No package run is on: it
 /// is over, or nothing is to be kept for another. `look` is how closely to look before.
@@ -61,12 +61,28 @@ pub fn clean(root: &Root, locked: &Locked, mounts: &[&Mounted], run: Run, ask: A
     }
     survey.aliases.retain(|alias| !gone.contains(&(alias.spot.clone(), alias.name)));
     survey.directories.retain(|kept| !gone.contains(&(Spot::Inside(kept.path.clone()), kept.name)));
-    let left = records_that_matter(root, &journal, &writable, &survey)?;
-    if left != journal.records {
-        locked.rewrite(&left).or_else(unless_read_only)?;
-    }
+    forget_what_is_gone(root, locked, &journal, &writable, &survey)?;
     // What failed kept nothing else from being done, and is said all the same.
     failures.into_iter().next().map_or(Ok(survey), Err)
+}
+
+/// Writes the journal anew without what is gone from these mounts, if there is any such thing.
+///
+/// # Errors
+/// Where it cannot be seen what is there, or the journal not be written.
+pub fn forget_what_is_gone(
+    root: &Root,
+    locked: &Locked,
+    journal: &Journal,
+    mounts: &[&Mounted],
+    survey: &Survey,
+) -> Result<()> {
+    let left = records_that_matter(root, journal, mounts, survey)?;
+    // One without records may be there all the same: somebody was killed before the first was written.
+    if left != journal.records || left.is_empty() {
+        locked.rewrite(&left).or_else(unless_read_only)?;
+    }
+    Ok(())
 }
 
 /// The deeper look comes first: it takes a moment, and has the kernel give directories of an overlayfs new numbers.
@@ -178,8 +194,12 @@ fn drop_aliases(
 }
 
 fn drop_in_store(site: &Site, here: &Spot, aliases: &[(Spot, AliasName)]) -> nix::Result<()> {
-    // What is no store of ours had no aliases to drop.
-    let Ok(Some(store)) = Store::open(site) else { return Ok(()) };
+    let store = match Store::open(site) {
+        Ok(Some(store)) => store,
+        Ok(None) => return store::remove_proof_without_store(site),
+        // What is no store of ours had no aliases to drop.
+        Err(_) => return Ok(()),
+    };
     for (_, alias) in aliases.iter().filter(|(spot, _)| spot == here) {
         store.drop_alias(*alias)?;
     }

@@ -177,7 +177,7 @@ fn perform(root: &Root, command: &Command) -> Result<ExitCode> {
         Command::Status { json } => show_status(root, *json),
         Command::Cleanup { deep, json } => {
             let look = if *deep { Look::Deep } else { Look::Usual };
-            let cleaned = recover::clean_up(root, look)?;
+            let cleaned = closing(root, recover::clean_up(root, look))?;
             let attention_needed = !cleaned.problems.is_empty();
             let code = tell(root, cleaned)?;
             let status = if *json { show_status(root, true)? } else { code };
@@ -191,15 +191,15 @@ fn perform(root: &Root, command: &Command) -> Result<ExitCode> {
         Command::Remount { to: Remount::Rw { mounts, time } } => {
             tell(root, by_hand::open(root, mounts, time.map_or(Lasting::UntilClosed, Lasting::For))?)
         }
-        Command::Remount { to: Remount::Ro { mounts } } => tell(root, by_hand::close(root, mounts)?),
-        Command::Release => tell(root, release::release(root)?),
-        Command::Recover => tell(root, recover::search_and_recover(root)?),
+        Command::Remount { to: Remount::Ro { mounts } } => tell(root, closing(root, by_hand::close(root, mounts))?),
+        Command::Release => tell(root, closing(root, release::release(root))?),
+        Command::Recover => tell(root, closing(root, recover::search_and_recover(root))?),
         Command::Watch { pid, detach } => {
             if *detach {
                 watch::detach()?;
             }
             // What it could not put back is in the log, and the timer's to retry: only its own failure is one.
-            watch::watch(root, *pid, |outcome| drop(tell(root, outcome)))?;
+            closing(root, watch::watch(root, *pid, |outcome| drop(tell(root, outcome))))?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Hook { name: Hook::PreInvoke } => tell(root, session::begin(root)?),
@@ -208,6 +208,10 @@ fn perform(root: &Root, command: &Command) -> Result<ExitCode> {
         Command::Hook { name: Hook::DpkgPreInvoke } => dpkg_pre_invoke(root),
         Command::Hook { name: Hook::DpkgPostInvoke } => Ok(dpkg_post_invoke(root)),
     }
+}
+
+fn closing<T>(root: &Root, done: Result<T>) -> Result<T> {
+    done.map_err(|why| session::say_what_is_open(root, why))
 }
 
 /// After dpkg has run, nothing we do fails the package run, unless the administrator wants to know it that way.

@@ -39,8 +39,9 @@ pub fn protect(root: &Root, mut announcement: impl Read) -> Result<Outcome> {
     // All of it first: apt blocks while we do not read.
     let mut stream = Vec::new();
     let read = announcement.read_to_end(&mut stream);
-    let locked = Locked::wait(root)?;
-    let session = locked.session()?;
+    let left_open = "dpkg was not started; mounts that were made writable for it are closed when apt has ended";
+    let locked = Locked::wait(root).context(left_open)?;
+    let session = locked.session().context(left_open)?;
     if !session.in_use() {
         return without_a_session(root, apt_stream::parse(&stream).ok().as_ref());
     }

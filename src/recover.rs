@@ -4,6 +4,7 @@
 use anyhow::Result;
 
 use crate::adopt::adopt;
+use crate::cleanup;
 use crate::copies;
 use crate::core::journal::Journal;
 use crate::core::message::{self, Outcome};
@@ -123,16 +124,19 @@ pub(crate) fn in_a_short_session(
     Ok(outcome)
 }
 
+/// What nobody wrote down is written down again, and what an earlier cleanup dropped, and could not write down, is forgotten.
 fn with_something_to_drop(root: &Root, locked: &Locked, session: &Session, look: Look) -> Result<Vec<Mounted>> {
-    let journal = locked.journal()?;
+    let mut journal = locked.journal()?;
     let settings = Settings::load(root)?;
-    let mounts = managed::all(root, &settings, session, &journal)?.mounts;
-    let look_at =
-        |journal: &Journal| survey(root, &mounts.iter().collect::<Vec<_>>(), journal, Run::Over, Ask::Verdicts);
-    let mut survey = look_at(&journal)?;
+    let mut mounts = managed::all(root, &settings, session, &journal)?.mounts;
+    let look_at = |mounts: &[Mounted], journal: &Journal| {
+        survey(root, &mounts.iter().collect::<Vec<_>>(), journal, Run::Over, Ask::Verdicts)
+    };
+    let mut survey = look_at(&mounts, &journal)?;
     if survey.has_strangers() {
         adopt(root, locked, &mounts)?;
-        survey = look_at(&locked.journal()?)?;
+        journal = locked.journal()?;
+        survey = look_at(&mounts, &journal)?;
     }
     // What nobody could be asked about, a deeper look may know to be free.
     let worth_a_look = |mounted: &Mounted| match look.max(settings.cleanup) {
@@ -143,5 +147,9 @@ fn with_something_to_drop(root: &Root, locked: &Locked, session: &Session, look:
     // What is held by hand is left alone until it goes back: whatever is in use there may still be replaced.
     let now = clock::seconds_since_boot();
     let held = |mounted: &Mounted| session.held(now).any(|(noted, _)| noted.mount == mounted.id());
-    Ok(mounts.into_iter().filter(|mounted| droppable(mounted) && !held(mounted)).collect())
+    if session.is_over() {
+        cleanup::forget_what_is_gone(root, locked, &journal, &mounts.iter().collect::<Vec<_>>(), &survey)?;
+    }
+    mounts.retain(|mounted| droppable(mounted) && !held(mounted));
+    Ok(mounts)
 }

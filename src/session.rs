@@ -22,7 +22,7 @@ use crate::settings::Settings;
 use crate::survey::Ask;
 use crate::sys::files::Root;
 use crate::sys::log;
-use crate::sys::mounts::Mounted;
+use crate::sys::mounts::{self, Mounted};
 use crate::sys::processes::{self, CalledBy};
 use crate::sys::state::{self, Locked};
 use crate::watch;
@@ -194,6 +194,19 @@ fn close_and_say(root: &Root, locked: &Locked, session: Session, ask: Ask, look:
         Err(error) => outcome.problems.insert(0, format!("the cleanup was not finished: {error:#}")),
     }
     Ok(outcome)
+}
+
+/// Adds to why a command broke off that was to close the mounts what is still to be closed.
+pub fn say_what_is_open(root: &Root, why: anyhow::Error) -> anyhow::Error {
+    let Ok(session) = state::session(root) else { return anyhow!("the managed mounts may still be WRITABLE: {why:#}") };
+    let is_writable = |mounted: Mounted| !mounted.mount.flags.refuse_writes();
+    let points = session.mounts.iter().filter(|noted| noted.found.refuse_writes()).map(|noted| &noted.mount.point);
+    let open = points.filter(|point| mounts::at(root, point).is_ok_and(|found| found.is_some_and(is_writable)));
+    let open: Vec<String> = open.map(|point| message::path(point)).collect();
+    match open.is_empty() {
+        true => why,
+        false => anyhow!("{why:#}. Still WRITABLE: {}; then \"rokeep recover\"", message::few(&open, 5)),
+    }
 }
 
 /// Whether somebody living needs the session; then it is saved as it is now.

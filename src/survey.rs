@@ -40,6 +40,8 @@ pub struct Survey {
     pub directories: Vec<KeptDirectory>,
     /// What is in a store and is none of ours, for a person to look at.
     pub foreign: Vec<ForeignEntry>,
+    /// The mount points of those on which a store is empty.
+    pub with_empty_store: Vec<PathBuf>,
     /// Processes that could not be read, if any had to be.
     pub unreadable: Unreadable,
     /// Whether it is known who holds what is held.
@@ -118,15 +120,18 @@ pub struct KeptDirectory {
 /// Where a store or /proc cannot be read. One process that cannot be read is no error, see [`Survey::unreadable`].
 pub fn survey(root: &Root, mounts: &[&Mounted], journal: &Journal, run: Run, ask: Ask) -> Result<Survey> {
     let (mut found, mut directories, mut foreign) = (Vec::new(), Vec::new(), Vec::new());
+    let mut with_empty_store = Vec::new();
     for mounted in mounts {
         let on = found::on(root, mounted, journal)?;
         found.extend(on.aliases);
         directories.extend(on.directories);
         foreign.extend(on.foreign);
+        with_empty_store.extend(on.has_empty_store.then(|| mounted.mount.point.clone()));
     }
     // The stores are closed again at the end: an open one could not be removed.
     let (aliases, stores): (Vec<_>, Vec<_>) = found::with_originals(root, found).into_iter().unzip();
-    let mut survey = Survey { aliases, directories, foreign, unreadable: Unreadable::default(), known: ask, run };
+    let unreadable = Unreadable::default();
+    let mut survey = Survey { aliases, directories, foreign, with_empty_store, unreadable, known: ask, run };
     survey.find_listed(root);
     // Only what was replaced can be dropped, so only for that does it matter who holds it.
     if survey.asks_for_holders() {
@@ -155,6 +160,7 @@ impl Survey {
     pub fn has_something_to_drop(&self, mount: &Path) -> bool {
         let stays = |directory: &KeptDirectory| matches!(self.directory_verdict(directory), DirectoryVerdict::Keep(_));
         self.with(Verdict::Drop).any(|alias| alias.mount == mount)
+            || self.with_empty_store.iter().any(|point| point == mount)
             || self.directories.iter().any(|directory| directory.mount == mount && !stays(directory))
     }
 

@@ -106,7 +106,7 @@ fn stand_in_for(root: &Root, pid: i32) -> Result<Option<Outcome>> {
             wait_for_end(&frontend)?;
         }
         let outcome = recover::clean_up(root, Look::Usual);
-        lock.release();
+        drop(lock);
         // A run that began meanwhile found this watcher in place, and relies on it.
         if whom_to_wait_for(&state::session(root)?, pid).is_none() {
             return outcome.map(Some);
@@ -126,7 +126,7 @@ fn keep_deadlines(root: &Root, mut tell: impl FnMut(Outcome)) -> Result<()> {
         }
         let Some(lock) = state::deadlines_lock(root)? else { return Ok(()) };
         let kept = keep_deadlines_of_now(root, &mut tell);
-        lock.release();
+        drop(lock);
         // One that was set meanwhile by somebody who found this watcher in place.
         kept?;
     }

@@ -128,6 +128,15 @@ fn put_back(
     };
     match state {
         MountState::ReadOnly => {
+            if let (Access::Writable, Access::ReadOnly, Some(errno)) =
+                (mounted.flags(root)?.mount, found.mount, refused)
+            {
+                bail!(
+                    "{shown} is read-only with its file system, but not by itself, as it was found ({}). Then \"rokeep \
+                     cleanup\"",
+                    errno.desc()
+                )
+            }
             if state != before {
                 log::change(root, &Change::put_back(point));
             }

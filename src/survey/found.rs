@@ -104,27 +104,24 @@ pub(super) struct OnMount {
     pub(super) aliases: Vec<Found>,
     pub(super) directories: Vec<KeptDirectory>,
     pub(super) foreign: Vec<ForeignEntry>,
+    pub(super) has_empty_store: bool,
 }
 
 /// Looks for it.
 pub(super) fn on(root: &Root, mounted: &Mounted, journal: &Journal) -> Result<OnMount> {
     let journalled = Journalled::of(journal, &mounted.mount.point);
     let directories = directories(root, mounted, journalled.inside)?;
-    let (mut aliases, foreign) = in_stores(root, mounted, journalled.in_stores)?;
-    aliases.extend(beside(root, mounted, journalled.beside)?);
-    Ok(OnMount { aliases, directories, foreign })
+    let mut on = in_stores(root, mounted, journalled.in_stores)?;
+    on.aliases.extend(beside(root, mounted, journalled.beside)?);
+    Ok(OnMount { directories, ..on })
 }
 
 /// In the store of the mount, and in those below it that the journal knows; and what is in its own that is not ours.
-fn in_stores(
-    root: &Root,
-    mounted: &Mounted,
-    told: BTreeMap<&OsStr, HashMap<AliasName, Records>>,
-) -> Result<(Vec<Found>, Vec<ForeignEntry>)> {
+fn in_stores(root: &Root, mounted: &Mounted, told: BTreeMap<&OsStr, HashMap<AliasName, Records>>) -> Result<OnMount> {
     let point = &mounted.mount.point;
     let mut sites: Vec<Site> = vec![Site::of(mounted)?];
     sites.extend(sites_below(root, mounted, told.keys().map(Path::new))?);
-    let (mut found, mut foreign) = (Vec::new(), Vec::new());
+    let mut on = OnMount { aliases: Vec::new(), directories: Vec::new(), foreign: Vec::new(), has_empty_store: false };
     for site in sites {
         let Some(store) = Store::open(&site)? else { continue };
         let (store_inode, spot, store) = (store.inode()?, Spot::Store(site.path().to_owned()), Arc::new(store));
@@ -134,7 +131,8 @@ fn in_stores(
             Told::of(records, born)
         };
         let Contents { aliases, others } = store.contents()?;
-        found.extend(aliases.into_iter().map(|(name, stat)| Found {
+        on.has_empty_store |= aliases.is_empty() && others.is_empty();
+        on.aliases.extend(aliases.into_iter().map(|(name, stat)| Found {
             mount: point.clone(),
             device: mounted.mount.device,
             store: Some(store.clone()),
@@ -146,9 +144,9 @@ fn in_stores(
             told: told_of(name, stat.born),
         }));
         let entry = |name| ForeignEntry { mount: point.clone(), store: site.path().join(NAME), name };
-        foreign.extend(others.into_iter().map(entry));
+        on.foreign.extend(others.into_iter().map(entry));
     }
-    Ok((found, foreign))
+    Ok(on)
 }
 
 /// The other sites that the journal knows, if they are on the same file system still, and their stores ours.

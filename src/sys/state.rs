@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use fs2::FileExt;
 use nix::errno::Errno;
-use nix::fcntl::{FallocateFlags, fallocate};
+use nix::fcntl::{FallocateFlags, FcntlArg, fallocate, fcntl};
+use nix::libc;
 use serde::Serialize;
 
 use super::files::Root;
@@ -92,6 +93,15 @@ impl<'a> Locked<'a> {
                 bail!("another rokeep has held {} for a minute; nothing was done", path.display());
             }
             std::thread::sleep(Duration::from_millis(5));
+        }
+        // What was being written by one that was killed, and what is left of what is over. Nobody else writes now.
+        for path in [SESSION, LOOKS] {
+            let _ = fs::remove_file(being_written(&root.path(path)));
+        }
+        for (of, path) in [(JOURNAL, SPARE), (SESSION, LOOKS)] {
+            if !root.path(of).exists() {
+                let _ = fs::remove_file(root.path(path));
+            }
         }
         Ok(Locked { root, _lock: file })
     }
@@ -254,14 +264,15 @@ fn write_records<R: Borrow<Record>>(to: &mut impl Write, records: impl IntoItera
     })
 }
 
-/// The watcher's own lock: one for each frontend, so that hundreds of small package runs of one frontend share it.
+/// The watcher's own lock: one for each frontend, so that hundreds of small package runs of one frontend share it. It is
+/// given back when it is dropped.
 ///
 /// `None` where another watcher has it.
 ///
 /// # Errors
 /// Where /run/rokeep cannot be written.
 pub fn watcher_lock(root: &Root, pid: i32) -> Result<Option<WatcherLock>> {
-    watching(root, &format!("watch-{pid}"))
+    watching(root, pid)
 }
 
 /// The lock of whoever waits for mounts that are held by hand for a time.
@@ -271,29 +282,35 @@ pub fn watcher_lock(root: &Root, pid: i32) -> Result<Option<WatcherLock>> {
 /// # Errors
 /// Where /run/rokeep cannot be written.
 pub fn deadlines_lock(root: &Root) -> Result<Option<WatcherLock>> {
-    watching(root, "watch-deadlines")
+    const NO_PROCESS: i32 = 0;
+    watching(root, NO_PROCESS)
 }
 
-fn watching(root: &Root, name: &str) -> Result<Option<WatcherLock>> {
+/// A byte of one file for each, so that a watcher that is killed leaves nothing behind. The lock goes with the descriptor:
+/// F_OFD_SETLK in fcntl(2).
+fn watching(root: &Root, pid: i32) -> Result<Option<WatcherLock>> {
     make_private_dir(&root.path(RUN_DIR))?;
-    let path = root.path(RUN_DIR).join(name);
+    let path = root.path(RUN_DIR).join("watchers");
     let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
     let file = file.with_context(|| format!("cannot open {}", path.display()))?;
-    Ok(file.try_lock_exclusive().is_ok().then_some(WatcherLock { path, _lock: file }))
+    let byte = libc::flock {
+        l_type: libc::F_WRLCK as _,
+        l_whence: libc::SEEK_SET as _,
+        l_start: pid.into(),
+        l_len: 1,
+        l_pid: 0,
+    };
+    match fcntl(&file, FcntlArg::F_OFD_SETLK(&byte)) {
+        Ok(_) => Ok(Some(WatcherLock { _file: file })),
+        Err(Errno::EAGAIN | Errno::EACCES) => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("cannot lock {}", path.display())),
+    }
 }
 
 /// See [`watcher_lock`].
 #[derive(Debug)]
 pub struct WatcherLock {
-    path: PathBuf,
-    _lock: File,
-}
-
-impl WatcherLock {
-    /// Gives it back.
-    pub fn release(self) {
-        let _ = fs::remove_file(&self.path);
-    }
+    _file: File,
 }
 
 /// Says what helps where it is only that there is no room.
@@ -303,6 +320,13 @@ fn cannot_write(what: &str, path: &Path, error: io::Error) -> anyhow::Error {
     let advice =
         if full { ", as its file system is full; make room there (\"apt-get clean\" does, in /var)" } else { "" };
     anyhow::Error::from(error).context(format!("cannot write {what}{path}{advice}"))
+}
+
+/// Where the next version of a file stands until it is whole.
+fn being_written(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".new");
+    name.into()
 }
 
 fn make_private_dir(dir: &Path) -> Result<()> {
@@ -315,7 +339,7 @@ fn make_private_dir(dir: &Path) -> Result<()> {
 /// Not fsynced: what is in /run does not outlive the machine.
 fn replace(path: &Path, value: &impl Serialize) -> io::Result<()> {
     let text = serde_json::to_vec(value).map_err(io::Error::from)?;
-    let new = path.with_extension("json.new");
+    let new = being_written(path);
     create(&new).and_then(|mut file| file.write_all(&text))?;
     fs::rename(&new, path)
 }

@@ -34,6 +34,9 @@ pub const NAME: &str = ".rokeep";
 /// The name of the file whose creation proves that the mount is writable. No alias can have it.
 const PROOF: &str = "proof";
 
+/// The same, beside where the store would be.
+const PROOF_WITHOUT_STORE: &str = ".rokeep-proof";
+
 /// Whether a path is what an alias of this inode is called, in whatever store or beside whatever file.
 pub fn is_alias(path: &ListedPath, inode: Inode) -> bool {
     let name = AliasName(inode.ino);
@@ -207,11 +210,12 @@ impl Store {
         unlink(&self.dir, &alias.entry())
     }
 
-    /// Removes the store itself, if nothing is in it.
+    /// Removes the store itself, if nothing is in it but a proof that somebody was killed over.
     ///
     /// # Errors
     /// Those of unlinkat(2), other than that it is not empty.
     pub fn remove_if_empty(self, site: &Site) -> nix::Result<()> {
+        unlink(&self.dir, OsStr::new(PROOF))?;
         match unlinkat(site, NAME, UnlinkatFlags::RemoveDir) {
             Ok(()) | Err(Errno::ENOENT | Errno::ENOTEMPTY | Errno::EEXIST) => Ok(()),
             Err(other) => Err(other),
@@ -256,8 +260,16 @@ pub fn answer(error: &anyhow::Error) -> Option<Errno> {
 /// # Errors
 /// As [`Store::prove_writable`].
 pub fn prove_writable_without_store(mounted: &Mounted) -> Result<()> {
-    prove_writable(mounted, ".rokeep-proof")
+    prove_writable(mounted, PROOF_WITHOUT_STORE)
         .with_context(|| format!("cannot write to {}", message::path(&mounted.mount.point)))
+}
+
+/// Removes the proof that somebody was killed over where there is no store.
+///
+/// # Errors
+/// Those of unlinkat(2).
+pub fn remove_proof_without_store(site: &Site) -> nix::Result<()> {
+    unlink(site, OsStr::new(PROOF_WITHOUT_STORE))
 }
 
 fn close_to_others(site: &Site) -> nix::Result<()> {

@@ -23,6 +23,7 @@ mod guards;
 mod holders;
 mod in_the_way;
 mod journal;
+mod left_behind;
 mod log;
 mod names;
 mod older_kernel;

@@ -1,6 +1,7 @@
 //! The worlds that the tests run in.
 #![allow(dead_code, unused_imports, reason = "each test binary uses its own part")]
 
+pub mod calls;
 pub mod debian;
 pub mod guest;
 pub mod kept;

@@ -322,7 +322,8 @@ impl Small {
     /// SIGKILL for every rokeep that still runs.
     pub fn kill_rokeep(&self) {
         for pid in self.running_rokeeps() {
-            self.run_helper(&["kill"], Path::new(&pid.to_string()), b"");
+            // One may have ended by itself meanwhile.
+            self.runs("/tool/holder", &["kill", &pid.to_string()]);
         }
         self.assert_within(Duration::from_secs(2), "they are dead", || self.running_rokeeps().is_empty());
     }
@@ -434,6 +435,16 @@ impl Small {
         let Answer { code, stdout, stderr, .. } = self.output(self.sandbox.command(program).args(words), b"");
         let [stdout, stderr] = [stdout, stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
         Run { code, stdout, stderr }
+    }
+
+    /// All that rokeep said until now.
+    pub fn said(&self) -> String {
+        self.log.borrow().clone()
+    }
+
+    /// What was said until now is not worth knowing any more.
+    pub fn forget_what_was_said(&self) {
+        self.log.borrow_mut().clear();
     }
 
     fn logged(&self, what: &str, Answer { code, stdout, stderr, .. }: Answer) -> Run {

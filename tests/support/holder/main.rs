@@ -20,6 +20,7 @@
 //! | `dpkg replace\|remove\|rmdir PATH` | dpkg, putting its standard input in the place of a file, removing one, or removing a directory unless something is in it |
 //! | `write PATH`, `program PATH`, `swap-file PATH` | the author of a file: of its standard input, of a copy of this program, of one to swap to |
 //! | `timed LOG COMMAND …` | `time`: how long a hook took and how much memory it had |
+//! | `traced STRIKE COMMAND …` | a command that is killed, or refused something, at one of its system calls ([`traced`]) |
 //! | `runs COMMAND …` | a program, by whatever name this one is called, that runs another one as its child |
 //! | `env NAME=VALUE COMMAND …` | env(1) |
 //! | `at-a-terminal COMMAND …` | whatever ends programs at a terminal ends this one, though whoever runs the tests may ignore it (nohup) |
@@ -36,6 +37,8 @@
 //! | `bind FROM TO`, `mount TYPE SOURCE OPTIONS PATH`, `unmount PATH` | mount(8) and umount(8) |
 //! | `remount HOW PATH` | mount(8) with `-o remount,HOW`; its exit code is the error number |
 
+#[path = "../calls.rs"]
+mod calls;
 mod devices;
 mod dpkg;
 mod elsewhere;
@@ -53,6 +56,7 @@ mod sockets;
 mod states;
 mod systemd;
 mod timed;
+mod traced;
 mod unreadable;
 
 use std::ffi::OsString;
@@ -124,6 +128,7 @@ fn main() -> Result<ExitCode> {
         ["remount", how, _] => return files::remount(how, &last),
         ["unreadable", state, _] => unreadable::hold(state, &last)?,
         ["become-unreadable", state, _] => unreadable::become_so(state, &last)?,
+        ["traced", strike, command @ ..] => traced::run(strike, command)?,
         ["timed", log, command @ ..] => return timed::run(log, command),
         ["refusing-newer-calls", error, command @ ..] => return kernel::refusing_newer_calls(error, command),
         ["nobody-may-mount", command @ ..] => return kernel::nobody_may_mount(command),

@@ -63,6 +63,12 @@ impl Small {
         self.logged(&format!("run {}", words.join(" ")), answer)
     }
 
+    /// A person calls rokeep by way of another program. What it touches is its own business.
+    pub fn rokeep_runs_under(&self, program: &str, words: &[&str]) -> Run {
+        let answer = self.output(self.sandbox.command(program).args(words), b"");
+        self.logged(&words.join(" "), answer)
+    }
+
     /// From now on apt is what `rokeep run` has started.
     pub fn apt_is_run_by_rokeep(&self) {
         let mut command = self.sandbox.command("/tool/rokeep");

@@ -1,0 +1,81 @@
+//! Killed at any instruction, run again: same end. And refused at any, too.
+//!
+//! Each command of rokeep is run to its end once, followed by ptrace(2); then again and again, each time with a blow at one
+//! of the system calls that it made: SIGKILL before the call, or an error in the place of it. After each comes what would
+//! really come, and [`rules`] says what has to be so then. The mounts are real, so are the processes that use the files: the
+//! kernel is the judge.
+//!
+//! `make test` strikes at every call that leaves something behind or is refused by a file system that is full or broken, and
+//! at a few of the others; `make crash` at every call of everything. `ROKEEP_CRASH` names one point to be played again, as a
+//! failure says it, and `ROKEEP_CRASH_SEED` which few others; see docs/reliability.md.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod commands;
+mod next;
+mod points;
+mod rules;
+mod stage;
+
+use crate::points::strike_at_each_point_of;
+
+#[test]
+fn begin() {
+    strike_at_each_point_of("begin", commands::begin);
+}
+
+#[test]
+fn protect() {
+    strike_at_each_point_of("protect", commands::protect);
+}
+
+#[test]
+fn end() {
+    strike_at_each_point_of("end", commands::end);
+}
+
+#[test]
+fn dpkg_within_a_run() {
+    strike_at_each_point_of("dpkg_within_a_run", commands::dpkg_within_a_run);
+}
+
+#[test]
+fn bare_dpkg_begins() {
+    strike_at_each_point_of("bare_dpkg_begins", commands::bare_dpkg_begins);
+}
+
+#[test]
+fn bare_dpkg_is_done() {
+    strike_at_each_point_of("bare_dpkg_is_done", commands::bare_dpkg_is_done);
+}
+
+#[test]
+fn cleanup() {
+    strike_at_each_point_of("cleanup", commands::cleanup);
+}
+
+#[test]
+fn recover() {
+    strike_at_each_point_of("recover", commands::recover);
+}
+
+#[test]
+fn watch() {
+    strike_at_each_point_of("watch", commands::watch);
+}
+
+#[test]
+fn run() {
+    strike_at_each_point_of("run", commands::run);
+}
+
+#[test]
+fn remount_rw() {
+    strike_at_each_point_of("remount_rw", commands::remount_rw);
+}
+
+#[test]
+fn remount_ro() {
+    strike_at_each_point_of("remount_ro", commands::remount_ro);
+}
