@@ -146,7 +146,10 @@ fn the_units_close_each_mount_where_the_file_system_cannot_be_and_open_it_again(
     ))?;
     let debian = &booted.debian;
     let bystander = debian.service("tool", &format!("{TOOL} infinity"), OF_ITS_OWN)?;
-    debian.write("/etc/systemd/system/short-lived.service", "[Service]\nExecStart=/usr/bin/short-lived infinity\n")?;
+    debian.write(
+        "/etc/systemd/system/short-lived.service",
+        "[Service]\nType=exec\nExecStart=/usr/bin/short-lived infinity\n",
+    )?;
     let (apt, _) = booted.upgrade_half_way()?;
     booted.kill_apt_and_dpkg(apt)?;
     wait_until(A_WHILE, || Ok(debian.usr()? == ReadOnlyMount))?;

@@ -28,7 +28,7 @@ impl Debian {
 
     /// Adds a service that runs a program in a way of its own, and starts it; its process.
     pub fn service(&self, name: &str, program: &str, settings: &str) -> Result<u32> {
-        let unit = format!("[Service]\nExecStart={program}\n{settings}\n");
+        let unit = format!("[Service]\nType=exec\nExecStart={program}\n{settings}\n");
         self.write(&format!("/etc/systemd/system/{name}.service"), &unit)?;
         self.must("systemctl", &["daemon-reload"])?;
         self.must("systemctl", &["start", name])?;
