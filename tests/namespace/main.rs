@@ -21,6 +21,7 @@ mod dry_run;
 mod going_back;
 mod guards;
 mod holders;
+mod hostile_text;
 mod in_the_way;
 mod journal;
 mod log;
