@@ -1,11 +1,12 @@
 //! What rokeep remembers: the session under /run/rokeep, the journal under /var/lib/rokeep.
 //!
-//! [`Locked`] is the only way to write either. Reading needs no lock: both files are replaced or extended whole.
+//! [`Locked`] is the only way to write either. Reading needs no lock: both files are replaced or extended whole. Both
+//! directories are [`private`]: what is in them is believed.
 
 use std::borrow::Borrow;
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,7 @@ use nix::errno::Errno;
 use serde::Serialize;
 
 use super::files::Root;
+use super::private;
 use crate::core::journal::{self, Journal, Record};
 use crate::core::looks::Looks;
 use crate::core::session::{self, Session};
@@ -78,7 +80,7 @@ impl<'a> Locked<'a> {
     /// Where /run/rokeep cannot be made, or another rokeep does not finish.
     pub fn wait(root: &'a Root) -> Result<Locked<'a>> {
         let path = root.path(RUN_DIR).join("lock");
-        make_private_dir(&root.path(RUN_DIR))?;
+        private::make(&root.path(RUN_DIR))?;
         let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
         let file = file.with_context(|| format!("cannot open {}", path.display()))?;
         let began = Instant::now();
@@ -164,7 +166,7 @@ impl<'a> Locked<'a> {
         if records.is_empty() {
             return remove(&path).map_err(failed);
         }
-        make_private_dir(&dir)?;
+        private::make(&dir)?;
         let new = path.with_extension("jsonl.new");
         let replaced: io::Result<()> = (|| {
             let mut text = BufWriter::with_capacity(BUFFER, create(&new)?);
@@ -197,7 +199,7 @@ impl Appender {
         if records.peek().is_none() {
             return Ok(());
         }
-        make_private_dir(&self.dir)?;
+        private::make(&self.dir)?;
         let appended = (|| {
             let file = OpenOptions::new().create(true).append(true).mode(0o600).open(&self.path)?;
             // A torn tail of an earlier crash would make the first new line unreadable.
@@ -246,7 +248,7 @@ pub fn deadlines_lock(root: &Root) -> Result<Option<WatcherLock>> {
 }
 
 fn watching(root: &Root, name: &str) -> Result<Option<WatcherLock>> {
-    make_private_dir(&root.path(RUN_DIR))?;
+    private::make(&root.path(RUN_DIR))?;
     let path = root.path(RUN_DIR).join(name);
     let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
     let file = file.with_context(|| format!("cannot open {}", path.display()))?;
@@ -276,13 +278,6 @@ fn cannot_write(what: &str, path: &Path, error: io::Error) -> anyhow::Error {
     anyhow::Error::from(error).context(format!("cannot write {what}{path}{advice}"))
 }
 
-fn make_private_dir(dir: &Path) -> Result<()> {
-    match DirBuilder::new().recursive(true).mode(0o700).create(dir) {
-        Ok(()) => Ok(()),
-        Err(error) => Err(error).with_context(|| format!("cannot make {}", dir.display())),
-    }
-}
-
 /// Not fsynced: what is in /run does not outlive the machine.
 fn replace(path: &Path, value: &impl Serialize) -> io::Result<()> {
     let text = serde_json::to_vec(value).map_err(io::Error::from)?;
@@ -295,11 +290,12 @@ fn create(path: &Path) -> io::Result<File> {
     OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(path)
 }
 
-fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
+fn read(path: &Path) -> Result<Option<Vec<u8>>> {
+    path.parent().map_or(Ok(()), private::check)?;
     match fs::read(path) {
         Ok(text) => Ok(Some(text)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
+        Err(error) => Err(error.into()),
     }
 }
 

@@ -14,6 +14,7 @@ mod bare_dpkg;
 mod becoming_writable;
 mod between_dpkg_runs;
 mod by_hand;
+mod closed_to_others;
 mod containers;
 mod deep;
 mod directories;
