@@ -27,6 +27,7 @@ mod in_the_way;
 mod journal;
 mod log;
 mod names;
+mod old_programs;
 mod older_kernel;
 mod other_mounts;
 mod overlay;
