@@ -120,7 +120,7 @@ impl<'a, 'p> Linking<'a, 'p> {
             let Some(dir) = self.root.open_dir(first.dir()).with_context(failed)? else { continue };
             let linked = link::link_beside(&dir, first.name(), alias.inode, &entry);
             match linked.with_context(failed)? {
-                Linked::Made => self.made.beside.push((first.dir().into(), entry)),
+                Linked::Made => self.made.beside.push((first.dir().into(), entry, alias.inode)),
                 other => self.without.note(other, alias),
             }
         }

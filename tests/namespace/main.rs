@@ -19,6 +19,7 @@ mod containers;
 mod deep;
 mod directories;
 mod dry_run;
+mod exchanged;
 mod going_back;
 mod guards;
 mod holders;
