@@ -19,6 +19,7 @@ mod containers;
 mod deep;
 mod directories;
 mod dry_run;
+mod environment;
 mod exchanged;
 mod going_back;
 mod guards;

@@ -18,6 +18,7 @@ mod room;
 mod state;
 mod terminal;
 mod upkeep;
+mod watched;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -44,6 +45,7 @@ pub use self::file_system::{FileSystem, LOWER};
 pub use self::pins::Pin;
 pub use self::room::Full;
 pub use self::state::State;
+pub use self::watched::Event;
 use super::order::{Answer, Order};
 pub use super::sandbox::Access;
 use super::sandbox::Sandbox;
