@@ -218,7 +218,9 @@ fn drop_beside(root: &Root, mounted: &Mounted, file: &Path, alias: AliasName, wh
     }
     link::unlink(&dir, &entry)?;
     match whose {
-        Whose::Package if *path.dir() != *mounted.mount.point => remove_unowned(root, dir, std::iter::once(path.dir())),
+        Whose::Package if *path.dir() != *mounted.mount.point && dir.stat()?.only_root_writes() => {
+            remove_unowned(root, dir, std::iter::once(path.dir()))
+        }
         Whose::Package | Whose::Nobody => Ok(()),
     }
 }
@@ -242,6 +244,8 @@ fn let_go(root: &Root, kept: &KeptDirectory, verdict: DirectoryVerdict) -> Resul
 
 /// rmdir(2) upwards from a directory, as dpkg would have done: as long as it is empty and no package has it. The names
 /// are its own and those of the directories above it that may go.
+///
+/// Not one that others can write to: they could have moved the last one there, from where dpkg knew it.
 fn remove_unowned<'a>(root: &Root, mut dir: Directory, names: impl Iterator<Item = &'a Path>) -> Result<()> {
     for path in names {
         let Some(name) = path.file_name() else { return Ok(()) };
@@ -250,6 +254,9 @@ fn remove_unowned<'a>(root: &Root, mut dir: Directory, names: impl Iterator<Item
             return Ok(());
         }
         let Some(above) = marker::remove_if_empty(&dir, name)? else { return Ok(()) };
+        if !above.stat()?.only_root_writes() {
+            return Ok(());
+        }
         dir = above;
     }
     Ok(())

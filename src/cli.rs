@@ -12,7 +12,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 use rokeep::by_hand::{self, Lasting};
 use rokeep::core::apt_stream;
-use rokeep::core::columns::shown;
+use rokeep::core::columns::{shown, shown_json};
 use rokeep::core::duration;
 use rokeep::core::message::Outcome;
 use rokeep::core::status::text::text;
@@ -159,6 +159,20 @@ enum Hook {
     DpkgPostInvoke,
 }
 
+impl Cli {
+    /// Reads the command line. One that is wrong ends the process: with words that repeat some of it, harmlessly.
+    pub fn read() -> Cli {
+        Cli::try_parse().unwrap_or_else(|error| {
+            if error.use_stderr() {
+                let text = error.render().to_string();
+                text.lines().for_each(|line| drop(writeln!(io::stderr(), "{}", shown(line))));
+                std::process::exit(error.exit_code());
+            }
+            error.exit()
+        })
+    }
+}
+
 /// Runs the command and answers the process's exit code.
 pub fn run(cli: &Cli) -> ExitCode {
     let done = Root::system().context("cannot open /").and_then(|root| perform(&root, &cli.command));
@@ -275,7 +289,7 @@ fn show_status(root: &Root, json: bool) -> Result<ExitCode> {
     let status = report::status(root)?;
     let output = io::stdout();
     let text = match json {
-        true => serde_json::to_string_pretty(&status)? + "\n",
+        true => shown_json(&serde_json::to_string_pretty(&status)?) + "\n",
         false => text(&status, terminal::look(&output)),
     };
     // A reader that stopped reading has seen enough.
@@ -297,7 +311,8 @@ fn show_plan(root: &Root, things: &[PathBuf], json: bool) -> Result<ExitCode> {
         things => announce::announce(root, things)?,
     };
     let preview = preview::preview(root, &stream)?;
-    let text = if json { serde_json::to_string_pretty(&preview)? + "\n" } else { preview::as_text(&preview) };
+    let text =
+        if json { shown_json(&serde_json::to_string_pretty(&preview)?) + "\n" } else { preview::as_text(&preview) };
     let _ = io::stdout().write_all(text.as_bytes());
     Ok(ExitCode::SUCCESS)
 }

@@ -10,6 +10,7 @@ use anyhow::Result;
 use serde::Serialize;
 
 use crate::core::apt_stream::Stream;
+use crate::core::columns;
 use crate::core::inode::AliasName;
 use crate::core::message;
 use crate::core::plan::{PlannedAlias, Reason};
@@ -156,7 +157,7 @@ pub fn as_text(preview: &Preview) -> String {
     for note in &preview.notes {
         let _ = writeln!(text, "note: {note}");
     }
-    text
+    text.lines().map(|line| columns::shown(line) + "\n").collect()
 }
 
 fn reason_in_words(reason: &ReasonPreview) -> String {

@@ -47,6 +47,7 @@ fn start_unit(root: &Root, pid: i32) -> bool {
     let unit = format!("rokeep-watch@{pid}.service");
     let systemctl = Command::new("/usr/bin/systemctl")
         .args(["--quiet", "--no-block", "start", &unit])
+        .env_clear()
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())

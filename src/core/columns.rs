@@ -38,6 +38,22 @@ pub fn shown(text: &str) -> String {
     all
 }
 
+/// JSON with nothing in it that [`shown`] would write otherwise: that stands there as `\uXXXX` (RFC 8259, section 7), which
+/// means the same. Lines stay lines.
+pub fn shown_json(json: &str) -> String {
+    let mut all = String::with_capacity(json.len());
+    for c in json.chars() {
+        if c == '\n' || is_shown(c) {
+            all.push(c);
+        } else {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                let _ = write!(all, "\\u{unit:04x}");
+            }
+        }
+    }
+    all
+}
+
 /// Whether all of it can be shown as it is.
 pub fn can_be_shown(text: &str) -> bool {
     text.chars().all(is_shown)
@@ -145,6 +161,13 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn json_means_the_same_and_can_be_shown(text in "\\PC{0,50}\u{202e}?\u{9b}?\u{e0001}?\n?") {
+            let json = shown_json(&serde_json::to_string_pretty(&[&text]).unwrap());
+            prop_assert!(json.lines().all(can_be_shown), "{json:?}");
+            prop_assert_eq!(serde_json::from_str::<[String; 1]>(&json).unwrap(), [text]);
+        }
+
         #[test]
         fn words_fit_and_nothing_is_lost(text in "\\PC{0,200}", first in 0usize..40, others in 2usize..40) {
             let text = shown(&text);

@@ -1,6 +1,8 @@
 //! An entry of the system's log, in the two forms that it may have on its way there.
 #![forbid(unsafe_code)]
 
+use super::columns::shown;
+
 /// How much it matters (syslog(3)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Priority {
@@ -15,7 +17,7 @@ pub enum Priority {
 pub struct Entry {
     /// How much it matters.
     pub priority: Priority,
-    /// For a person.
+    /// For a person, and in one line, whatever is in it: it is sent as [`shown`] has it.
     pub message: String,
     /// For programs: names as journald takes them (capitals, digits, underscores), each with a value of any bytes.
     pub fields: Vec<(&'static str, Vec<u8>)>,
@@ -43,7 +45,7 @@ impl Entry {
             text.extend(value);
             text.push(b'\n');
         };
-        add("MESSAGE", cut(&self.message).as_bytes());
+        add("MESSAGE", cut(&shown(&self.message)).as_bytes());
         add("PRIORITY", (self.priority as u8).to_string().as_bytes());
         add("SYSLOG_FACILITY", FACILITY_DAEMON.to_string().as_bytes());
         add("SYSLOG_IDENTIFIER", b"rokeep");
@@ -57,7 +59,7 @@ impl Entry {
     /// The older form, as syslog(3) writes it to `/dev/log`, without a time: whoever receives it knows that.
     pub fn syslog(&self, pid: u32) -> Vec<u8> {
         let priority = FACILITY_DAEMON << 3 | self.priority as u8;
-        format!("<{priority}>rokeep[{pid}]: {}", cut(&self.message)).into_bytes()
+        format!("<{priority}>rokeep[{pid}]: {}", cut(&shown(&self.message))).into_bytes()
     }
 }
 
@@ -80,6 +82,13 @@ mod tests {
         let expected = b"MESSAGE=hello\nPRIORITY=3\nSYSLOG_FACILITY=3\nSYSLOG_IDENTIFIER=rokeep\nSYSLOG_PID=7\n\
                          ROKEEP_MOUNT\n\x0f\0\0\0\0\0\0\0/srv/two\nlines\xff\n";
         assert_eq!(entry("hello").native(7), expected);
+    }
+
+    #[test]
+    fn no_message_moves_a_cursor_or_begins_another_line() {
+        let evil = entry("a\n<24>su: root\u{1b}[2J\u{202e}");
+        assert_eq!(evil.syslog(7), b"<27>rokeep[7]: a%0A<24>su: root%1B[2J%E2%80%AE");
+        assert!(evil.native(7).starts_with(b"MESSAGE=a%0A<24>su: root%1B[2J%E2%80%AE\nPRIORITY=3\n"));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use super::columns::shown;
 use super::text::escape;
 
 /// What a stage has to say when it did not fail.
@@ -26,14 +27,14 @@ impl Outcome {
     }
 }
 
-/// A path as it may be shown: nothing in it can move a terminal's cursor.
+/// A path as it may be shown: nothing in it can move a terminal's cursor, or make it look like another one.
 pub fn path(path: &Path) -> String {
-    escape(path.as_os_str()).into_owned()
+    shown(&escape(path.as_os_str()))
 }
 
 /// Any other text that came from outside, as a command name.
 pub fn text(text: &str) -> String {
-    escape(text.as_ref()).into_owned()
+    shown(&escape(text.as_ref()))
 }
 
 /// A process: `sshd (812)`.
@@ -173,6 +174,7 @@ mod tests {
     #[test]
     fn a_hostile_name_is_shown_harmlessly() {
         assert_eq!(path(Path::new("/usr/\x1b[2J\n")), "/usr/%1B[2J%0A");
+        assert_eq!(path(Path::new("/usr/a\u{202e}b\u{200b}")), "/usr/a%E2%80%AEb%E2%80%8B");
     }
 
     #[test]

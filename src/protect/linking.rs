@@ -118,9 +118,9 @@ impl<'a, 'p> Linking<'a, 'p> {
             let entry = AliasName(alias.inode.ino).entry_beside(first.name());
             let failed = || format!("cannot link beside {}", message::path(first.full()));
             let Some(dir) = self.root.open_dir(first.dir()).with_context(failed)? else { continue };
-            let linked = link::link(Source::Entry(&dir, first.name()), alias.inode, &dir, &entry);
+            let linked = link::link_beside(&dir, first.name(), alias.inode, &entry);
             match linked.with_context(failed)? {
-                Linked::Made => self.made.beside.push((first.dir().into(), entry)),
+                Linked::Made => self.made.beside.push((first.dir().into(), entry, alias.inode)),
                 other => self.without.note(other, alias),
             }
         }

@@ -4,8 +4,9 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::core::inode::AliasName;
+use crate::core::inode::{AliasName, Inode};
 use crate::sys::files::Root;
+use crate::sys::kernel::Stat;
 use crate::sys::link;
 use crate::sys::marker::Marked;
 use crate::sys::site::Site;
@@ -16,8 +17,8 @@ use crate::sys::store::Store;
 pub struct Made {
     /// Aliases, each with the site of its store.
     pub in_stores: Vec<(Arc<Path>, AliasName)>,
-    /// Aliases beside their files: directory and entry.
-    pub beside: Vec<(Arc<Path>, OsString)>,
+    /// Aliases beside their files: directory, entry, and what it leads to.
+    pub beside: Vec<(Arc<Path>, OsString, Inode)>,
     /// Directories that got a marker.
     pub markers: Vec<Marked>,
 }
@@ -36,9 +37,10 @@ impl Made {
                 }
             }
         }
-        for (dir, entry) in &self.beside {
+        for (dir, entry, inode) in &self.beside {
             let Ok(Some(dir)) = root.open_dir(dir) else { continue };
-            if dir.entry(entry).is_ok_and(|stat| stat.is_some_and(|stat| stat.links > 1)) {
+            let is_it = |stat: Stat| stat.inode == *inode && stat.links > 1;
+            if dir.entry(entry).is_ok_and(|stat| stat.is_some_and(is_it)) {
                 let _ = link::unlink(&dir, entry);
             }
         }

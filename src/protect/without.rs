@@ -27,6 +27,7 @@ impl Without {
             // dpkg cannot replace such a file either, and nobody said that it would.
             Linked::Refused(Errno::EPERM) if alias.kind() == Kind::Guard => return,
             Linked::NameChanged => "changed while it was looked at",
+            Linked::GivesRights => "anybody could run the old version, with the rights that it gives",
             Linked::Taken(_) => "its alias's name is taken",
             Linked::Refused(errno) => errno.desc(),
         };

@@ -37,6 +37,11 @@ impl Stat {
         self.mode & libc::S_IFMT == libc::S_IFREG
     }
 
+    /// Whether nobody but root can put anything into it, if it is a directory.
+    pub fn only_root_writes(&self) -> bool {
+        self.uid == 0 && self.mode & 0o022 == 0
+    }
+
     /// A directory, which alone cannot have another hard link.
     pub fn is_directory(&self) -> bool {
         self.mode & libc::S_IFMT == libc::S_IFDIR
@@ -88,6 +93,21 @@ pub fn stat(dir: impl AsFd, name: &OsStr, last: LastLink) -> nix::Result<Stat> {
 fn born(answer: &libc::statx) -> Option<Born> {
     let seconds = u64::try_from(answer.stx_btime.tv_sec).ok().filter(|_| answer.stx_mask & libc::STATX_BTIME != 0)?;
     seconds.checked_mul(1_000_000_000)?.checked_add(answer.stx_btime.tv_nsec.into()).map(Born)
+}
+
+/// Whether a file that is run gives rights that whoever runs it need not have: set-id bits (execve(2)), capabilities
+/// (capabilities(7)). `file` is a descriptor of it, for naming it at least (`O_PATH`). What cannot be told may.
+pub fn may_give_rights(file: impl AsFd) -> bool {
+    let Ok(stat) = stat(&file, OsStr::new(""), LastLink::Itself) else { return true };
+    if !stat.is_file() || stat.mode & (libc::S_ISUID | libc::S_ISGID) != 0 {
+        return stat.is_file();
+    }
+    let path = format!("/proc/self/fd/{}", file.as_fd().as_raw_fd());
+    let answer = path.as_str().with_nix_path(|path| {
+        // SAFETY: both names are NUL-terminated and outlive the call; with no room given, nothing is written.
+        unsafe { libc::getxattr(path.as_ptr(), c"security.capability".as_ptr(), std::ptr::null_mut(), 0) }
+    });
+    !matches!(answer.and_then(Errno::result), Err(Errno::ENODATA | Errno::EOPNOTSUPP))
 }
 
 /// From here on the process outlives Ctrl-C, a lost terminal and a closed pipe.

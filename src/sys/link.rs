@@ -4,10 +4,12 @@ use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use nix::errno::Errno;
-use nix::fcntl::AtFlags;
+use nix::fcntl::{AtFlags, OFlag, openat};
+use nix::sys::stat::Mode;
 use nix::unistd::{UnlinkatFlags, linkat, unlinkat};
 
 use super::files::Directory;
+use super::kernel::{self, LastLink};
 use crate::core::inode::Inode;
 
 /// From where an inode is linked.
@@ -30,6 +32,8 @@ pub enum Linked {
     NameChanged,
     /// The name is taken by another inode, which was left alone.
     Taken(Inode),
+    /// Whoever reached the link could run the file with rights that it gives; no link was left.
+    GivesRights,
     /// This file, or this file system, cannot have one more link.
     Refused(Errno),
 }
@@ -40,6 +44,30 @@ pub enum Linked {
 /// Those of [`attempt`] and of [`prove`].
 pub fn link(source: Source, inode: Inode, dir: &Directory, entry: &OsStr) -> nix::Result<Linked> {
     prove(attempt(source, dir, entry)?, inode, dir, entry)
+}
+
+/// The same for the inode that is called `name` in the same directory, which others may enter. Once `name` leads to another
+/// version, whoever enters reaches the old one by its link: so one that gives rights to whoever runs it gets none.
+///
+/// # Errors
+/// As [`link`], and those of openat(2).
+pub fn link_beside(dir: &Directory, name: &OsStr, inode: Inode, entry: &OsStr) -> nix::Result<Linked> {
+    let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let file = match openat(dir, name, flags, Mode::empty()) {
+        Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ENAMETOOLONG) => return Ok(Linked::NameChanged),
+        file => file?,
+    };
+    if kernel::stat(&file, OsStr::new(""), LastLink::Itself)?.inode != inode {
+        return Ok(Linked::NameChanged);
+    }
+    if !kernel::may_give_rights(&file) {
+        return link(Source::Entry(dir, name), inode, dir, entry);
+    }
+    // One from before it gave any.
+    if dir.entry(entry)?.is_some_and(|stat| stat.inode == inode) {
+        unlink(dir, entry)?;
+    }
+    Ok(Linked::GivesRights)
 }
 
 /// Gives whatever inode the source leads to the name `entry` in `dir`. Which one that was, or who has the name already,

@@ -28,7 +28,7 @@ impl Marked {
     /// failure.
     ///
     /// # Errors
-    /// Where it cannot be opened, and those of openat(2).
+    /// Where it cannot be opened, and those of openat(2): `EEXIST` where something else has its name.
     pub fn make(root: &Root, path: &Path, inode: Inode) -> nix::Result<Option<Marked>> {
         let Some(dir) = root.open_dir(path)? else { return Ok(None) };
         if dir.stat()?.inode != inode {
@@ -37,7 +37,8 @@ impl Marked {
         let marked = Marked { dir, name: AliasName(inode.ino) };
         let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         match openat(&marked.dir, marked.name.entry_inside().as_os_str(), flags, Mode::empty()) {
-            Ok(_) | Err(Errno::EEXIST) => Ok(Some(marked)),
+            Ok(_) => Ok(Some(marked)),
+            Err(Errno::EEXIST) if marked.is_there()? => Ok(Some(marked)),
             Err(other) => Err(other),
         }
     }
@@ -53,9 +54,15 @@ impl Marked {
         is_it: impl Fn(&Stat) -> bool,
     ) -> nix::Result<Option<Marked>> {
         let Some(dir) = root.open_dir(path)? else { return Ok(None) };
+        let marked = Marked { dir, name };
+        let found = is_it(&marked.dir.stat()?) && marked.is_there()?;
+        Ok(found.then_some(marked))
+    }
+
+    /// Whether its marker is in it, and not something of somebody else's that has the name.
+    fn is_there(&self) -> nix::Result<bool> {
         let is_marker = |stat: Stat| stat.is_file() && stat.bytes == 0 && stat.uid == 0 && stat.mode & 0o7777 == 0;
-        let found = is_it(&dir.stat()?) && dir.entry(&name.entry_inside())?.is_some_and(is_marker);
-        Ok(found.then_some(Marked { dir, name }))
+        Ok(self.dir.entry(&self.name.entry_inside())?.is_some_and(is_marker))
     }
 
     /// Which directory it is.
@@ -71,12 +78,12 @@ impl Marked {
         self.dir
     }
 
-    /// Takes the marker out.
+    /// Takes the marker out, and nothing else.
     ///
     /// # Errors
-    /// Those of unlinkat(2).
+    /// Those of statx(2) and unlinkat(2).
     pub fn unmark(&self) -> nix::Result<()> {
-        unlink(&self.dir, &self.name.entry_inside())
+        if self.is_there()? { unlink(&self.dir, &self.name.entry_inside()) } else { Ok(()) }
     }
 }
 

@@ -18,6 +18,7 @@ pub mod log;
 pub mod marker;
 pub mod mounts;
 pub mod namespaces;
+pub mod private;
 pub mod processes;
 pub mod remounting;
 pub mod rights;

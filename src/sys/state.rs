@@ -1,11 +1,12 @@
 //! What rokeep remembers: the session under /run/rokeep, the journal under /var/lib/rokeep.
 //!
-//! [`Locked`] is the only way to write either. Reading needs no lock: both files are replaced or extended whole.
+//! [`Locked`] is the only way to write either. Reading needs no lock: both files are replaced or extended whole. Both
+//! directories are [`private`]: what is in them is believed.
 
 use std::borrow::Borrow;
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -17,6 +18,7 @@ use nix::libc;
 use serde::Serialize;
 
 use super::files::Root;
+use super::private;
 use crate::core::journal::{self, Journal, Record};
 use crate::core::looks::Looks;
 use crate::core::session::{self, Session};
@@ -81,7 +83,7 @@ impl<'a> Locked<'a> {
     /// Where /run/rokeep cannot be made, or another rokeep does not finish.
     pub fn wait(root: &'a Root) -> Result<Locked<'a>> {
         let path = root.path(RUN_DIR).join("lock");
-        make_private_dir(&root.path(RUN_DIR))?;
+        private::make(&root.path(RUN_DIR))?;
         let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
         let file = file.with_context(|| format!("cannot open {}", path.display()))?;
         let began = Instant::now();
@@ -182,7 +184,7 @@ impl<'a> Locked<'a> {
         if records.is_empty() {
             return remove(&path).and_then(|()| remove(&new)).map_err(failed);
         }
-        make_private_dir(&dir)?;
+        private::make(&dir)?;
         let replaced: io::Result<()> = (|| {
             let mut text = BufWriter::with_capacity(BUFFER, open_spare(&new)?);
             text.write_all(&journal::header())?;
@@ -219,7 +221,7 @@ impl Appender {
         if records.peek().is_none() {
             return Ok(());
         }
-        make_private_dir(&self.dir)?;
+        private::make(&self.dir)?;
         let appended = (|| {
             let file = OpenOptions::new().create(true).append(true).mode(0o600).open(&self.path)?;
             // A torn tail of an earlier crash would make the first new line unreadable.
@@ -289,7 +291,7 @@ pub fn deadlines_lock(root: &Root) -> Result<Option<WatcherLock>> {
 /// A byte of one file for each, so that a watcher that is killed leaves nothing behind. The lock goes with the descriptor:
 /// F_OFD_SETLK in fcntl(2).
 fn watching(root: &Root, pid: i32) -> Result<Option<WatcherLock>> {
-    make_private_dir(&root.path(RUN_DIR))?;
+    private::make(&root.path(RUN_DIR))?;
     let path = root.path(RUN_DIR).join("watchers");
     let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
     let file = file.with_context(|| format!("cannot open {}", path.display()))?;
@@ -329,13 +331,6 @@ fn being_written(path: &Path) -> PathBuf {
     name.into()
 }
 
-fn make_private_dir(dir: &Path) -> Result<()> {
-    match DirBuilder::new().recursive(true).mode(0o700).create(dir) {
-        Ok(()) => Ok(()),
-        Err(error) => Err(error).with_context(|| format!("cannot make {}", dir.display())),
-    }
-}
-
 /// Not fsynced: what is in /run does not outlive the machine.
 fn replace(path: &Path, value: &impl Serialize) -> io::Result<()> {
     let text = serde_json::to_vec(value).map_err(io::Error::from)?;
@@ -348,11 +343,12 @@ fn create(path: &Path) -> io::Result<File> {
     OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(path)
 }
 
-fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
+fn read(path: &Path) -> Result<Option<Vec<u8>>> {
+    path.parent().map_or(Ok(()), private::check)?;
     match fs::read(path) {
         Ok(text) => Ok(Some(text)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
+        Err(error) => Err(error.into()),
     }
 }
 

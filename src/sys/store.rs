@@ -275,7 +275,13 @@ pub fn remove_proof_without_store(site: &Site) -> nix::Result<()> {
 fn close_to_others(site: &Site) -> nix::Result<()> {
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let dir = Directory::from(openat(site, NAME, flags, Mode::empty())?);
-    let closed = fchmod(&dir, Mode::S_IRWXU);
+    let stat = dir.stat()?;
+    // Where others can write it may not be what was made just now: then one that is open to them is left so.
+    let closed = match stat.mode & 0o7777 {
+        0o700 => Ok(()),
+        _ if site.is_roots() || is_private(&stat) => fchmod(&dir, Mode::S_IRWXU),
+        _ => Err(Errno::EOPNOTSUPP),
+    };
     // FAT by way of FUSE takes the call and does nothing; vfat refuses it.
     if is_private(&dir.stat()?) { closed } else { Err(Errno::EOPNOTSUPP) }
 }

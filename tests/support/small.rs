@@ -18,6 +18,7 @@ mod room;
 mod state;
 mod terminal;
 mod upkeep;
+mod watched;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -34,6 +35,7 @@ use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::stat::{Mode, fstatat};
 use nix::unistd::Pid;
+use rokeep::core::columns::can_be_shown;
 
 use self::belongings::Belongings;
 pub use self::by_hand::{Log, Running};
@@ -43,6 +45,7 @@ pub use self::file_system::{FileSystem, LOWER};
 pub use self::pins::Pin;
 pub use self::room::Full;
 pub use self::state::State;
+pub use self::watched::Event;
 use super::order::{Answer, Order};
 pub use super::sandbox::Access;
 use super::sandbox::Sandbox;
@@ -378,17 +381,17 @@ impl Small {
 
     /// apt runs something.
     fn order(&self, words: &[&str], stream: Option<Vec<u8>>) -> Run {
+        self.leaving_alone_what_is_not_its_own(|| self.among_others(words, stream))
+    }
+
+    /// apt runs something while others work on the same files: not everything that happens is rokeep's doing.
+    pub fn among_others(&self, words: &[&str], stream: Option<Vec<u8>>) -> Run {
         let argv = words.iter().map(|word| word.as_bytes().to_vec()).collect();
-        self.leaving_alone_what_is_not_its_own(|| {
-            let mut frontend = self.frontend.borrow_mut();
-            let frontend = frontend.get_or_insert_with(|| Frontend::start(&self.sandbox, &["frontend"]));
-            let answer = frontend.carry_out(&Order { argv, stream });
-            self.check(
-                !answer.output_kept_open,
-                "a process that the hook left behind keeps its output: apt would hang",
-            );
-            self.logged(&words.join(" "), answer)
-        })
+        let mut frontend = self.frontend.borrow_mut();
+        let frontend = frontend.get_or_insert_with(|| Frontend::start(&self.sandbox, &["frontend"]));
+        let answer = frontend.carry_out(&Order { argv, stream });
+        self.check(!answer.output_kept_open, "a process that the hook left behind keeps its output: apt would hang");
+        self.logged(&words.join(" "), answer)
     }
 
     /// A person calls rokeep.
@@ -454,7 +457,8 @@ impl Small {
             text
         });
         let _ = writeln!(self.log.borrow_mut(), "(rokeep {what} ended with {code})\n");
-        let harmless = |text: &str| text.chars().all(|c| (!c.is_control() || c == '\n') && c != '\u{fffd}');
+        // Neither what moves a cursor nor what is not seen, or makes text look like another one.
+        let harmless = |text: &str| text.lines().all(|line| can_be_shown(line) && !line.contains('\u{fffd}'));
         self.check(harmless(&stdout) && harmless(&stderr), "rokeep wrote what is not text to a terminal");
         Run { code, stdout, stderr }
     }

@@ -30,6 +30,9 @@
 //! | `nobody-may-mount COMMAND …` | a container as docker makes it: no process in it may change a mount |
 //! | `may-not-mount COMMAND …` | a service that has been deprived of that right alone |
 //! | `own-users COMMAND …` | a container of a user's: user and mount namespaces of its own |
+//! | `umask MASK COMMAND …` | a caller who has said what new files may be (octal) |
+//! | `exchange PATH PATH` | whoever lets two names change places, all the time |
+//! | `attribute NAME HEX PATH` | setfattr(1) |
 //! | `nobody COMMAND …` | setpriv(1): an ordinary user |
 //! | `no-ptrace COMMAND …` | setpriv(1): root without CAP_SYS_PTRACE |
 //! | `kill PID` | kill(1), with SIGKILL |
@@ -37,6 +40,7 @@
 //! | `bind FROM TO`, `mount TYPE SOURCE OPTIONS PATH`, `unmount PATH` | mount(8) and umount(8) |
 //! | `remount HOW PATH` | mount(8) with `-o remount,HOW`; its exit code is the error number |
 
+mod attackers;
 #[path = "../calls.rs"]
 mod calls;
 mod devices;
@@ -112,6 +116,12 @@ fn main() -> Result<ExitCode> {
         ["nobody", program, words @ ..] => {
             return Err(Command::new(program).args(words).uid(65534).gid(65534).exec().into());
         }
+        ["umask", mask, program, words @ ..] => {
+            attackers::set_umask(mask)?;
+            return Err(Command::new(program).args(words).exec().into());
+        }
+        ["exchange", first, _] => attackers::exchange(first.as_ref(), &last)?,
+        ["attribute", name, hex, _] => attackers::set_attribute(name, hex, &last)?,
         ["no-ptrace", program, words @ ..] => {
             elsewhere::give_up_ptrace()?;
             return Err(Command::new(program).args(words).exec().into());

@@ -120,14 +120,14 @@ impl Small {
         self.check(left.is_empty(), &format!("rokeep left something: {left:?}"));
     }
 
-    fn everywhere(&self) -> impl Iterator<Item = walkdir::DirEntry> {
+    pub(super) fn everywhere(&self) -> impl Iterator<Item = walkdir::DirEntry> {
         let root = self.outside("/");
         let foreign = ["proc", "sys", "dev", "tool", "image"].map(|path| root.join(path));
         let walk = walkdir::WalkDir::new(&root).min_depth(1).into_iter();
         walk.filter_entry(move |entry| !foreign.iter().any(|other| other == entry.path())).filter_map(Result::ok)
     }
 
-    fn inside(&self, outside: &Path) -> PathBuf {
+    pub(super) fn inside(&self, outside: &Path) -> PathBuf {
         Path::new("/").join(outside.strip_prefix(self.outside("/")).expect("it is in the world"))
     }
 
