@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Error, Result};
+use anyhow::{Context, Error, Result};
 
 use crate::core::holder::Holder;
 use crate::core::inode::AliasName;
@@ -61,12 +61,33 @@ pub fn clean(root: &Root, locked: &Locked, mounts: &[&Mounted], ask: Ask, look: 
     }
     survey.aliases.retain(|alias| !gone.contains(&(alias.spot.clone(), alias.name)));
     survey.directories.retain(|kept| !gone.contains(&(Spot::Inside(kept.path.clone()), kept.name)));
-    let left = records_that_matter(root, &journal, &writable, &survey)?;
-    if left != journal.records {
-        locked.rewrite(&left).or_else(unless_read_only)?;
-    }
+    forget_what_is_gone(root, locked, &journal, &writable, &survey)?;
     // What failed kept nothing else from being done, and is said all the same.
     failures.into_iter().next().map_or(Ok(survey), Err)
+}
+
+/// Writes the journal anew, if it has records of what is not on these mounts: what was dropped, and what never came to be.
+///
+/// First the mounts have to have it on disk that it is gone. An alias or a marker that a power cut brought back would be
+/// nobody's otherwise: the alias of a file that is still there would stay for ever, and the marker would not even be found.
+///
+/// # Errors
+/// Where it cannot be written, or a store cannot be looked at. Nothing is forgotten then.
+pub fn forget_what_is_gone(
+    root: &Root,
+    locked: &Locked,
+    journal: &Journal,
+    mounts: &[&Mounted],
+    survey: &Survey,
+) -> Result<()> {
+    let left = records_that_matter(root, journal, mounts, survey)?;
+    if left == journal.records {
+        return Ok(());
+    }
+    for mounted in mounts {
+        mounted.flush().with_context(|| format!("cannot flush {}", message::path(&mounted.mount.point)))?;
+    }
+    locked.rewrite(&left).or_else(unless_read_only)
 }
 
 /// The deeper look comes first: it takes a moment, and has the kernel give directories of an overlayfs new numbers.

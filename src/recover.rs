@@ -3,8 +3,8 @@
 
 use anyhow::Result;
 
+use crate::cleanup;
 use crate::copies;
-use crate::core::journal::Journal;
 use crate::core::message::{self, Outcome};
 use crate::core::session::{Frontend, Session};
 use crate::core::verdict::Run;
@@ -48,7 +48,7 @@ pub fn clean_up(root: &Root, look: Look) -> Result<Outcome> {
     if let Some(at_work) = somebody_at_work(root, &session) {
         return leave_it_to(&at_work, root, &locked, session);
     }
-    let droppable = match locked.journal().and_then(|journal| with_something_to_drop(root, &session, &journal, look)) {
+    let droppable = match with_something_to_drop(root, &locked, &session, look) {
         Ok(droppable) => droppable,
         Err(error) if session.is_over() => return Err(error),
         // The mounts come first; closing the session says what is wrong with the aliases.
@@ -102,10 +102,14 @@ fn in_a_short_session(
     Ok(outcome)
 }
 
-fn with_something_to_drop(root: &Root, session: &Session, journal: &Journal, look: Look) -> Result<Vec<Mounted>> {
-    let settings = Settings::load(root)?;
-    let mounts = managed::all(root, &settings, session, journal)?.mounts;
-    let survey = survey(root, &mounts.iter().collect::<Vec<_>>(), journal, Run::Over, Ask::Verdicts)?;
+/// The mounts that have to be writable for the cleanup. The journal alone is put right without: after a power cut it may
+/// tell of what never came to be.
+fn with_something_to_drop(root: &Root, locked: &Locked, session: &Session, look: Look) -> Result<Vec<Mounted>> {
+    let (settings, journal) = (Settings::load(root)?, locked.journal()?);
+    let mounts = managed::all(root, &settings, session, &journal)?.mounts;
+    let all: Vec<&Mounted> = mounts.iter().collect();
+    let survey = survey(root, &all, &journal, Run::Over, Ask::Verdicts)?;
+    cleanup::forget_what_is_gone(root, locked, &journal, &all, &survey)?;
     // What nobody could be asked about, a deeper look may know to be free.
     let worth_a_look = |mounted: &Mounted| match look.max(settings.cleanup) {
         Look::Usual => false,

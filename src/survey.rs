@@ -40,6 +40,9 @@ pub struct Survey {
     pub directories: Vec<KeptDirectory>,
     /// What is in a store and is none of ours, for a person to look at.
     pub foreign: Vec<ForeignEntry>,
+    /// Mounts with a store in which nothing is: whoever made it was stopped before it had anything to put there, or
+    /// before it could take it away.
+    pub empty_stores: Vec<PathBuf>,
     /// Processes that could not be read, if any had to be.
     pub unreadable: Unreadable,
     /// Whether it is known who holds what is held.
@@ -114,15 +117,18 @@ pub struct KeptDirectory {
 /// Where a store or /proc cannot be read. One process that cannot be read is no error, see [`Survey::unreadable`].
 pub fn survey(root: &Root, mounts: &[&Mounted], journal: &Journal, run: Run, ask: Ask) -> Result<Survey> {
     let (mut found, mut directories, mut foreign) = (Vec::new(), Vec::new(), Vec::new());
+    let mut empty_stores = Vec::new();
     for mounted in mounts {
         let on = found::on(root, mounted, journal)?;
         found.extend(on.aliases);
         directories.extend(on.directories);
         foreign.extend(on.foreign);
+        empty_stores.extend(on.has_an_empty_store.then(|| mounted.mount.point.clone()));
     }
     // The stores are closed again at the end: an open one could not be removed.
     let (aliases, stores): (Vec<_>, Vec<_>) = found::with_originals(root, found).into_iter().unzip();
-    let mut survey = Survey { aliases, directories, foreign, unreadable: Unreadable::default(), known: ask, run };
+    let unreadable = Unreadable::default();
+    let mut survey = Survey { aliases, directories, foreign, empty_stores, unreadable, known: ask, run };
     survey.find_listed(root);
     // Only what was replaced can be dropped, so only for that does it matter who holds it.
     if survey.asks_for_holders() {
@@ -152,6 +158,7 @@ impl Survey {
         let stays = |directory: &KeptDirectory| matches!(self.directory_verdict(directory), DirectoryVerdict::Keep(_));
         self.with(Verdict::Drop).any(|alias| alias.mount == mount)
             || self.directories.iter().any(|directory| directory.mount == mount && !stays(directory))
+            || self.empty_stores.iter().any(|point| point == mount)
     }
 
     /// What is kept, or not known by whom it is held, because somebody could not be read.

@@ -86,33 +86,36 @@ pub(super) struct OnMount {
     pub(super) aliases: Vec<Found>,
     pub(super) directories: Vec<KeptDirectory>,
     pub(super) foreign: Vec<ForeignEntry>,
+    pub(super) has_an_empty_store: bool,
 }
 
 /// Looks for it.
 pub(super) fn on(root: &Root, mounted: &Mounted, journal: &Journal) -> Result<OnMount> {
     let journalled = Journalled::of(journal, &mounted.mount.point);
     let directories = directories(root, mounted, journalled.inside)?;
-    let (mut aliases, foreign) = in_stores(root, mounted, journalled.in_stores)?;
-    aliases.extend(beside(root, mounted, journalled.beside)?);
-    Ok(OnMount { aliases, directories, foreign })
+    let mut on = OnMount { aliases: Vec::new(), directories, foreign: Vec::new(), has_an_empty_store: false };
+    in_stores(root, mounted, journalled.in_stores, &mut on)?;
+    on.aliases.extend(beside(root, mounted, journalled.beside)?);
+    Ok(on)
 }
 
-/// In the store of the mount, and in those below it that the journal knows; and what is in its own that is not ours.
+/// In the store of the mount, and in those below it that the journal knows; and what is in them that is not ours.
 fn in_stores(
     root: &Root,
     mounted: &Mounted,
     mut told: BTreeMap<&OsStr, HashMap<AliasName, Told>>,
-) -> Result<(Vec<Found>, Vec<ForeignEntry>)> {
+    on: &mut OnMount,
+) -> Result<()> {
     let point = &mounted.mount.point;
     let mut sites: Vec<Site> = vec![Site::of(mounted)?];
     sites.extend(sites_below(root, mounted, told.keys().map(Path::new))?);
-    let (mut found, mut foreign) = (Vec::new(), Vec::new());
     for site in sites {
         let Some(store) = Store::open(&site)? else { continue };
         let (store_inode, spot, store) = (store.inode()?, Spot::Store(site.path().to_owned()), Arc::new(store));
         let mut told = told.remove(site.path().as_os_str()).unwrap_or_default();
         let Contents { aliases, others } = store.contents()?;
-        found.extend(aliases.into_iter().map(|(name, stat)| Found {
+        on.has_an_empty_store |= aliases.is_empty() && others.is_empty();
+        on.aliases.extend(aliases.into_iter().map(|(name, stat)| Found {
             mount: point.clone(),
             device: mounted.mount.device,
             store: Some(store.clone()),
@@ -123,9 +126,9 @@ fn in_stores(
             told: told.remove(&name).unwrap_or_default(),
         }));
         let entry = |name| ForeignEntry { mount: point.clone(), store: site.path().join(NAME), name };
-        foreign.extend(others.into_iter().map(entry));
+        on.foreign.extend(others.into_iter().map(entry));
     }
-    Ok((found, foreign))
+    Ok(())
 }
 
 /// The other sites that the journal knows, if they are on the same file system still, and their stores ours.

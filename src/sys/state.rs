@@ -162,7 +162,8 @@ impl<'a> Locked<'a> {
         let path = self.root.path(JOURNAL);
         let failed = |error| cannot_write("the journal ", &path, error);
         if records.is_empty() {
-            return remove(&path).map_err(failed);
+            // A journal that came back would tell of numbers that other files have by then.
+            return remove(&path).and_then(|()| sync_dir(&dir)).map_err(failed);
         }
         make_private_dir(&dir)?;
         let new = path.with_extension("jsonl.new");

@@ -212,7 +212,13 @@ impl Store {
     /// # Errors
     /// Those of unlinkat(2), other than that it is not empty.
     pub fn remove_if_empty(self, site: &Site) -> nix::Result<()> {
-        match unlinkat(site, NAME, UnlinkatFlags::RemoveDir) {
+        let remove = || unlinkat(site, NAME, UnlinkatFlags::RemoveDir);
+        let removed = match remove() {
+            // A proof that was being written when the power failed.
+            Err(Errno::ENOTEMPTY | Errno::EEXIST) => unlink(&self.dir, OsStr::new(PROOF)).and_then(|()| remove()),
+            removed => removed,
+        };
+        match removed {
             Ok(()) | Err(Errno::ENOENT | Errno::ENOTEMPTY | Errno::EEXIST) => Ok(()),
             Err(other) => Err(other),
         }
