@@ -2,6 +2,7 @@
 #![allow(dead_code, unused_imports, reason = "each test binary uses its own part")]
 
 pub mod debian;
+pub mod disk_log;
 pub mod kinds;
 pub mod order;
 pub mod peers;
