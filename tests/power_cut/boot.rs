@@ -9,18 +9,18 @@ use std::process::Command;
 use rokeep::core::journal::{self, Journal, Spot};
 
 use crate::package_run::{DAEMON, contents, known, upgrades_everything};
-use crate::support::small::{Access::ReadOnly, DISKS, FileSystem, Small};
+use crate::support::small::{Access::ReadOnly, FileSystem, Small};
 
 /// Boots from these disks, and has every rule hold.
 pub fn check(file_system: FileSystem, disks: &Path) {
-    let world = boot(file_system, disks);
+    let world = Small::booted(file_system, disks);
     let found = everything(&world);
     only_what_somebody_asked_for(&found);
     everything_of_ours_is_in_the_journal(&world, &found);
 
     world.rokeep(["cleanup"]).assert_code(0);
     is_closed(&world);
-    is_clean(file_system, &disks.join("usr"));
+    is_clean(file_system, &world.disk("usr"));
     let recovered = everything(&world);
     only_what_somebody_asked_for(&recovered);
     only_what_may_still_be_replaced(&world, &recovered);
@@ -32,22 +32,15 @@ pub fn check(file_system: FileSystem, disks: &Path) {
 
     upgrades_everything(&world);
     is_closed(&world);
-    is_clean(file_system, &disks.join("usr"));
+    is_clean(file_system, &world.disk("usr"));
     world.assert_nothing_of_ours();
     assert!(world.journal().is_empty(), "after a whole run that replaced everything the journal has something");
 }
 
 /// Boots from these disks, and has a record for all that is ours.
 pub fn everything_of_ours_is_known(file_system: FileSystem, disks: &Path) {
-    let world = boot(file_system, disks);
+    let world = Small::booted(file_system, disks);
     everything_of_ours_is_in_the_journal(&world, &everything(&world));
-}
-
-fn boot(file_system: FileSystem, disks: &Path) -> Small {
-    for disk in DISKS {
-        fsck_as_a_boot_does(file_system, &disks.join(disk));
-    }
-    Small::booted(file_system, disks)
 }
 
 type Everything = BTreeMap<PathBuf, Option<Vec<u8>>>;
@@ -146,15 +139,6 @@ fn only_what_may_still_be_replaced(world: &Small, found: &Everything) {
     if aliases.is_empty() {
         world.assert_no_store("/usr");
         assert!(journal.records.is_empty(), "records of nothing are left: {:?}", journal.records);
-    }
-}
-
-/// systemd-fsck@.service: what can be repaired without asking is, and anything more stops the boot. xfs and btrfs need
-/// none.
-fn fsck_as_a_boot_does(file_system: FileSystem, disk: &Path) {
-    if let FileSystem::Ext4 = file_system {
-        let (code, said) = run(Command::new("e2fsck").arg("-p").arg(disk));
-        assert!(code <= 1, "the boot stops at {disk:?}: {said}");
     }
 }
 

@@ -126,6 +126,19 @@ pub fn record(file_system: FileSystem, place: &Path) -> Recording {
     Recording::of(&world, format!("{file_system:?}"), steps, place)
 }
 
+/// What a boot does with these disks.
+pub fn record_recovery(file_system: FileSystem, disks: &Path, place: &Path) -> Recording {
+    let world = Small::booted_on_recorded_disks(file_system, disks);
+    let mut steps = Steps { world: &world, steps: Vec::new() };
+    while_file_systems_write(&world, || {
+        let slowed = world.apt_is_slow(SLOWLY);
+        steps.step("recovery", || drop(world.apt_runs(&["/tool/rokeep", "cleanup"]).assert_code(0)));
+        drop(slowed);
+    });
+    let steps = steps.steps;
+    Recording::of(&world, format!("{file_system:?}"), steps, place)
+}
+
 /// A run in which nothing is replaced: guards go in the end, and the aliases of what was to be replaced stay. All aliases
 /// are on the disk by then, and of what comes after no file system writes anything that it is not asked to.
 pub fn record_one_that_replaces_nothing(place: &Path) -> Recording {

@@ -16,9 +16,9 @@ use crate::Dice;
 use crate::support::disk_log::{self, Entry, Told};
 use crate::support::small::{DISKS, Small};
 
-/// A directory with the new disks, the log of what they were told, and what happened meanwhile.
+/// A directory with the disks as they were, the log of what they were told, and what happened meanwhile.
 pub struct Recording {
-    place: PathBuf,
+    pub place: PathBuf,
     log: Vec<u8>,
     steps: Vec<Step>,
     pub file_system: String,
@@ -45,7 +45,7 @@ impl Recording {
     /// Keeps what the world's disks were told.
     pub fn of(world: &Small, file_system: String, steps: Vec<(String, Range<usize>)>, place: &Path) -> Recording {
         for disk in DISKS {
-            copy(&world.new_disk(disk), &place.join(disk));
+            copy(&world.disk_before(disk), &place.join(disk));
         }
         let log = fs::read(world.told_to_disks()).expect("its log");
         let lines = steps.iter().map(|(name, Range { start, end })| format!("{start} {end} {name}\n"));

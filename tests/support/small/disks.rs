@@ -21,36 +21,34 @@ const CHANGES: &str = "?link,linkat,?unlink,unlinkat,?rename,renameat,?renameat2
 impl Small {
     /// New disks, which write down what they are told ([`Small::told_to_disks`]).
     pub fn on_recorded_disks(file_system: FileSystem) -> Small {
-        let make = |disk: &str| {
-            let (size, mkfs) = file_system.on_a_device();
-            let image = format!("image/{disk}");
-            format!("truncate -s {size} {image}\n{mkfs} {image} >/dev/null\ncp --sparse=always {image} {image}.made\n")
-        };
-        let served = "\"$HOLDER\" recorded image/log image/usr image/var\n";
-        let mount = |disk: &str| format!("mount -o loop,nodev,noatime image/{disk} {disk}\n");
-        let setup = [&DISKS.map(make).concat(), served, &DISKS.map(mount).concat(), NEW].concat();
-        Small::set_up(&format!("{ROOT}{setup}"), &[Mount("/usr", file_system, ReadOnly)])
+        let (size, mkfs) = file_system.on_a_device();
+        let make = |disk| format!("truncate -s {size} image/{disk}\n{mkfs} image/{disk} >/dev/null\n");
+        let mount = |disk| format!("mount -o loop,nodev,noatime image/{disk} {disk}\n");
+        let setup = [ROOT, &DISKS.map(make).concat(), RECORDED, &DISKS.map(mount).concat(), NEW];
+        Small::set_up(&setup.concat(), &[Mount("/usr", file_system, ReadOnly)])
     }
 
-    /// Disks that somebody has left, `usr` and `var` in this directory, as a boot finds them: nothing runs, and /run is
-    /// empty.
+    /// Copies of disks that somebody has left, `usr` and `var` in this directory, as a boot finds them: nothing runs, and
+    /// /run is empty. They are in memory.
     pub fn booted(file_system: FileSystem, disks: &Path) -> Small {
-        let mount = |disk: &str, how: &str| {
-            let image = disks.join(disk);
-            // `-o loop,ro` would make the device read-only too.
-            format!(
-                "device=$(losetup --find --show '{}')\nmount -o {how},nodev,noatime $device {disk} || \
-                 {{ losetup --detach $device; exit 1; }}\nlosetup --detach $device\n",
-                image.display()
-            )
-        };
-        let setup = format!("{ROOT}{}{}", mount("usr", "ro"), mount("var", "rw"));
-        Small::set_up(&setup, &[Mount("/usr", file_system, ReadOnly)])
+        let setup = [ROOT, &found(file_system, disks), BOOT];
+        Small::set_up(&setup.concat(), &[Mount("/usr", file_system, ReadOnly)])
     }
 
-    /// What the disks were when they were new.
-    pub fn new_disk(&self, disk: &str) -> PathBuf {
-        self.outside(format!("/image/{disk}.made"))
+    /// The same, and they write down what they are told.
+    pub fn booted_on_recorded_disks(file_system: FileSystem, disks: &Path) -> Small {
+        let setup = [ROOT, &found(file_system, disks), RECORDED, BOOT];
+        Small::set_up(&setup.concat(), &[Mount("/usr", file_system, ReadOnly)])
+    }
+
+    /// A disk as it is now, for who looks whether it is clean.
+    pub fn disk(&self, disk: &str) -> PathBuf {
+        self.outside(format!("/image/{disk}"))
+    }
+
+    /// What a recorded disk was before it was told anything.
+    pub fn disk_before(&self, disk: &str) -> PathBuf {
+        self.outside(format!("/image/{disk}.before"))
     }
 
     /// All that recorded disks were told so far, as [`super::super::disk_log`] has it.
@@ -103,10 +101,32 @@ impl Drop for Slowed {
     }
 }
 
+/// systemd-fsck@.service: what can be repaired without asking is, and anything more stops the boot. xfs and btrfs need none.
+fn found(file_system: FileSystem, disks: &Path) -> String {
+    let check = match file_system {
+        FileSystem::Ext4 => "e2fsck -p image/$disk >/dev/null || [ $? = 1 ]",
+        _ => ":",
+    };
+    let disks = disks.display();
+    format!("for disk in usr var; do cp --sparse=always '{disks}'/$disk image/$disk; {check}; done\n")
+}
+
+/// `mount -o loop,ro` would make the device read-only too.
+const BOOT: &str = "boot() {\n\
+                    device=$(losetup --find --show image/$1)\n\
+                    mount -o $2,nodev,noatime $device $1 || { losetup --detach $device; exit 1; }\n\
+                    losetup --detach $device\n\
+                    }\n\
+                    boot usr ro; boot var rw\n";
+
 /// Mount points.
 const ROOT: &str = "mount -t tmpfs -o mode=755 root \"$ROOT\"\ncd \"$ROOT\"\n\
                     mkdir image etc proc sys dev tool run tmp usr var\nmount -t sysfs sysfs sys\n\
                     for name in bin sbin lib; do ln -s usr/$name $name; done\n";
+
+/// Whatever the disks are told from now on is written down.
+const RECORDED: &str = "for disk in usr var; do cp --sparse=always image/$disk image/$disk.before; done\n\
+                        \"$HOLDER\" recorded image/log image/usr image/var\n";
 
 /// What is on the disks from the beginning. Nothing of rokeep.
 const NEW: &str = "mkdir -p usr/bin usr/sbin usr/lib usr/share var/tmp var/lib/dpkg/info\n\
