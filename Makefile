@@ -12,7 +12,7 @@ BINARY = target/$(TARGET)/release/rokeep
 UNITDIR = /usr/lib/systemd/system
 
 help: ## say what there is to make
-	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' Makefile | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' Makefile | expand -t 16
 
 build: needs-build ## the binary, statically linked
 	cargo build $(LIKE_THIS) --release
@@ -50,6 +50,10 @@ crash: needs-test ## every command, killed and refused at every system call that
 	cargo build $(LIKE_THIS) --bins --examples
 	ROKEEP_CRASH_ALL=yes cargo test $(LIKE_THIS) --no-fail-fast --test crash -- --nocapture
 
+power-cut: needs-test ## the power fails a thousand times on each file system (POWER_CUTS, POWER_CUT_SEED); needs root
+	cargo build $(LIKE_THIS) --bins --examples
+	POWER_CUTS=$${POWER_CUTS:-1000} cargo test $(LIKE_THIS) --test power_cut -- --nocapture
+
 # debian/changelog has to name the version that Cargo.toml has.
 lint: needs-build needs-test ## what can be said without running anything
 	shellcheck hooks/* prerequisites .ci/run tests/support/guest/init
@@ -68,6 +72,6 @@ clean: ## as if freshly cloned
 needs-%:
 	@./prerequisites $*
 
-.PHONY: help build install deb demo bench holders test crash lint clean
+.PHONY: help build install deb demo bench holders test crash power-cut lint clean
 # The order of the prerequisites above is meant.
 .NOTPARALLEL:

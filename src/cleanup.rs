@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Error, Result};
+use anyhow::{Context, Error, Result};
 
 use crate::core::holder::Holder;
 use crate::core::inode::{AliasName, Born};
@@ -66,10 +66,13 @@ pub fn clean(root: &Root, locked: &Locked, mounts: &[&Mounted], run: Run, ask: A
     failures.into_iter().next().map_or(Ok(survey), Err)
 }
 
-/// Writes the journal anew without what is gone from these mounts, if there is any such thing.
+/// Writes the journal anew, if it has records of what is not on these mounts: what was dropped, and what never came to be.
+///
+/// First the mounts have to have it on disk that it is gone. An alias or a marker that a power cut brought back would be
+/// nobody's otherwise: the alias of a file that is still there would stay for ever, and the marker would not even be found.
 ///
 /// # Errors
-/// Where it cannot be seen what is there, or the journal not be written.
+/// Where it cannot be written, or a store cannot be looked at. Nothing is forgotten then.
 pub fn forget_what_is_gone(
     root: &Root,
     locked: &Locked,
@@ -79,10 +82,15 @@ pub fn forget_what_is_gone(
 ) -> Result<()> {
     let left = records_that_matter(root, journal, mounts, survey)?;
     // One without records may be there all the same: somebody was killed before the first was written.
-    if left != journal.records || left.is_empty() {
-        locked.rewrite(&left).or_else(unless_read_only)?;
+    if left == journal.records && !left.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    if left != journal.records {
+        for mounted in mounts {
+            mounted.flush().with_context(|| format!("cannot flush {}", message::path(&mounted.mount.point)))?;
+        }
+    }
+    locked.rewrite(&left).or_else(unless_read_only)
 }
 
 /// The deeper look comes first: it takes a moment, and has the kernel give directories of an overlayfs new numbers.

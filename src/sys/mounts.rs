@@ -7,8 +7,10 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat, openat2};
 use nix::libc;
+use nix::sys::stat::Mode;
+use nix::unistd::syncfs;
 
 use super::files::{Directory, Root};
 use super::kernel::{self, LastLink, Stat};
@@ -111,6 +113,15 @@ impl Mounted {
             Step::Superblock(access) => remounting::set_superblock(subject, access),
             Step::Mount(access) => remounting::set_mount(subject, access),
         }
+    }
+
+    /// Has all that was changed on its file system reach the disk, as becoming read-only does.
+    ///
+    /// # Errors
+    /// Those of syncfs(2); from Linux 5.8 on also what could not be written.
+    pub fn flush(&self) -> nix::Result<()> {
+        // Not by the descriptor that there is: it may be one that only names (O_PATH).
+        syncfs(openat(self, ".", OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?)
     }
 
     /// Whether this process may make it writable. Changes nothing.

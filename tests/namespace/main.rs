@@ -8,6 +8,7 @@ mod support;
 
 mod controls;
 
+mod after_a_power_cut;
 mod apt_dies;
 mod bad_input;
 mod bare_dpkg;

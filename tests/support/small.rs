@@ -7,6 +7,7 @@
 mod archives;
 mod belongings;
 mod by_hand;
+mod disks;
 mod dpkg;
 mod elsewhere;
 mod file_system;
@@ -39,6 +40,7 @@ use rokeep::core::columns::can_be_shown;
 
 use self::belongings::Belongings;
 pub use self::by_hand::{Log, Running};
+pub use self::disks::{DISKS, Slowed};
 pub use self::dpkg::Dpkg;
 pub use self::elsewhere::Where;
 pub use self::file_system::{FileSystem, LOWER};
@@ -128,8 +130,13 @@ impl Small {
         );
         setup.extend(mounts.iter().enumerate().map(|(number, mount)| mount.mount(number)));
         setup.extend(mounts.iter().enumerate().map(|(number, mount)| mount.seal(number)));
+        Small::set_up(&setup, mounts)
+    }
+
+    /// The script makes the root directory and the mounts; the others there may be are nobody's business.
+    fn set_up(setup: &str, mounts: &[Mount]) -> Small {
         // Any directory will do: the tmpfs that covers it is seen by the sandbox only.
-        let sandbox = Sandbox::start(Path::new("/mnt"), &setup).expect("a small world");
+        let sandbox = Sandbox::start(Path::new("/mnt"), setup).expect("a small world");
         // So that the helper is called what it stands for.
         for name in ["apt-get", "dpkg"] {
             std::os::unix::fs::symlink("holder", sandbox.outside("/tool").join(name)).expect("a name");

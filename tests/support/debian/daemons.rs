@@ -49,7 +49,7 @@ impl Debian {
     /// of them run.
     pub fn start_daemons(&self) -> Result<Vec<Daemon>> {
         for (program, start) in DAEMONS {
-            self.start(program, start)?;
+            self.start_daemon(program, start)?;
         }
         // A daemon's first process returns before the one that stays has got far.
         std::thread::sleep(Duration::from_secs(1));
@@ -61,7 +61,7 @@ impl Debian {
     pub fn start_log(&self) -> Result<()> {
         let (program, start) =
             DAEMONS.iter().find(|(program, _)| *program == "rsyslogd").context("it is one of them")?;
-        self.start(program, start)
+        self.start_daemon(program, start)
     }
 
     /// What it was told so far, as far as it has written that down.
@@ -69,7 +69,7 @@ impl Debian {
         if self.outside(LOG).exists() { self.read(LOG) } else { Ok(String::new()) }
     }
 
-    fn start(&self, program: &str, start: &str) -> Result<()> {
+    fn start_daemon(&self, program: &str, start: &str) -> Result<()> {
         let quietly = format!("exec </dev/null >>/var/log/start-{program} 2>&1; {start}");
         self.must("timeout", &["30", "sh", "-c", &quietly]).with_context(|| {
             format!("{program} does not start: {:?}", self.read(&format!("/var/log/start-{program}")))

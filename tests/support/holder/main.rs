@@ -38,12 +38,16 @@
 //! | `kill PID` | kill(1), with SIGKILL |
 //! | `fill bytes\|files PATH` | somebody who makes files in a directory, large ones or empty ones, until no more of them fits |
 //! | `bind FROM TO`, `mount TYPE SOURCE OPTIONS PATH`, `unmount PATH` | mount(8) and umount(8) |
+//! | `recorded LOG DISK …` | disks, files each, that write down what they are told |
 //! | `remount HOW PATH` | mount(8) with `-o remount,HOW`; its exit code is the error number |
 
 mod attackers;
 #[path = "../calls.rs"]
 mod calls;
 mod devices;
+#[allow(dead_code, reason = "it only writes one")]
+#[path = "../disk_log.rs"]
+mod disk_log;
 mod dpkg;
 mod elsewhere;
 mod files;
@@ -55,6 +59,7 @@ mod mapped;
 #[path = "../order.rs"]
 mod order;
 mod pins;
+mod recorded;
 mod signals;
 mod sockets;
 mod states;
@@ -135,6 +140,7 @@ fn main() -> Result<ExitCode> {
             mount(Some(*source), &last, Some(*kind), MsFlags::empty(), Some(*options))?
         }
         ["unmount", _] => umount2(&last, MntFlags::empty())?,
+        ["recorded", log, disks @ ..] => recorded::serve(log, disks)?,
         ["remount", how, _] => return files::remount(how, &last),
         ["unreadable", state, _] => unreadable::hold(state, &last)?,
         ["become-unreadable", state, _] => unreadable::become_so(state, &last)?,

@@ -45,10 +45,7 @@ impl FileSystem {
     pub(super) fn make_and_mount(self, number: usize, directory: &str) -> String {
         let image = FileSystem::image(number);
         let (size, mkfs) = match self {
-            Ext4 => ("64M", "mkfs.ext4 -q -e remount-ro"),
-            Xfs => ("300M", "mkfs.xfs -q"),
-            Btrfs => ("128M", "mkfs.btrfs -q"),
-            MixedBtrfs => ("48M", "mkfs.btrfs -q --mixed"),
+            Ext4 | Xfs | Btrfs | MixedBtrfs => self.on_a_device(),
             Tmpfs => return format!("mount -t tmpfs -o size=64M,mode=755 tmpfs {directory}\n"),
             TmpfsOf(options) => return format!("mount -t tmpfs -o {options},mode=755 tmpfs {directory}\n"),
             Subvolume(name) => return subvolume(name, directory),
@@ -59,6 +56,17 @@ impl FileSystem {
             Erofs => return finished(&image, "mkfs.erofs --quiet $image $made", directory),
         };
         format!("truncate -s {size} {image}\n{mkfs} {image} >/dev/null\nmount -o loop {image} {directory}\n")
+    }
+
+    /// How large the smallest is, and what makes it.
+    pub(super) fn on_a_device(self) -> (&'static str, &'static str) {
+        match self {
+            Ext4 => ("64M", "mkfs.ext4 -q -e remount-ro"),
+            Xfs => ("300M", "mkfs.xfs -q"),
+            Btrfs => ("128M", "mkfs.btrfs -q"),
+            MixedBtrfs => ("48M", "mkfs.btrfs -q --mixed"),
+            other => panic!("{other:?} is not on a device"),
+        }
     }
 
     /// The file of a file system on a loop device.
