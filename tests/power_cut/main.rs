@@ -109,16 +109,19 @@ fn once_more() {
     cut_and_boot(file_system.expect("one of them"), &recording, cut);
 }
 
-/// Otherwise there would be aliases and markers that nobody knows of.
+/// Otherwise there would be aliases and markers that nobody knows of. Here each disk is as far behind the other as it may
+/// be when that matters.
 #[test]
-fn what_goes_is_gone_from_the_disk_before_the_journal_forgets_it() {
-    let place = place(&format!("end-{}", std::process::id()));
+fn what_is_made_is_in_the_journal_before_and_what_goes_until_it_is_gone() {
+    let place = place(&format!("worst-{}", std::process::id()));
     let recording = package_run::record_one_that_replaces_nothing(&place);
     let disks = place.join("left");
-    for instant in recording.instants_of_the_last_step() {
-        recording.leave(Cut::worst(instant), &disks);
+    let known = |cut| {
+        recording.leave(cut, &disks);
         boot::everything_of_ours_is_known(Ext4, &disks);
-    }
+    };
+    recording.moments("protect").step_by(4).for_each(|instant| known(Cut::with([4, 0], instant)));
+    recording.moments("end").for_each(|instant| known(Cut::with([0, 4], instant)));
     std::fs::remove_dir_all(place).expect("it can go");
 }
 
