@@ -54,13 +54,11 @@ fn on(file_system: FileSystem) {
     let recording = package_run::record(file_system, &place);
     let cuts = recording.cuts(number("POWER_CUTS").unwrap_or(USUAL), number("POWER_CUT_SEED").unwrap_or(1));
     let mut failures = Failures(Vec::new());
-    let mut count = 0;
+    let mut count = cuts.len();
     for (number, cut) in cuts.iter().enumerate() {
-        count += 1;
         failures.note(&recording, *cut, || cut_and_boot(file_system, &recording, *cut));
         if number % AGAIN == AGAIN - 1 {
-            count += CUTS_OF_A_RECOVERY;
-            cut_during_recovery(file_system, &recording, *cut, &mut failures);
+            count += cut_during_recovery(file_system, &recording, *cut, &mut failures);
         }
         if failures.0.len() >= ENOUGH_FAILURES {
             break;
@@ -71,19 +69,21 @@ fn on(file_system: FileSystem) {
     std::fs::remove_dir_all(place).expect("it can go");
 }
 
-/// The power fails once more while the machine recovers.
-fn cut_during_recovery(file_system: FileSystem, first: &Recording, cut: Cut, failures: &mut Failures) {
+/// The power fails once more while the machine recovers. Answers how often.
+fn cut_during_recovery(file_system: FileSystem, first: &Recording, cut: Cut, failures: &mut Failures) -> usize {
     let (disks, place) = (first.place.join("first"), first.place.join(cut.to_string()));
     first.leave(cut, &disks);
     std::fs::create_dir_all(&place).expect("a directory");
     let recovery = package_run::record_recovery(file_system, &disks, &place);
     let before = failures.0.len();
-    for cut in recovery.cuts(CUTS_OF_A_RECOVERY, cut.seed) {
-        failures.note(&recovery, cut, || cut_and_boot(file_system, &recovery, cut));
+    let cuts = recovery.cuts(CUTS_OF_A_RECOVERY, cut.seed);
+    for cut in &cuts {
+        failures.note(&recovery, *cut, || cut_and_boot(file_system, &recovery, *cut));
     }
     if failures.0.len() == before {
         std::fs::remove_dir_all(place).expect("it can go");
     }
+    cuts.len()
 }
 
 /// What went wrong, and how to have it once more.

@@ -68,7 +68,7 @@ impl Recording {
         Ok(Recording { place: place.to_owned(), log, steps, file_system })
     }
 
-    /// So many, as many in each step as in any other.
+    /// So many, as many in each step as in any other; none where nothing was written.
     pub fn cuts(&self, count: u64, seed: u64) -> Vec<Cut> {
         let mut dice = Dice::new(seed);
         let steps: Vec<Range<usize>> = self.steps.iter().map(|step| self.instants(step)).collect();
@@ -78,6 +78,7 @@ impl Recording {
             let instant = start + usize::try_from(dice.below((end - start + 1) as u64)).expect("small");
             Cut { instant, seed: dice.roll() }
         };
+        let count = if steps.is_empty() { 0 } else { count };
         (0..count).map(&mut cut).collect()
     }
 
