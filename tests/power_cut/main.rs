@@ -25,10 +25,10 @@ use recording::{Cut, Recording};
 use support::small::FileSystem::{self, Btrfs, Ext4, Xfs};
 
 /// On each file system, where nothing else is said.
-const USUAL: u64 = 12;
+const USUAL: u64 = 10;
 
 /// Of so many cuts, one is followed by these during the recovery.
-const AGAIN: usize = 6;
+const AGAIN: usize = 5;
 const CUTS_OF_A_RECOVERY: u64 = 3;
 
 /// After so many there is no need for more.
