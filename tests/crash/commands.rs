@@ -12,6 +12,23 @@ use crate::support::small::{
 /// A command, from what comes before it to what its caller does with the answer.
 pub type Command = fn(&Stage) -> Run;
 
+/// What they are called.
+pub const NAMES: [&str; 13] = [
+    "begin",
+    "protect",
+    "end",
+    "dpkg_within_a_run",
+    "bare_dpkg_begins",
+    "bare_dpkg_is_done",
+    "cleanup",
+    "release",
+    "recover",
+    "watch",
+    "run",
+    "remount_rw",
+    "remount_ro",
+];
+
 /// apt stops where this fails.
 pub fn begin(stage: &Stage) -> Run {
     let run = stage.world.hook_under(&stage.traced(), "pre-invoke");
@@ -108,6 +125,13 @@ pub fn cleanup(stage: &Stage) -> Run {
     a_whole_run(stage);
     stage.nobody_uses_anything();
     closes(stage, &["cleanup"])
+}
+
+/// Somebody is about to remove rokeep.
+pub fn release(stage: &Stage) -> Run {
+    a_whole_run(stage);
+    stage.nobody_uses_anything();
+    closes(stage, &["release"])
 }
 
 /// apt and its watcher were killed in the middle.

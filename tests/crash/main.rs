@@ -56,6 +56,11 @@ fn cleanup() {
 }
 
 #[test]
+fn release() {
+    strike_at_each_point_of("release", commands::release);
+}
+
+#[test]
 fn recover() {
     strike_at_each_point_of("recover", commands::recover);
 }

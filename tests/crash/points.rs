@@ -9,7 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use nix::errno::Errno;
 
-use crate::commands::Command;
+use crate::commands::{Command, NAMES};
 use crate::next::Next;
 use crate::rules;
 use crate::stage::{Stage, world};
@@ -35,7 +35,8 @@ pub fn strike_at_each_point_of(name: &str, command: Command) {
     let one = match env::var("ROKEEP_CRASH") {
         Ok(point) => match point.split_once(' ') {
             Some((of, point)) if of == name => Some(point.parse::<Point>().unwrap_or_else(|why| panic!("{why}"))),
-            _ => return,
+            Some((of, _)) if NAMES.contains(&of) => return,
+            _ => panic!("ROKEEP_CRASH={point:?} is no point of any command"),
         },
         Err(_) => None,
     };

@@ -25,10 +25,10 @@ use recording::{Cut, Recording};
 use support::small::FileSystem::{self, Btrfs, Ext4, Xfs};
 
 /// On each file system, where nothing else is said.
-const USUAL: u64 = 12;
+const USUAL: u64 = 10;
 
 /// Of so many cuts, one is followed by these during the recovery.
-const AGAIN: usize = 6;
+const AGAIN: usize = 5;
 const CUTS_OF_A_RECOVERY: u64 = 3;
 
 /// After so many there is no need for more.
@@ -54,13 +54,11 @@ fn on(file_system: FileSystem) {
     let recording = package_run::record(file_system, &place);
     let cuts = recording.cuts(number("POWER_CUTS").unwrap_or(USUAL), number("POWER_CUT_SEED").unwrap_or(1));
     let mut failures = Failures(Vec::new());
-    let mut count = 0;
+    let mut count = cuts.len();
     for (number, cut) in cuts.iter().enumerate() {
-        count += 1;
         failures.note(&recording, *cut, || cut_and_boot(file_system, &recording, *cut));
         if number % AGAIN == AGAIN - 1 {
-            count += CUTS_OF_A_RECOVERY;
-            cut_during_recovery(file_system, &recording, *cut, &mut failures);
+            count += cut_during_recovery(file_system, &recording, *cut, &mut failures);
         }
         if failures.0.len() >= ENOUGH_FAILURES {
             break;
@@ -71,19 +69,21 @@ fn on(file_system: FileSystem) {
     std::fs::remove_dir_all(place).expect("it can go");
 }
 
-/// The power fails once more while the machine recovers.
-fn cut_during_recovery(file_system: FileSystem, first: &Recording, cut: Cut, failures: &mut Failures) {
+/// The power fails once more while the machine recovers. Answers how often.
+fn cut_during_recovery(file_system: FileSystem, first: &Recording, cut: Cut, failures: &mut Failures) -> usize {
     let (disks, place) = (first.place.join("first"), first.place.join(cut.to_string()));
     first.leave(cut, &disks);
     std::fs::create_dir_all(&place).expect("a directory");
     let recovery = package_run::record_recovery(file_system, &disks, &place);
     let before = failures.0.len();
-    for cut in recovery.cuts(CUTS_OF_A_RECOVERY, cut.seed) {
-        failures.note(&recovery, cut, || cut_and_boot(file_system, &recovery, cut));
+    let cuts = recovery.cuts(CUTS_OF_A_RECOVERY, cut.seed);
+    for cut in &cuts {
+        failures.note(&recovery, *cut, || cut_and_boot(file_system, &recovery, *cut));
     }
     if failures.0.len() == before {
         std::fs::remove_dir_all(place).expect("it can go");
     }
+    cuts.len()
 }
 
 /// What went wrong, and how to have it once more.
@@ -109,16 +109,19 @@ fn once_more() {
     cut_and_boot(file_system.expect("one of them"), &recording, cut);
 }
 
-/// Otherwise there would be aliases and markers that nobody knows of.
+/// Otherwise there would be aliases and markers that nobody knows of. Here each disk is as far behind the other as it may
+/// be when that matters.
 #[test]
-fn what_goes_is_gone_from_the_disk_before_the_journal_forgets_it() {
-    let place = place(&format!("end-{}", std::process::id()));
+fn what_is_made_is_in_the_journal_before_and_what_goes_until_it_is_gone() {
+    let place = place(&format!("worst-{}", std::process::id()));
     let recording = package_run::record_one_that_replaces_nothing(&place);
     let disks = place.join("left");
-    for instant in recording.instants_of_the_last_step() {
-        recording.leave(Cut::worst(instant), &disks);
+    let known = |cut| {
+        recording.leave(cut, &disks);
         boot::everything_of_ours_is_known(Ext4, &disks);
-    }
+    };
+    recording.moments("protect").step_by(4).for_each(|instant| known(Cut::with([4, 0], instant)));
+    recording.moments("end").for_each(|instant| known(Cut::with([0, 4], instant)));
     std::fs::remove_dir_all(place).expect("it can go");
 }
 

@@ -2,10 +2,10 @@
 
 use std::fs::File;
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::unistd::syncfs;
 
@@ -89,7 +89,7 @@ pub fn record(file_system: FileSystem, place: &Path) -> Recording {
         (world.hold(Mapped(CACHES[0])), world.hold(Mapped(CACHES[1])), world.hold(Executed(DAEMON))),
     );
     let mut steps = Steps { world: &world, steps: Vec::new() };
-    while_file_systems_write(&world, || {
+    while_file_systems_write(&world, &MOODS, || {
         let slowed = world.apt_is_slow(SLOWLY);
         steps.step("begin", || drop(world.begin()));
         steps.step("protect", || {
@@ -130,7 +130,7 @@ pub fn record(file_system: FileSystem, place: &Path) -> Recording {
 pub fn record_recovery(file_system: FileSystem, disks: &Path, place: &Path) -> Recording {
     let world = Small::booted_on_recorded_disks(file_system, disks);
     let mut steps = Steps { world: &world, steps: Vec::new() };
-    while_file_systems_write(&world, || {
+    while_file_systems_write(&world, &MOODS, || {
         let slowed = world.apt_is_slow(SLOWLY);
         steps.step("recovery", || drop(world.apt_runs(&["/tool/rokeep", "cleanup"]).assert_code(0)));
         drop(slowed);
@@ -139,15 +139,19 @@ pub fn record_recovery(file_system: FileSystem, disks: &Path, place: &Path) -> R
     Recording::of(&world, format!("{file_system:?}"), steps, place)
 }
 
-/// A run in which nothing is replaced: guards go in the end, and the aliases of what was to be replaced stay. All aliases
-/// are on the disk by then, and of what comes after no file system writes anything that it is not asked to.
+/// A run in which nothing is replaced: guards go in the end, and the aliases of what was to be replaced stay. While they are
+/// made /usr writes all that it has, and /var nothing; in the end neither writes anything that it is not asked to.
 pub fn record_one_that_replaces_nothing(place: &Path) -> Recording {
     let world = installed(Small::on_recorded_disks(FileSystem::Ext4), "late", &LATE, &LATE);
     world.writably(|| CACHES.iter().for_each(|path| world.write(path, &contents(path, 1))));
     let holders = CACHES.map(|path| world.hold(Mapped(path)));
     let mut steps = Steps { world: &world, steps: Vec::new() };
     world.begin();
-    world.protect(&[Upgrade("late", "1", "2")]);
+    while_file_systems_write(&world, &[&["/usr"]], || {
+        let slowed = world.apt_is_slow(SLOWLY);
+        steps.step("protect", || drop(world.protect(&[Upgrade("late", "1", "2")])));
+        drop(slowed);
+    });
     sync(&world.outside("/usr"));
     steps.step("end", || drop(world.end()));
     drop(holders);
@@ -210,20 +214,25 @@ impl Steps<'_> {
     }
 }
 
-/// A file system writes what it has when it likes. Here they like it all the time, each for itself.
-fn while_file_systems_write(world: &Small, act: impl FnOnce()) {
+/// Now one of them and not the other, now both, now neither.
+const MOODS: [&[&str]; 6] = [&["/usr"], &["/usr"], &["/var"], &["/var"], &["/usr", "/var"], &[]];
+
+/// A file system writes what it has when it likes. Here they like it very often, each of these for a while.
+fn while_file_systems_write(world: &Small, moods: &[&[&str]], act: impl FnOnce()) {
+    const A_WHILE: Duration = Duration::from_millis(60);
     let done = AtomicBool::new(false);
-    let [usr, var] = ["/usr", "/var"].map(|point| world.outside(point));
+    let outside = |mood: &&[&str]| mood.iter().map(|point| world.outside(point)).collect();
+    let moods: Vec<Vec<PathBuf>> = moods.iter().map(outside).collect();
     thread::scope(|scope| {
         scope.spawn(|| {
             let mut dice = Dice::new(1);
             while !done.load(Ordering::Relaxed) {
-                match dice.below(4) {
-                    0 | 1 => sync(&usr),
-                    2 => sync(&var),
-                    _ => {}
+                let began = Instant::now();
+                let mood = &moods[dice.below(moods.len() as u64) as usize];
+                while began.elapsed() < A_WHILE && !done.load(Ordering::Relaxed) {
+                    mood.iter().for_each(|mount| sync(mount));
+                    thread::sleep(Duration::from_micros(dice.below(4000)));
                 }
-                thread::sleep(Duration::from_micros(dice.below(4000)));
             }
         });
         // Whatever becomes of it, the other thread has to end.
