@@ -85,8 +85,16 @@ pub fn forget_what_is_gone(
     if left == journal.records && !left.is_empty() {
         return Ok(());
     }
-    if left != journal.records {
-        for mounted in mounts {
+    let mut stays = left.iter().peekable();
+    let forgotten: HashSet<&Path> = journal
+        .records
+        .iter()
+        .filter(|record| stays.next_if(|left| left == record).is_none())
+        .map(|record| record.mount.as_path())
+        .collect();
+    for mounted in mounts.iter().filter(|mounted| forgotten.contains(mounted.mount.point.as_path())) {
+        // One that is read-only was flushed when it became so, and one that the kernel closed takes nothing any more.
+        if !mounted.flags(root)?.refuse_writes() {
             mounted.flush().with_context(|| format!("cannot flush {}", message::path(&mounted.mount.point)))?;
         }
     }
@@ -204,7 +212,8 @@ fn drop_aliases(
 fn drop_in_store(site: &Site, here: &Spot, aliases: &[(Spot, AliasName)]) -> nix::Result<()> {
     let store = match Store::open(site) {
         Ok(Some(store)) => store,
-        Ok(None) => return store::remove_proof_without_store(site),
+        // A place below it that is read-only by itself never had one.
+        Ok(None) => return store::remove_proof_without_store(site).or_else(unless_nothing_changes),
         // What is no store of ours had no aliases to drop.
         Err(_) => return Ok(()),
     };
@@ -212,6 +221,10 @@ fn drop_in_store(site: &Site, here: &Spot, aliases: &[(Spot, AliasName)]) -> nix
         store.drop_alias(*alias)?;
     }
     store.remove_if_empty(site)
+}
+
+fn unless_nothing_changes(errno: nix::errno::Errno) -> nix::Result<()> {
+    if errno == nix::errno::Errno::EROFS { Ok(()) } else { Err(errno) }
 }
 
 /// Then the directory of a package's file, which dpkg may have wanted gone, and could not remove.

@@ -207,7 +207,7 @@ fn perform(root: &Root, command: &Command) -> Result<ExitCode> {
         }
         Command::Remount { to: Remount::Ro { mounts } } => tell(root, closing(root, by_hand::close(root, mounts))?),
         Command::Release => tell(root, closing(root, release::release(root))?),
-        Command::Recover => tell(root, closing(root, recover::search_and_recover(root))?),
+        Command::Recover => tell(root, closing(root, recover::recover_and_search(root))?),
         Command::Watch { pid, detach } => {
             if *detach {
                 watch::detach()?;

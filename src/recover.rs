@@ -3,10 +3,9 @@
 
 use anyhow::Result;
 
-use crate::adopt::adopt;
+use crate::adopt;
 use crate::cleanup;
 use crate::copies;
-use crate::core::journal::Journal;
 use crate::core::message::{self, Outcome};
 use crate::core::session::{Frontend, Session};
 use crate::core::verdict::Run;
@@ -35,20 +34,21 @@ pub fn recover(root: &Root) -> Result<Outcome> {
     }
 }
 
-/// The same, as a person asks for it: every name on the managed mounts is looked at first, for aliases and markers that the
-/// journal does not know.
+/// The same, as a person asks for it: then every name on the managed mounts is looked at, for aliases and markers that the
+/// journal does not know. That this failed is a problem in the outcome.
 ///
 /// # Errors
-/// As [`recover`], and where settings, mounts or journal cannot be read, or the journal not be written.
-pub fn search_and_recover(root: &Root) -> Result<Outcome> {
-    let found = {
-        let locked = Locked::wait(root)?;
-        let mounts = managed::all(root, &Settings::load(root)?, &locked.session()?, &locked.journal()?)?.mounts;
-        adopt(root, &locked, &mounts)?
-    };
+/// As [`recover`].
+pub fn recover_and_search(root: &Root) -> Result<Outcome> {
     let mut outcome = recover(root)?;
-    if found > 0 {
-        outcome.notes.push(format!("{} that the journal did not know written down", message::count(found, "alias")));
+    match adopt::search(root) {
+        Ok(0) => {}
+        Ok(found) => {
+            outcome
+                .notes
+                .push(format!("{} that the journal did not know written down", message::count(found, "alias")));
+        }
+        Err(error) => outcome.problems.push(format!("could not look for what the journal does not know: {error:#}")),
     }
     Ok(outcome)
 }
@@ -126,18 +126,11 @@ pub(crate) fn in_a_short_session(
 
 /// What nobody wrote down is written down again, and what an earlier cleanup dropped, and could not write down, is forgotten.
 fn with_something_to_drop(root: &Root, locked: &Locked, session: &Session, look: Look) -> Result<Vec<Mounted>> {
-    let mut journal = locked.journal()?;
+    let journal = locked.journal()?;
     let settings = Settings::load(root)?;
     let mut mounts = managed::all(root, &settings, session, &journal)?.mounts;
-    let look_at = |mounts: &[Mounted], journal: &Journal| {
-        survey(root, &mounts.iter().collect::<Vec<_>>(), journal, Run::Over, Ask::Verdicts)
-    };
-    let mut survey = look_at(&mounts, &journal)?;
-    if survey.has_strangers() {
-        adopt(root, locked, &mounts)?;
-        journal = locked.journal()?;
-        survey = look_at(&mounts, &journal)?;
-    }
+    let all: Vec<&Mounted> = mounts.iter().collect();
+    let survey = survey(root, &all, &journal, Run::Over, Ask::Verdicts)?;
     // What nobody could be asked about, a deeper look may know to be free.
     let worth_a_look = |mounted: &Mounted| match look.max(settings.cleanup) {
         Look::Usual => false,
@@ -148,7 +141,11 @@ fn with_something_to_drop(root: &Root, locked: &Locked, session: &Session, look:
     let now = clock::seconds_since_boot();
     let held = |mounted: &Mounted| session.held(now).any(|(noted, _)| noted.mount == mounted.id());
     if session.is_over() {
-        cleanup::forget_what_is_gone(root, locked, &journal, &mounts.iter().collect::<Vec<_>>(), &survey)?;
+        cleanup::forget_what_is_gone(root, locked, &journal, &all, &survey)?;
+    }
+    if survey.has_strangers() {
+        // What may go does not depend on it.
+        let _ = adopt::strangers(locked, &mounts, &survey);
     }
     mounts.retain(|mounted| droppable(mounted) && !held(mounted));
     Ok(mounts)

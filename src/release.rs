@@ -2,7 +2,7 @@
 
 use anyhow::{Result, bail};
 
-use crate::adopt::adopt;
+use crate::adopt;
 use crate::cleanup;
 use crate::core::message::{self, Outcome};
 use crate::core::verdict::Run;
@@ -23,6 +23,7 @@ use crate::sys::state::Locked;
 /// Where a package manager is at work or a mount is held by hand, and then nothing was done; where settings, session, journal,
 /// mounts or stores cannot be read, or the journal not be written.
 pub fn release(root: &Root) -> Result<Outcome> {
+    let searched = adopt::search(root);
     let locked = Locked::wait(root)?;
     let session = locked.session()?;
     if let Some(at_work) = somebody_at_work(root, &session) {
@@ -33,7 +34,6 @@ pub fn release(root: &Root) -> Result<Outcome> {
         bail!("{point} is held by hand; nothing was released. First \"rokeep remount ro {point}\"");
     }
     let mounts = managed::all(root, &Settings::load(root)?, &session, &locked.journal()?)?.mounts;
-    adopt(root, &locked, &mounts)?;
     let all: Vec<&Mounted> = mounts.iter().collect();
     let found = survey(root, &all, &locked.journal()?, Run::Released, Ask::Verdicts)?;
     let has_something = |mounted: &Mounted| found.has_something_to_drop(&mounted.mount.point);
@@ -45,6 +45,9 @@ pub fn release(root: &Root) -> Result<Outcome> {
         outcome = in_a_short_session(root, &locked, session, &droppable, Look::Usual, clean)?;
     }
     let all: Vec<&Mounted> = droppable.iter().chain(&others).collect();
+    if let Err(error) = searched {
+        outcome.problems.push(format!("could not look for what the journal does not know: {error:#}"));
+    }
     let left = survey(root, &all, &locked.journal()?, Run::Released, Ask::Holders)?;
     let kept = cleanup::summary(&left);
     if !kept.is_empty() {

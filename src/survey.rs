@@ -76,6 +76,8 @@ pub struct Alias {
     pub born: Option<Born>,
     /// Whether the journal knows it.
     pub is_recorded: bool,
+    /// Names that its inode has, that of the alias among them.
+    pub links: u64,
     device: Device,
     is_file: bool,
     lease: Lease,

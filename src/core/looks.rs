@@ -1,7 +1,9 @@
 //! Who need not be looked at again: a process that has not run since uses what it used then.
 //!
 //! Nobody opens, maps or enters anything for another process. What two of them share (clone(2), `CLONE_FILES`) shows at the
-//! one that did it, and that one has run.
+//! one that did it, as long as it lives. What is missed so – one that shares its descriptors and has ended; the kernel's own
+//! threads for an io_uring before Linux 5.12; who ran for less than the clock can tell, where that is a tick – gets no guard,
+//! as what comes into use within one run of dpkg.
 #![forbid(unsafe_code)]
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -15,7 +15,10 @@ use std::thread;
 
 use nix::fcntl::OFlag;
 use nix::libc;
-use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction, signal};
+
+/// What ends a program at a terminal.
+const TERMINAL: [Signal; 4] = [Signal::SIGINT, Signal::SIGQUIT, Signal::SIGHUP, Signal::SIGTERM];
 
 /// Descriptors that the caller of this process left open for whatever program it runs.
 #[derive(Debug)]
@@ -51,7 +54,7 @@ impl LeftOpen {
 pub fn leave_signals_to_programs() {
     extern "C" fn nothing(_: libc::c_int) {}
     let handler = SigAction::new(SigHandler::Handler(nothing), SaFlags::SA_RESTART, SigSet::empty());
-    for which in [Signal::SIGINT, Signal::SIGQUIT, Signal::SIGHUP, Signal::SIGTERM] {
+    for which in TERMINAL {
         // SAFETY: the handler does nothing, which is safe at any moment.
         let before = unsafe { sigaction(which, &handler) };
         if let Some(ignored) = before.ok().filter(|before| matches!(before.handler(), SigHandler::SigIgn)) {
@@ -82,6 +85,12 @@ pub fn start<T: Send>(
         unsafe {
             libc::close(ours);
             libc::prctl(libc::PR_SET_NAME, name.as_ptr());
+            // What ends the program ends it already now. What is ignored stays so.
+            for which in TERMINAL {
+                if matches!(signal(which, SigHandler::SigDfl)?, SigHandler::SigIgn) {
+                    signal(which, SigHandler::SigIgn)?;
+                }
+            }
         }
         tell_id.write_all(&std::process::id().to_ne_bytes())?;
         word.read_exact(&mut [0])

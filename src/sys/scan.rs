@@ -158,8 +158,8 @@ pub fn scan<Q: Question>(root: &Root, question: Q, report: impl FnMut(Q::Answer)
     scan_some(root, question, |_| true, report)
 }
 
-/// The same, but for the processes that need not be read: each is asked about once, before it would be. The mount tables
-/// are read whole.
+/// The same, but for the processes that need not be read: each is asked about once, before it would be. The mount table of
+/// a namespace in which nobody is read is read all the same where the kernel lists it (Linux 6.12).
 ///
 /// # Errors
 /// As [`scan`].

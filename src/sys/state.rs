@@ -198,7 +198,10 @@ impl<'a> Locked<'a> {
             file.set_len(end)?;
             file.sync_all()?;
             fs::rename(&new, &path)?;
-            sync_dir(&dir)
+            sync_dir(&dir)?;
+            // For the next time. Without it that may fail, where there is no room by then.
+            let _ = set_aside(&new, end);
+            Ok(())
         })();
         replaced.map_err(failed)
     }

@@ -242,3 +242,14 @@ fn somebody_who_renames_files_all_the_time() {
     }
     world.end();
 }
+
+/// It never had a store.
+#[test]
+fn a_place_that_is_read_only_by_itself_and_has_something_in_use() {
+    let world = with_second_mount();
+    world.remount("bind,ro", "/usr/share/second").expect("nobody writes");
+    let _holder = world.hold(Mapped(BOUND));
+    let run = world.rokeep_runs(&["--", "/tool/holder", "kill", "1000000"], b"");
+    assert!(!run.stderr.contains("not finished"), "{}", run.stderr);
+    world.assert_mount("/usr", ReadOnly);
+}

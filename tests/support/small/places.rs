@@ -17,6 +17,12 @@ impl Small {
         self.outside_tool("btrfs", &["-q", "subvolume", "create"], path);
     }
 
+    /// Somebody makes a snapshot of a btrfs subvolume.
+    pub fn snapshot(&self, of: &str, to: &str) {
+        let of = self.outside(of);
+        self.outside_tool("btrfs", &["-q", "subvolume", "snapshot", &of.to_string_lossy()], to);
+    }
+
     /// A directory belongs to this project, and so does what will be made in it.
     pub fn project(&self, directory: &str, project: &str) {
         self.outside_tool("chattr", &["-p", project], directory);
