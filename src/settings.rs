@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use serde::Deserialize;
 
 use crate::core::paths::ListedPath;
@@ -53,7 +53,7 @@ impl Settings {
     }
 
     fn parse(text: &str) -> Result<Settings> {
-        let mut settings: Settings = toml::from_str(text)?;
+        let mut settings: Settings = toml::from_str(text).map_err(|error| in_one_line(&error, text))?;
         if let Some(mounts) = &mut settings.mounts {
             ensure!(!mounts.is_empty(), "\"mounts\" names none; remove the line for the defaults");
             for mount in mounts {
@@ -61,6 +61,15 @@ impl Settings {
             }
         }
         Ok(settings)
+    }
+}
+
+/// Its own form is a drawing of several lines, which a log cannot show.
+fn in_one_line(error: &toml::de::Error, text: &str) -> anyhow::Error {
+    let before = error.span().and_then(|span| text.get(..span.start));
+    match before.map(|before| before.matches('\n').count() + 1) {
+        Some(line) => anyhow!("line {line}: {}", error.message()),
+        None => anyhow!("{}", error.message()),
     }
 }
 
@@ -98,9 +107,10 @@ mod tests {
             ("mounts = ['/usr/../opt']", "not an absolute path"),
             ("strict_exit = 'yes'", "invalid type"),
             ("cleanup = 'shallow'", "unknown variant `shallow`"),
+            ("strict_exit = true\nmount = []", "line 2: unknown field `mount`"),
         ] {
             let error = format!("{:#}", Settings::parse(text).unwrap_err());
-            assert!(error.contains(says), "{text}: {error}");
+            assert!(error.contains(says) && !error.contains('\n'), "{text}: {error}");
         }
     }
 }
