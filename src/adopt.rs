@@ -153,13 +153,19 @@ impl Walk<'_> {
             None if before.is_empty() && self.is_marked(&directory, alias) => {
                 (Spot::Inside(directory.clone()), directory, Kind::Guard)
             }
-            Some(file) if entry.ino() == alias.0 && only_root_writes(entry.path().parent()?) => {
+            Some(file) if entry.ino() == alias.0 && self.only_root_writes(&directory) => {
                 let file = directory.join(OsStr::from_bytes(file));
                 (Spot::Beside(file.clone()), file, Kind::Planned)
             }
             Some(_) | None => return None,
         };
         Some(Record { mount: self.mounted.mount.point.clone(), spot, alias, born: None, names: vec![of], kind })
+    }
+
+    /// Otherwise anybody could give a file of theirs such a name, and have root remove it one day.
+    fn only_root_writes(&self, directory: &Path) -> bool {
+        let dir = self.root.open_dir(directory).ok().flatten();
+        dir.and_then(|dir| dir.stat().ok()).is_some_and(|stat| stat.only_root_writes())
     }
 
     fn is_marked(&self, directory: &Path, number: AliasName) -> bool {
@@ -190,9 +196,4 @@ impl Walk<'_> {
     fn inside(&self, path: &Path) -> Option<PathBuf> {
         Some(Path::new("/").join(path.strip_prefix(self.root.path("/")).ok()?))
     }
-}
-
-/// Otherwise anybody could give a file of theirs such a name, and have root remove it one day.
-fn only_root_writes(directory: &Path) -> bool {
-    directory.symlink_metadata().is_ok_and(|found| found.uid() == 0 && found.mode() & 0o022 == 0)
 }

@@ -212,8 +212,7 @@ fn drop_aliases(
 fn drop_in_store(site: &Site, here: &Spot, aliases: &[(Spot, AliasName)]) -> nix::Result<()> {
     let store = match Store::open(site) {
         Ok(Some(store)) => store,
-        // A place below it that is read-only by itself never had one.
-        Ok(None) => return store::remove_proof_without_store(site).or_else(unless_nothing_changes),
+        Ok(None) => return store::remove_proof_without_store(site),
         // What is no store of ours had no aliases to drop.
         Err(_) => return Ok(()),
     };
@@ -221,10 +220,6 @@ fn drop_in_store(site: &Site, here: &Spot, aliases: &[(Spot, AliasName)]) -> nix
         store.drop_alias(*alias)?;
     }
     store.remove_if_empty(site)
-}
-
-fn unless_nothing_changes(errno: nix::errno::Errno) -> nix::Result<()> {
-    if errno == nix::errno::Errno::EROFS { Ok(()) } else { Err(errno) }
 }
 
 /// Then the directory of a package's file, which dpkg may have wanted gone, and could not remove.

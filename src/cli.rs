@@ -105,8 +105,8 @@ enum Command {
     Release,
     /// Finish whatever an interrupted package run left
     ///
-    /// Looks at every file of the managed mounts first: aliases that are in no journal, as it was lost or came back from a
-    /// backup, are written down again. "rokeep cleanup" then drops what nobody needs.
+    /// Then looks at every file of the managed mounts: aliases that are in no journal, as it was lost or came back from a
+    /// backup, are written down again. "rokeep cleanup" drops those that nobody needs.
     Recover,
     /// What apt and dpkg call
     #[command(hide = true)]
