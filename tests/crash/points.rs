@@ -14,6 +14,7 @@ use crate::next::Next;
 use crate::rules;
 use crate::stage::{Stage, world};
 use crate::support::calls::{Among, Blow, Call, Effect, Strike, Trace};
+use crate::support::dice::Dice;
 use crate::support::small::Small;
 
 /// A blow and what comes after it.
@@ -172,13 +173,9 @@ fn shuffle(numbers: &mut [usize]) {
     let now = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |time| time.as_secs());
     let seed: u64 = env::var("ROKEEP_CRASH_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(now);
     println!("ROKEEP_CRASH_SEED={seed}");
-    let mut state = seed | 1;
+    let mut dice = Dice::new(seed);
     for at in (1..numbers.len()).rev() {
-        // Marsaglia, "Xorshift RNGs", 2003.
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        numbers.swap(at, state as usize % (at + 1));
+        numbers.swap(at, dice.below(at as u64 + 1) as usize);
     }
 }
 

@@ -13,15 +13,14 @@
 mod support;
 
 mod boot;
-mod dice;
 mod package_run;
 mod recording;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
-use dice::Dice;
 use recording::{Cut, Recording};
+use support::dice::Dice;
 use support::small::FileSystem::{self, Btrfs, Ext4, Xfs};
 
 /// On each file system, where nothing else is said.

@@ -3,6 +3,7 @@
 
 pub mod calls;
 pub mod debian;
+pub mod dice;
 pub mod disk_log;
 pub mod guest;
 pub mod kept;
