@@ -5,7 +5,7 @@
 
 use std::collections::HashSet;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use nix::errno::Errno;
 
 use crate::core::copies;
@@ -99,6 +99,28 @@ pub fn close(
     let (open, unseen) = find(root, mounted, is_open)?;
     let open: Vec<(MountId, Errno)> = open.into_iter().map(|id| (id, Errno::EAGAIN)).collect();
     Ok(Left { open: refusals(root, &open), unseen: say(mounted, unseen) })
+}
+
+/// Opens again, for who is at work in this mount namespace, what was closed in place of a superblock that is writable now.
+/// It stays noted: that may be refused once more.
+///
+/// # Errors
+/// Where one stays read-only, or /proc cannot be read. Nobody can write below it then.
+pub fn open_here(root: &Root, session: &Session, mounted: &Mounted) -> Result<()> {
+    let here = |id: &&MountId| id.device == mounted.mount.device && id.namespace == mounted.id().namespace;
+    let closed: Vec<MountId> = session.closed.iter().filter(here).cloned().collect();
+    let refused = set_all(root, mounted, &closed, Access::Writable)?;
+    // Where no path leads, nobody wants to write.
+    match refused.iter().find(|(_, errno)| *errno != Errno::ENOENT) {
+        None => Ok(()),
+        Some((id, errno)) => bail!(
+            "{} cannot become writable again ({}): rokeep closed it when the file system of {} could not become read-only. \
+             \"mount -o remount,bind,rw {0}\" opens it",
+            message::path(&id.point),
+            errno.desc(),
+            message::path(&mounted.mount.point)
+        ),
+    }
 }
 
 /// Opens again what was closed in place of the superblock, which is read-only now; answers in words what could not be.

@@ -95,6 +95,7 @@ pub(crate) fn end_called_by(root: &Root, called_by: CalledBy, mounts: AtTheEnd) 
 pub(crate) fn make_writable(root: &Root, session: &Session, mounts: &[Mounted]) -> Result<Vec<String>> {
     for mounted in mounts {
         remount::make_writable(root, mounted)?;
+        copies::open_here(root, session, mounted)?;
         if mounted.mount.flags.refuse_writes() {
             log::change(root, &Change::opened(&mounted.mount.point, &people(session)));
         }

@@ -3,6 +3,7 @@
 
 use crate::support::small::{
     Access::{ReadOnly, ReadOnlyMount, Writable},
+    Change::Upgrade,
     FileSystem::{self, Ext4},
     Holder, Mount, Small,
     State::{Cwd, Mapped, Writing},
@@ -96,6 +97,36 @@ fn another_place_of_the_same_file_system_is_closed_and_opened_along() {
     drop(holder);
     world.rokeep(["cleanup"]).assert_code(0);
     assert_eq!(world.mount_line("/srv/usr"), found);
+}
+
+/// Of /usr that was degraded: its superblock became writable, and the mount below it stayed closed. dpkg met it half way.
+#[test]
+fn a_mount_below_a_degraded_one_stayed_read_only_in_the_next_run() {
+    let world = Small::ext4().installed("tool", "1", &["/usr/bin/tool"]);
+    world.writably(|| world.bind("/usr/bin", "/usr/bin"));
+    let found = world.mount_line("/usr/bin");
+    world.begin();
+    world.protect(&[]);
+    let holder = a_deleted_file_in_use(&world);
+    world.end().assert_says(&["degraded"]);
+    world.assert_mount("/usr/bin", ReadOnlyMount);
+
+    world.begin();
+    world.assert_mount("/usr/bin", Writable);
+    world.protect(&[Upgrade("tool", "1", "2")]);
+    world.dpkg_replaces("/usr/bin/tool");
+    world.end().assert_says(&["degraded"]);
+    world.assert_mount("/usr/bin", ReadOnlyMount);
+
+    world.rokeep(["remount", "rw"]).assert_code(0);
+    world.assert_mount("/usr/bin", Writable);
+    world.rokeep(["remount", "ro"]).assert_code(1);
+    world.assert_mount("/usr/bin", ReadOnlyMount);
+
+    drop(holder);
+    world.rokeep(["cleanup"]).assert_code(0);
+    assert_eq!(world.mount_line("/usr/bin"), found);
+    world.assert_no_session();
 }
 
 #[test]
