@@ -294,8 +294,8 @@ fn records_that_matter(root: &Root, journal: &Journal, mounts: &[&Mounted], surv
     for mounted in mounts {
         sight.insert(&mounted.mount.point, Sight::new(root, mounted)?);
     }
-    let mut left = Vec::new();
-    for record in &journal.records {
+    let (mut left, mut gone) = (Vec::new(), Vec::new());
+    for (record, number) in journal.records.iter().zip(0..) {
         let is_there = match &record.spot {
             Spot::Store(_) | Spot::Beside(_) => {
                 exists.get(&(&record.spot, record.alias)).is_some_and(|born| record.may_be_of(*born))
@@ -306,11 +306,29 @@ fn records_that_matter(root: &Root, journal: &Journal, mounts: &[&Mounted], surv
             Some(sight) if !is_there => sight.reaches(&record.spot)?,
             Some(_) | None => false,
         };
-        if !is_gone {
-            left.push(record.clone());
+        let to = if is_gone { &mut gone } else { &mut left };
+        to.push((number, record));
+    }
+    keep_in_mind_where_stores_are(&mut left, &gone, &sight)?;
+    Ok(left.into_iter().map(|(_, record)| record.clone()).collect())
+}
+
+/// A store below the mount that could not be removed would not be found without a record: the first of each stays.
+fn keep_in_mind_where_stores_are<'a>(
+    left: &mut Vec<(usize, &'a Record)>,
+    gone: &[(usize, &'a Record)],
+    sight: &HashMap<&PathBuf, Sight>,
+) -> Result<()> {
+    let mut known: HashSet<&Path> = left.iter().filter_map(|(_, record)| record.spot.store()).collect();
+    for (number, record) in gone {
+        let Some(store) = record.spot.store().filter(|store| **store != record.mount) else { continue };
+        let Some(sight) = sight.get(&record.mount).filter(|_| known.insert(store)) else { continue };
+        if sight.has_store(store)? {
+            left.push((*number, record));
         }
     }
-    Ok(left)
+    left.sort_unstable_by_key(|(number, _)| *number);
+    Ok(())
 }
 
 /// What can be seen of a mount. Something else may be mounted over a place, or a mount be gone that was there.
@@ -324,6 +342,12 @@ struct Sight<'a> {
 impl<'a> Sight<'a> {
     fn new(root: &'a Root, mounted: &'a Mounted) -> Result<Sight<'a>> {
         Ok(Sight { root, mounted, here: survey::mounts_of(root, mounted)?, stores: HashMap::new() })
+    }
+
+    /// Whether a store of ours is there, with whatever is in it.
+    fn has_store(&self, path: &Path) -> Result<bool> {
+        let site = survey::our_site(self.root, path, &self.here)?;
+        Ok(site.is_some_and(|site| Store::open(&site).is_ok_and(|store| store.is_some())))
     }
 
     /// Whether what stood there would be seen.

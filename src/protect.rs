@@ -222,7 +222,7 @@ impl<'a> Protecting<'a> {
             };
             let records = out_of_reach.iter().filter_map(|alias| record_beside(grounds, site, alias));
             appender.append(records.filter(|record| known.lacks(record)))?;
-            linking.link_beside(&out_of_reach)?;
+            linking.link_beside(&out_of_reach, known)?;
             outcome.notes.extend(linking.say_what_is_without());
         }
         outcome.notes.extend(part.shortages.iter().map(|(site, shortage)| say_shortage(site, shortage)));

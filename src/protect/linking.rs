@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -9,9 +10,11 @@ use anyhow::{Context, Result};
 use nix::errno::Errno;
 
 use super::made::Made;
+use super::records::Known;
 use super::without::Without;
 use crate::core::inode::AliasName;
 use crate::core::message;
+use crate::core::paths::ListedPath;
 use crate::core::plan::PlannedAlias;
 use crate::plan::Grounds;
 use crate::sys::files::{Lookup, Root};
@@ -69,9 +72,7 @@ impl<'a, 'p> Linking<'a, 'p> {
             };
             match linked {
                 Ok(Linked::Made) => self.made.in_stores.push((site.clone(), name)),
-                Ok(Linked::Refused(Errno::EXDEV) | Linked::Taken(_)) if !alias.names.is_empty() => {
-                    out_of_reach.push(alias)
-                }
+                Ok(Linked::Refused(Errno::EXDEV) | Linked::Taken(_)) => out_of_reach.push(alias),
                 Ok(other) => self.without.note(other, alias),
                 // The others still have to be known, to be taken back.
                 Err(error) => done = done.and(Err(error)),
@@ -108,13 +109,18 @@ impl<'a, 'p> Linking<'a, 'p> {
         }
     }
 
-    /// Beside themselves.
+    /// Beside themselves. One that has no name any more may be `known` to have its alias already.
     ///
     /// # Errors
     /// Where a directory cannot be looked at.
-    pub fn link_beside(&mut self, aliases: &[&PlannedAlias]) -> Result<()> {
+    pub fn link_beside(&mut self, aliases: &[&PlannedAlias], known: &Known) -> Result<()> {
         for alias in aliases {
-            let Some(first) = alias.names.first() else { continue };
+            let Some(first) = alias.names.first() else {
+                if !self.has_alias_beside(alias, known)? {
+                    self.without.note(Linked::Refused(Errno::EXDEV), alias);
+                }
+                continue;
+            };
             let entry = AliasName(alias.inode.ino).entry_beside(first.name());
             let failed = || format!("cannot link beside {}", message::path(first.full()));
             let Some(dir) = self.root.open_dir(first.dir()).with_context(failed)? else { continue };
@@ -125,6 +131,19 @@ impl<'a, 'p> Linking<'a, 'p> {
             }
         }
         Ok(())
+    }
+
+    fn has_alias_beside(&self, alias: &PlannedAlias, known: &Known) -> Result<bool> {
+        let name = AliasName(alias.inode.ino);
+        for path in known.beside(name).iter().filter_map(|file| ListedPath::parse(file.as_os_str().as_bytes())) {
+            let failed = || format!("cannot look beside {}", message::path(path.full()));
+            let Some(dir) = self.root.open_dir(path.dir()).with_context(failed)? else { continue };
+            let entry = dir.entry(&name.entry_beside(path.name())).with_context(failed)?;
+            if entry.is_some_and(|entry| entry.inode == alias.inode) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// By any of its names; by its handle where none leads to it.

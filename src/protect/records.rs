@@ -57,22 +57,33 @@ fn full(path: &ListedPath) -> PathBuf {
 }
 
 /// What the journal has already.
-pub struct Known<'a>(HashMap<(&'a Spot, AliasName), Vec<&'a Record>>);
+pub struct Known<'a> {
+    records: HashMap<(&'a Spot, AliasName), Vec<&'a Record>>,
+    beside: HashMap<AliasName, Vec<&'a Path>>,
+}
 
 impl<'a> Known<'a> {
     /// As it was read.
     pub fn of(journal: &'a Journal) -> Known<'a> {
-        let mut known = Known(HashMap::new());
+        let mut known = Known { records: HashMap::new(), beside: HashMap::new() };
         for record in &journal.records {
-            known.0.entry((&record.spot, record.alias)).or_default().push(record);
+            known.records.entry((&record.spot, record.alias)).or_default().push(record);
+            if let Spot::Beside(file) = &record.spot {
+                known.beside.entry(record.alias).or_default().push(file);
+            }
         }
         known
+    }
+
+    /// The files beside which an alias of this name may stand.
+    pub fn beside(&self, alias: AliasName) -> &[&'a Path] {
+        self.beside.get(&alias).map_or(&[], Vec::as_slice)
     }
 
     /// That an alias was once a guard does not make it one for ever; that what it was made for is in use as well says
     /// nothing new.
     pub fn lacks(&self, record: &Record) -> bool {
-        let known = self.0.get(&(&record.spot, record.alias)).into_iter().flatten();
+        let known = self.records.get(&(&record.spot, record.alias)).into_iter().flatten();
         let mut known = known.filter(|known| known.may_be_of(record.born));
         match record.kind {
             Kind::Guard => known.next().is_none(),

@@ -3,9 +3,9 @@
 //! Each answers what the command said. Where it was killed or failed, its caller does what a real one does then; where it
 //! succeeded, the caller relies on that.
 
-use crate::stage::{ARCHIVE, MOUNTS, Stage, TOOL, UPGRADE};
+use crate::stage::{ARCHIVE, Stage, TOOL, UPGRADE};
 use crate::support::small::{
-    Access::{ReadOnly, ReadOnlyMount, Writable},
+    Access::{ReadOnly, ReadOnlyMount},
     Run,
 };
 
@@ -13,7 +13,7 @@ use crate::support::small::{
 pub type Command = fn(&Stage) -> Run;
 
 /// What they are called.
-pub const NAMES: [&str; 13] = [
+pub const NAMES: [&str; 17] = [
     "begin",
     "protect",
     "end",
@@ -27,6 +27,10 @@ pub const NAMES: [&str; 13] = [
     "run",
     "remount_rw",
     "remount_ro",
+    "protect_where_links_do_not_reach",
+    "end_where_links_do_not_reach",
+    "cleanup_where_links_do_not_reach",
+    "recover_where_links_do_not_reach",
 ];
 
 /// apt stops where this fails.
@@ -34,7 +38,7 @@ pub fn begin(stage: &Stage) -> Run {
     let run = stage.world.hook_under(&stage.traced(), "pre-invoke");
     stage.heard(&run);
     if run.code == 0 {
-        MOUNTS.iter().for_each(|point| stage.world.assert_mount(point, Writable));
+        stage.assert_open();
         stage.world.protect(UPGRADE);
         goes_on(stage);
     } else if !stage.was_killed(&run) {
@@ -98,7 +102,7 @@ pub fn bare_dpkg_begins(stage: &Stage) -> Run {
     let run = dpkg.hook_under(&stage.traced(), "dpkg-pre-invoke");
     stage.heard(&run);
     if run.code == 0 {
-        MOUNTS.iter().for_each(|point| stage.world.assert_mount(point, Writable));
+        stage.assert_open();
         stage.unpack();
         stage.closed_or_said(&dpkg.is_done());
     } else if !stage.was_killed(&run) {
@@ -166,7 +170,7 @@ pub fn remount_rw(stage: &Stage) -> Run {
     let run = stage.person_calls(&["remount", "rw"]);
     stage.heard(&run);
     if run.code == 0 {
-        MOUNTS.iter().for_each(|point| stage.world.assert_mount(point, Writable));
+        stage.assert_open();
         stage.world.dpkg_replaces(TOOL);
     } else if run.code == 3 {
         stage.closed_or_said(&run);

@@ -19,68 +19,89 @@ mod rules;
 mod stage;
 
 use crate::points::strike_at_each_point_of;
+use crate::stage::Ground::{Divided, Whole};
 
 #[test]
 fn begin() {
-    strike_at_each_point_of("begin", commands::begin);
+    strike_at_each_point_of("begin", Whole, commands::begin);
 }
 
 #[test]
 fn protect() {
-    strike_at_each_point_of("protect", commands::protect);
+    strike_at_each_point_of("protect", Whole, commands::protect);
 }
 
 #[test]
 fn end() {
-    strike_at_each_point_of("end", commands::end);
+    strike_at_each_point_of("end", Whole, commands::end);
 }
 
 #[test]
 fn dpkg_within_a_run() {
-    strike_at_each_point_of("dpkg_within_a_run", commands::dpkg_within_a_run);
+    strike_at_each_point_of("dpkg_within_a_run", Whole, commands::dpkg_within_a_run);
 }
 
 #[test]
 fn bare_dpkg_begins() {
-    strike_at_each_point_of("bare_dpkg_begins", commands::bare_dpkg_begins);
+    strike_at_each_point_of("bare_dpkg_begins", Whole, commands::bare_dpkg_begins);
 }
 
 #[test]
 fn bare_dpkg_is_done() {
-    strike_at_each_point_of("bare_dpkg_is_done", commands::bare_dpkg_is_done);
+    strike_at_each_point_of("bare_dpkg_is_done", Whole, commands::bare_dpkg_is_done);
 }
 
 #[test]
 fn cleanup() {
-    strike_at_each_point_of("cleanup", commands::cleanup);
+    strike_at_each_point_of("cleanup", Whole, commands::cleanup);
 }
 
 #[test]
 fn release() {
-    strike_at_each_point_of("release", commands::release);
+    strike_at_each_point_of("release", Whole, commands::release);
 }
 
 #[test]
 fn recover() {
-    strike_at_each_point_of("recover", commands::recover);
+    strike_at_each_point_of("recover", Whole, commands::recover);
 }
 
 #[test]
 fn watch() {
-    strike_at_each_point_of("watch", commands::watch);
+    strike_at_each_point_of("watch", Whole, commands::watch);
 }
 
 #[test]
 fn run() {
-    strike_at_each_point_of("run", commands::run);
+    strike_at_each_point_of("run", Whole, commands::run);
 }
 
 #[test]
 fn remount_rw() {
-    strike_at_each_point_of("remount_rw", commands::remount_rw);
+    strike_at_each_point_of("remount_rw", Whole, commands::remount_rw);
 }
 
 #[test]
 fn remount_ro() {
-    strike_at_each_point_of("remount_ro", commands::remount_ro);
+    strike_at_each_point_of("remount_ro", Whole, commands::remount_ro);
+}
+
+#[test]
+fn protect_where_links_do_not_reach() {
+    strike_at_each_point_of("protect_where_links_do_not_reach", Divided, commands::protect);
+}
+
+#[test]
+fn end_where_links_do_not_reach() {
+    strike_at_each_point_of("end_where_links_do_not_reach", Divided, commands::end);
+}
+
+#[test]
+fn cleanup_where_links_do_not_reach() {
+    strike_at_each_point_of("cleanup_where_links_do_not_reach", Divided, commands::cleanup);
+}
+
+#[test]
+fn recover_where_links_do_not_reach() {
+    strike_at_each_point_of("recover_where_links_do_not_reach", Divided, commands::recover);
 }

@@ -12,7 +12,7 @@ use nix::errno::Errno;
 use crate::commands::{Command, NAMES};
 use crate::next::Next;
 use crate::rules;
-use crate::stage::{Stage, world};
+use crate::stage::{Ground, Stage};
 use crate::support::calls::{Among, Blow, Call, Effect, Strike, Trace};
 use crate::support::dice::Dice;
 use crate::support::small::Small;
@@ -32,7 +32,7 @@ const FEW: usize = 5;
 
 /// Plays a command once without a blow, then with one at each point.
 #[track_caller]
-pub fn strike_at_each_point_of(name: &str, command: Command) {
+pub fn strike_at_each_point_of(name: &str, ground: Ground, command: Command) {
     let one = match env::var("ROKEEP_CRASH") {
         Ok(point) => match point.split_once(' ') {
             Some((of, point)) if of == name => Some(point.parse::<Point>().unwrap_or_else(|why| panic!("{why}"))),
@@ -41,7 +41,7 @@ pub fn strike_at_each_point_of(name: &str, command: Command) {
         },
         Err(_) => None,
     };
-    let mut current = world();
+    let mut current = ground.world();
     let calls = play(&current, command, None, Next::Watch).unwrap_or_else(|why| panic!("{name}, not struck: {why}"));
     let points = match one {
         Some(point) => vec![point],
@@ -60,7 +60,7 @@ pub fn strike_at_each_point_of(name: &str, command: Command) {
                 if broken.len() == ENOUGH {
                     break;
                 }
-                current = world();
+                current = ground.world();
             }
         }
     }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use rokeep::core::journal::{self, Spot};
 
-use crate::stage::{MOUNTS, Stage};
+use crate::stage::Stage;
 
 const STATE: &str = "/var/lib/rokeep";
 const RUN: &str = "/run/rokeep";
@@ -35,13 +35,13 @@ pub fn as_found(stage: &Stage) {
 pub fn tidy(stage: &Stage) {
     let Known { gone, .. } = known(stage);
     stage.world.check(gone.is_empty(), &format!("the journal knows what is not there: {gone:?}"));
-    let aliases: BTreeSet<_> = MOUNTS.iter().flat_map(|point| stage.world.aliases(point)).collect();
+    let aliases: BTreeSet<_> = stage.world.all_aliases().into_values().collect();
     for file in stage.files().filter(|file| aliases.contains(&file.inode)) {
         let needed = if file.is_replaced { file.is_used } else { file.is_of_the_package };
         stage.world.check(needed, &format!("there is an alias that nobody needs: {file:?}"));
     }
     let world = stage.world;
-    for point in MOUNTS {
+    for point in stage.mounts() {
         let entries = std::fs::read_dir(world.outside(format!("{point}/.rokeep")));
         let entries = entries.map(|dir| dir.flatten().map(|entry| entry.file_name()).collect::<Vec<_>>());
         let proof = |names: &Vec<std::ffi::OsString>| names.is_empty() || names.iter().any(|name| name == "proof");
@@ -57,7 +57,7 @@ pub fn tidy(stage: &Stage) {
 /// Nothing is left of rokeep.
 pub fn without_a_trace(stage: &Stage) {
     as_found(stage);
-    MOUNTS.iter().for_each(|point| stage.world.assert_no_store(point));
+    stage.world.assert_nothing_of_ours();
     stage.world.assert_no_session();
     only_these_files(stage, RUN, &["lock", "watchers"]);
     only_these_files(stage, STATE, &[]);
@@ -65,9 +65,10 @@ pub fn without_a_trace(stage: &Stage) {
 
 /// Everything that rokeep keeps, and every mount.
 pub fn all_that_is_kept(stage: &Stage) -> Vec<String> {
-    let stores = MOUNTS.map(|point| format!("{point}/.rokeep"));
-    let kept = [STATE, RUN].into_iter().chain(stores.iter().map(String::as_str));
+    let stores = stage.mounts().map(|point| format!("{point}/.rokeep"));
+    let kept = [STATE, RUN].map(str::to_owned).into_iter().chain(stores);
     let mut all: Vec<String> = kept.flat_map(|dir| listing(&stage.world.outside(dir))).collect();
+    all.extend(stage.world.all_aliases().into_iter().map(|alias| format!("{alias:?}")));
     all.extend(stage.world.marker("/usr/lib/tool").map(|marker| marker.display().to_string()));
     all.extend(stage.world.sandbox().mount_table().lines().map(str::to_owned));
     all
@@ -88,7 +89,7 @@ fn nothing_in_use_is_lost(stage: &Stage) {
     if stage.is_excused.get() {
         return;
     }
-    let aliases: BTreeSet<_> = MOUNTS.iter().flat_map(|point| stage.world.aliases(point)).collect();
+    let aliases: BTreeSet<_> = stage.world.all_aliases().into_values().collect();
     for file in stage.files().filter(|file| file.is_replaced && file.is_used) {
         stage.world.check(aliases.contains(&file.inode), &format!("an alias in use is gone: {file:?}"));
     }
@@ -107,12 +108,12 @@ fn known(stage: &Stage) -> Known {
         let path = match &record.spot {
             Spot::Store(site) => site.join(".rokeep").join(record.alias.0.to_string()),
             Spot::Inside(dir) => dir.join(format!(".rokeep.{}", record.alias.0)),
-            Spot::Beside(file) => panic!("no alias is beside {}", file.display()),
+            Spot::Beside(file) => file.with_file_name(record.alias.entry_beside(file.file_name().expect("a file"))),
         };
         recorded.insert(path);
     }
-    let mut there: BTreeSet<PathBuf> = BTreeSet::new();
-    for point in MOUNTS {
+    let mut there: BTreeSet<PathBuf> = stage.world.all_aliases().into_keys().collect();
+    for point in stage.mounts() {
         let store = Path::new(point).join(".rokeep");
         let entries = std::fs::read_dir(stage.world.outside(&store)).into_iter().flatten().flatten();
         there

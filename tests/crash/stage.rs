@@ -1,4 +1,4 @@
-//! Where it is played: a package, whose files are in use, on two mounts that are read-only each in its own way.
+//! Where it is played: a package, whose files are in use, on mounts that are read-only each in its own way.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use crate::support::calls::{Blow, Call, Strike, TRACE, Trace};
 use crate::support::small::{
-    Access::{ReadOnly, ReadOnlyMount},
+    Access::{ReadOnly, ReadOnlyMount, Writable},
     Change::{self, Upgrade},
-    FileSystem::{Ext4, Tmpfs},
+    FileSystem::{Ext4, Tmpfs, Xfs},
     Holder, Inode, Mount, Run, Small,
     State::Cwd,
 };
@@ -31,8 +31,8 @@ const FILES: [&str; 6] = [TOOL, PLUGIN, DATA, CACHE, QUIET, LATE];
 /// Those of the package.
 const PACKAGE: [&str; 3] = [TOOL, PLUGIN, DATA];
 
-/// The mounts.
-pub const MOUNTS: [&str; 2] = ["/usr", "/opt"];
+/// The mounts that there are, but for the last one, which is not everywhere.
+const MOUNTS: [&str; 3] = ["/usr", "/opt", "/usr/bin"];
 
 /// What apt announces.
 pub const UPGRADE: &[Change] = &[Upgrade("tool", "1", "2")];
@@ -52,15 +52,38 @@ const NOT_AS_FOUND: [&str; 6] = [
 /// How long anything may take that ends by itself.
 const MOMENT: Duration = Duration::from_secs(10);
 
-/// A world in which many points can be played, one after the other.
-pub fn world() -> Small {
-    let world = Small::with(&[Mount("/usr", Ext4, ReadOnly), Mount("/opt", Tmpfs, ReadOnlyMount)])
-        .installed("tool", "1", &PACKAGE)
-        .unlisted(&[CACHE, QUIET, LATE]);
-    world.archive("tool", "2", &[], &PACKAGE);
-    world.write("/tmp/used", [TOOL, PLUGIN, CACHE, QUIET].join("\n").as_bytes());
-    world.write("/tmp/used-late", LATE.as_bytes());
-    world
+/// Where the aliases go.
+#[derive(Clone, Copy, Debug)]
+pub enum Ground {
+    /// Each into the store of its mount.
+    Whole,
+    /// link(2) does not reach everything: /usr/bin is a mount of its own below /usr and has a store, what is in /usr/lib is of
+    /// another project than /usr's store and has its aliases beside it, and what is in /usr/lib/tool has them there.
+    Divided,
+}
+
+impl Ground {
+    /// A world in which many points can be played, one after the other.
+    pub fn world(self) -> Small {
+        let usr = match self {
+            Ground::Whole => Ext4,
+            Ground::Divided => Xfs,
+        };
+        let world = Small::with(&[Mount("/usr", usr, ReadOnly), Mount("/opt", Tmpfs, ReadOnlyMount)]);
+        match self {
+            Ground::Whole => {}
+            Ground::Divided => world.writably(|| {
+                world.makes_directory("/usr/lib/tool");
+                ["/usr", "/usr/lib/tool"].iter().for_each(|directory| world.project(directory, "7"));
+                world.bind("/usr/bin", "/usr/bin");
+            }),
+        }
+        let world = world.installed("tool", "1", &PACKAGE).unlisted(&[CACHE, QUIET, LATE]);
+        world.archive("tool", "2", &[], &PACKAGE);
+        world.write("/tmp/used", [TOOL, PLUGIN, CACHE, QUIET].join("\n").as_bytes());
+        world.write("/tmp/used-late", LATE.as_bytes());
+        world
+    }
 }
 
 /// One point being played.
@@ -69,7 +92,8 @@ pub struct Stage<'w> {
     strike: Option<Strike>,
     /// The words that come before a command which is struck.
     traced: [String; 3],
-    found: [String; 2],
+    /// The mounts, and how they were in the beginning, by the kernel's own words.
+    found: Vec<(&'static str, String)>,
     /// The inodes that the files had in the beginning.
     inodes: BTreeMap<&'static str, Inode>,
     used: RefCell<Vec<(&'static str, Holder)>>,
@@ -86,11 +110,12 @@ impl<'w> Stage<'w> {
             ("/tmp/used", Holder::start(world.sandbox(), &["mapped-all", "/tmp/used"])),
         ];
         let _ = std::fs::remove_file(world.outside(TRACE));
+        let mounts = MOUNTS.into_iter();
         Stage {
             world,
             strike,
             traced: ["/tool/holder".to_owned(), "traced".to_owned(), strike_as_text],
-            found: MOUNTS.map(|point| world.mount_line(point)),
+            found: mounts.filter_map(|point| Some((point, world.sandbox().mount_line(point)?))).collect(),
             inodes: inodes.into(),
             used: RefCell::new(used.into()),
             is_excused: Cell::new(false),
@@ -160,9 +185,19 @@ impl<'w> Stage<'w> {
         })
     }
 
-    /// How the mounts were in the beginning, by the kernel's own words.
+    /// The mounts, and how they were in the beginning, by the kernel's own words.
     pub fn found(&self) -> impl Iterator<Item = (&'static str, &str)> {
-        MOUNTS.into_iter().zip(self.found.iter().map(String::as_str))
+        self.found.iter().map(|(point, line)| (*point, line.as_str()))
+    }
+
+    /// The mounts.
+    pub fn mounts(&self) -> impl Iterator<Item = &'static str> {
+        self.found.iter().map(|(point, _)| *point)
+    }
+
+    /// All of them can be written.
+    pub fn assert_open(&self) {
+        self.mounts().for_each(|point| self.world.assert_mount(point, Writable));
     }
 
     /// Waits until everything that ends by itself has ended.

@@ -504,6 +504,30 @@ fn an_alias_beside_is_used_again() {
     world.assert_alias(file, Alias::Kept);
 }
 
+/// It has no name but that of its alias, and the store is out of reach: each further run said that it was not protected.
+#[test]
+fn what_is_in_use_and_has_its_alias_beside_is_protected_already() {
+    let file = "/usr/lib/quota/tool";
+    let world = with_projects(file);
+    let holder = world.hold(Mapped(file));
+    world.begin();
+    world.protect(&[Upgrade("tool", "1", "2")]);
+    world.dpkg_replaces(file);
+    world.dpkg_replaces("/usr/lib/quota/unused");
+    world.end();
+    world.begin();
+    for run in [world.protect(&[Remove("plain", "1")]), world.hook("dpkg-pre-invoke", None)] {
+        assert_eq!(run.assert_code(0).stderr, "");
+    }
+    world.dpkg_removes("/usr/share/plain");
+    world.end();
+    world.assert_mount("/usr", ReadOnly);
+    world.assert_alias(file, Alias::Kept);
+    drop(holder);
+    world.rokeep(["cleanup"]).assert_code(0);
+    world.assert_nothing_of_ours();
+}
+
 #[test]
 fn what_stands_where_an_alias_beside_should_be_is_left_alone() {
     let file = "/usr/lib/quota/tool";
