@@ -13,7 +13,7 @@ use crate::support::small::{
 pub type Command = fn(&Stage) -> Run;
 
 /// What they are called.
-pub const NAMES: [&str; 17] = [
+pub const NAMES: [&str; 18] = [
     "begin",
     "protect",
     "end",
@@ -26,6 +26,7 @@ pub const NAMES: [&str; 17] = [
     "watch",
     "run",
     "remount_rw",
+    "remount_rw_for_a_time",
     "remount_ro",
     "protect_where_links_do_not_reach",
     "end_where_links_do_not_reach",
@@ -168,6 +169,19 @@ pub fn run(stage: &Stage) -> Run {
 /// A person works on the mounts, and closes them.
 pub fn remount_rw(stage: &Stage) -> Run {
     let run = stage.person_calls(&["remount", "rw"]);
+    stage.heard(&run);
+    if run.code == 0 {
+        stage.assert_open();
+        stage.world.dpkg_replaces(TOOL);
+    } else if run.code == 3 {
+        stage.closed_or_said(&run);
+    }
+    run
+}
+
+/// The same, for a while, which somebody has to wait for then.
+pub fn remount_rw_for_a_time(stage: &Stage) -> Run {
+    let run = stage.person_calls(&["remount", "rw", "--for", "1s"]);
     stage.heard(&run);
     if run.code == 0 {
         stage.assert_open();

@@ -82,6 +82,11 @@ fn remount_rw() {
 }
 
 #[test]
+fn remount_rw_for_a_time() {
+    strike_at_each_point_of("remount_rw_for_a_time", Whole, commands::remount_rw_for_a_time);
+}
+
+#[test]
 fn remount_ro() {
     strike_at_each_point_of("remount_ro", Whole, commands::remount_ro);
 }

@@ -10,7 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use nix::errno::Errno;
 
 use crate::commands::{Command, NAMES};
-use crate::next::Next;
+use crate::next::{self, Next};
 use crate::rules;
 use crate::stage::{Ground, Stage};
 use crate::support::calls::{Among, Blow, Call, Effect, Strike, Trace};
@@ -119,14 +119,13 @@ fn comes_right(stage: &Stage) {
 fn points(calls: &[Call]) -> Vec<Point> {
     let everything = env::var_os("ROKEEP_CRASH_ALL").is_some();
     let mut points = Vec::new();
-    let mut in_turn = Next::ALL.into_iter().cycle();
+    let mut in_turn = next::in_turn();
     let mut add = |nexts: usize, among, number, blow| {
         points.extend(in_turn.by_ref().take(nexts).map(|next| Point { strike: Strike { among, number, blow }, next }));
     };
     let of = |among: Among| calls.iter().filter(move |call| among.has(call.effect)).zip(1..);
-    let all = Next::ALL.len();
     of(Among::Changes)
-        .for_each(|(_, number)| add(if everything { all } else { 1 }, Among::Changes, number, Blow::Kill));
+        .for_each(|(_, number)| add(if everything { next::KINDS } else { 1 }, Among::Changes, number, Blow::Kill));
     for (call, number) in of(Among::Refusable) {
         let errors = errors(&call.name);
         for (which, errno) in errors.iter().enumerate() {

@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::support::calls::{Blow, Call, Strike, TRACE, Trace};
+use crate::support::calls::{Among, Blow, Call, Strike, TRACE, Trace};
 use crate::support::small::{
     Access::{ReadOnly, ReadOnlyMount, Writable},
     Change::{self, Upgrade},
@@ -143,6 +143,16 @@ impl<'w> Stage<'w> {
     pub fn person_calls(&self, words: &[&str]) -> Run {
         let [holder, traced, strike] = self.traced();
         self.world.rokeep_runs_under(holder, &[&[traced, strike, "/tool/rokeep"], words].concat())
+    }
+
+    /// A recovery is killed, at a change that it is about to make; if there are not as many, it is not.
+    pub fn recover_is_killed(&self, number: usize) {
+        let _ = std::fs::remove_file(self.world.outside(TRACE));
+        let strike = Strike { among: Among::Changes, number, blow: Blow::Kill };
+        let strike = serde_json::to_string(&Some(strike)).expect("numbers");
+        self.world.rokeep_runs_under("/tool/holder", &["traced", &strike, "/tool/rokeep", "recover"]);
+        self.trace();
+        self.wait_for_the_others();
     }
 
     /// From now on this file is in use, too.
