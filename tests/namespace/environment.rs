@@ -1,6 +1,7 @@
 //! Whatever is in the environment of apt, dpkg and the hooks: no program is started by it, and nothing is written but
 //! rokeep's own, least of all in /tmp.
 
+use std::collections::BTreeSet;
 use std::fs;
 
 use crate::support::small::{Access::ReadOnly, Alias, Change::Upgrade, Event, Run, Small, State::Mapped, stream};
@@ -99,6 +100,42 @@ fn no_hook_runs_or_writes_what_it_names() {
     assert!(others.is_empty(), "{others:#?}");
     for made in ["/run/rokeep", "/var/lib/rokeep/journal.jsonl", "/usr/.rokeep"] {
         assert!(changed.iter().any(|event| event.path.starts_with(made)), "{made} was not seen: {events:#?}");
+    }
+}
+
+/// What is not there shows too: a search along PATH would.
+#[test]
+fn every_program_is_started_by_its_whole_path_and_what_we_start_has_no_environment() {
+    let world = with_hostile_programs();
+    world.makes_directory("/run/systemd/system");
+    world.writably(|| {
+        // Then there is a watcher of our own.
+        world.write("/usr/bin/systemctl", b"#!/bin/sh\nexit 1\n");
+        world.set_mode("/usr/bin/systemctl", 0o755);
+    });
+    let started = world.executed(|| whole_run(&world));
+    // apt's shell, and what stands in for root's environment.
+    let is_ours = |program: &str| !["/bin/sh", "/tool/holder"].contains(&program);
+    let programs: BTreeSet<&str> = started.iter().filter_map(|one| one.program.to_str()).collect();
+    let programs: Vec<&str> = programs.into_iter().filter(|program| is_ours(program)).collect();
+    assert_eq!(
+        programs,
+        [
+            "/etc/rokeep/hooks/dpkg-post-invoke",
+            "/etc/rokeep/hooks/dpkg-pre-invoke",
+            "/etc/rokeep/hooks/post-invoke",
+            "/etc/rokeep/hooks/pre-install-pkgs",
+            "/etc/rokeep/hooks/pre-invoke",
+            "/tool/rokeep",
+            "/usr/bin/systemctl",
+            "/usr/sbin/rokeep",
+        ],
+        "{started:#?}"
+    );
+    for one in &started {
+        assert!(one.succeeded, "{}", one.line);
+        let by_us = ["/tool/rokeep", "/usr/bin/systemctl"].iter().any(|program| *one.program == **program);
+        assert!(one.without_environment || !by_us, "{}", one.line);
     }
 }
 

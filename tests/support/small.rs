@@ -10,6 +10,7 @@ mod by_hand;
 mod disks;
 mod dpkg;
 mod elsewhere;
+mod executed;
 mod file_system;
 mod other_mounts;
 mod out_of_sight;
