@@ -7,26 +7,27 @@
 //! Which names a replaced file had cannot be known any more, nor whether an alias was only a guard: it is taken for the kind
 //! that stays longer.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use walkdir::{DirEntry, DirEntryExt, WalkDir};
 
 use crate::core::inode::AliasName;
 use crate::core::journal::{Journal, Record, Spot};
+use crate::core::mountinfo::Mount;
 use crate::core::verdict::{Kind, Run};
 use crate::managed;
 use crate::settings::Settings;
-use crate::survey::{Alias, Ask, Survey, survey};
+use crate::survey::{self, Alias, Ask, Survey, survey};
 use crate::sys::files::Root;
 use crate::sys::marker::Marked;
-use crate::sys::mounts::Mounted;
+use crate::sys::mounts::{self, Mounted};
 use crate::sys::state::{self, Locked};
-use crate::sys::store;
+use crate::sys::store::{self, Store};
 
 /// Writes down what the survey of these mounts found in a store and the journal does not know.
 ///
@@ -34,7 +35,8 @@ use crate::sys::store;
 /// Where the journal cannot be read or written. It makes no difference to what may go: that is seen from the alias itself.
 pub fn strangers(locked: &Locked, mounts: &[Mounted], survey: &Survey) -> Result<()> {
     let strangers = survey.aliases.iter().filter(|alias| !alias.is_recorded);
-    let records: Vec<Record> = strangers.map(|alias| record(mounts, alias, Vec::new())).collect();
+    let on = |alias: &Alias| mounts.iter().find(|mounted| mounted.mount.point == alias.mount);
+    let records: Vec<Record> = strangers.filter_map(|alias| Some(record(on(alias)?, alias, Vec::new()))).collect();
     let (_, mut appender) = locked.journal_to_extend()?;
     appender.append(records)
 }
@@ -47,6 +49,10 @@ pub fn strangers(locked: &Locked, mounts: &[Mounted], survey: &Survey) -> Result
 /// # Errors
 /// Where settings, session, journal or mounts cannot be read, or the journal not be written.
 pub fn search(root: &Root) -> Result<usize> {
+    search_and_note(root).context("could not look for what the journal does not know")
+}
+
+fn search_and_note(root: &Root) -> Result<usize> {
     let (journal, session) = (state::journal(root)?, state::session(root)?);
     let mounts = managed::all(root, &Settings::load(root)?, &session, &journal)?.mounts;
     let points: Vec<PathBuf> = mounts.iter().map(|mounted| mounted.mount.point.clone()).collect();
@@ -57,90 +63,140 @@ pub fn search(root: &Root) -> Result<usize> {
     };
     let mut found = Vec::new();
     for mounted in mounts.iter().filter(|mounted| matters(mounted)) {
-        found.push((mounted, Walk { root, mounted, points: &points }.everything()));
+        found.push((mounted, everything(root, mounted, &points)?));
     }
     let locked = Locked::wait(root)?;
     let (journal, mut appender) = locked.journal_to_extend()?;
-    let (mut records, mut count) = (Vec::new(), 0);
-    for (mounted, Found { beside, inside, names }) in found {
-        let known = |record: &&Record| journal.records.iter().all(|known| known.spot != record.spot);
-        let new: Vec<Record> = beside.into_iter().chain(inside).filter(|record| known(&record)).collect();
-        // What has gone meanwhile is in no survey.
-        let with_new = Journal { records: [&journal.records[..], &new].concat(), ..Journal::default() };
-        let survey = survey(root, &[mounted], &with_new, Run::On, Ask::Verdicts)?;
-        for alias in &survey.aliases {
-            let is_new = new.iter().any(|record| record.spot == alias.spot);
-            let names = names.get(&alias.inode.ino).cloned().unwrap_or_default();
-            count += usize::from(is_new || !alias.is_recorded);
-            match &alias.spot {
-                // Under a name that it may never have had, as that is cut where it is too long, it would pass for replaced.
-                Spot::Beside(file) if is_new && (alias.links == 1 || !names.is_empty()) => {
-                    let others = names.into_iter().filter(|name| name != file);
-                    let names = std::iter::once(file.clone()).chain(others).collect();
-                    records.push(record(&mounts, alias, names));
-                }
-                Spot::Store(_) if !alias.is_recorded || alias.names.is_empty() && !names.is_empty() => {
-                    records.push(record(&mounts, alias, names));
-                }
-                Spot::Beside(_) | Spot::Store(_) | Spot::Inside(_) => {}
-            }
-        }
-        let markers = new.into_iter().filter(|record| matches!(&record.spot, Spot::Inside(_)));
-        let is_there =
-            |record: &Record| survey.directories.iter().any(|kept| record.spot == Spot::Inside(kept.path.clone()));
-        let before = records.len();
-        records.extend(markers.filter(is_there));
-        count += records.len() - before;
+    let mut adopted = Adopted::default();
+    for (mounted, found) in found {
+        adopted.join(still_there(root, mounted, &journal, found)?);
     }
-    appender.append(records)?;
-    Ok(count)
+    appender.append(adopted.records)?;
+    Ok(adopted.unknown)
 }
 
-fn record(mounts: &[Mounted], alias: &Alias, names: Vec<PathBuf>) -> Record {
-    let mounted = mounts.iter().find(|mounted| mounted.mount.point == alias.mount);
+/// What is to be written down.
+#[derive(Default)]
+struct Adopted {
+    records: Vec<Record>,
+    /// How many of them no journal knew; of the others it did not know the names.
+    unknown: usize,
+}
+
+impl Adopted {
+    fn add(&mut self, record: Record, is_new: bool) {
+        self.records.push(record);
+        self.unknown += usize::from(is_new);
+    }
+
+    fn join(&mut self, other: Adopted) {
+        self.records.extend(other.records);
+        self.unknown += other.unknown;
+    }
+}
+
+/// What is to be written down of what was found on one mount: what has gone meanwhile is in no survey.
+fn still_there(root: &Root, mounted: &Mounted, journal: &Journal, found: Found) -> Result<Adopted> {
+    let is_same = |one: &Record, other: &Record| one.spot == other.spot && one.alias == other.alias;
+    let mut new = found.ours;
+    new.retain(|record| !journal.records.iter().any(|known| is_same(known, record)));
+    let with_new = Journal { records: [&journal.records[..], &new].concat(), ..Journal::default() };
+    let survey = survey(root, &[mounted], &with_new, Run::On, Ask::Verdicts)?;
+    let mut adopted = Adopted::default();
+    for alias in &survey.aliases {
+        let is_found = new.iter().any(|record| record.spot == alias.spot && record.alias == alias.name);
+        let is_new = is_found || !alias.is_recorded;
+        let names = found.names.get(&alias.inode.ino).cloned().unwrap_or_default();
+        match &alias.spot {
+            // Under a name that it may never have had, as that is cut where it is too long, it would pass for replaced.
+            Spot::Beside(file) if is_new && (alias.links == 1 || !names.is_empty()) => {
+                let others = names.into_iter().filter(|name| name != file);
+                let names = std::iter::once(file.clone()).chain(others).collect();
+                adopted.add(record(mounted, alias, names), is_new);
+            }
+            Spot::Store(_) if is_new || alias.names.is_empty() && !names.is_empty() => {
+                adopted.add(record(mounted, alias, names), is_new);
+            }
+            Spot::Beside(_) | Spot::Store(_) | Spot::Inside(_) => {}
+        }
+    }
+    let is_there =
+        |record: &Record| survey.directories.iter().any(|kept| record.spot == Spot::Inside(kept.path.clone()));
+    new.into_iter().filter(is_there).for_each(|marker| adopted.add(marker, true));
+    Ok(adopted)
+}
+
+fn record(mounted: &Mounted, alias: &Alias, names: Vec<PathBuf>) -> Record {
     Record {
         mount: alias.mount.clone(),
         spot: alias.spot.clone(),
         alias: alias.name,
         // On overlayfs it is the time of whichever layer the file is in.
-        born: alias.born.filter(|_| mounted.is_some_and(|mounted| mounted.mount.overlay.is_none())),
+        born: alias.born.filter(|_| mounted.mount.overlay.is_none()),
         names,
         kind: if alias.is_recorded { alias.kind } else { Kind::Planned },
     }
 }
 
-/// What is on one mount, and neither on another below it nor in a btrfs subvolume: that may be anybody's snapshot.
-struct Walk<'a> {
-    root: &'a Root,
-    mounted: &'a Mounted,
-    points: &'a [PathBuf],
-}
-
 /// What was found.
 #[derive(Default)]
 struct Found {
-    /// What may be aliases beside their files.
-    beside: Vec<Record>,
-    /// Markers.
-    inside: Vec<Record>,
+    /// Markers, what may be aliases beside their files, and what is in stores below the mount point.
+    ours: Vec<Record>,
     /// All names of the files that have several, other than those that we gave them, by their number.
     names: HashMap<u64, Vec<PathBuf>>,
 }
 
+/// What is on a managed mount, and on the other mounts of its file system below it; the other managed ones have their own
+/// turn.
+fn everything(root: &Root, mounted: &Mounted, points: &[PathBuf]) -> Result<Found> {
+    let Mount { point, device, .. } = &mounted.mount;
+    let mut found = Found::default();
+    for mount in mounts::table(root)?.iter().filter(|mount| mount.device == *device && mount.point.starts_with(point)) {
+        if mount.id == mounted.mount.id || !points.contains(&mount.point) {
+            Walk { root, managed: point, mount, points }.all(&mut found);
+        }
+    }
+    Ok(found)
+}
+
+/// What is on one mount, and neither on another below it nor in a btrfs subvolume: that may be anybody's snapshot.
+struct Walk<'a> {
+    root: &'a Root,
+    /// The mount point of the managed mount.
+    managed: &'a Path,
+    mount: &'a Mount,
+    points: &'a [PathBuf],
+}
+
 impl Walk<'_> {
-    fn everything(&self) -> Found {
-        let mut found = Found::default();
+    fn all(&self, found: &mut Found) {
         for entry in self.entries().filter(|entry| !entry.file_type().is_dir()) {
             match self.ours(&entry) {
-                Some(record) if matches!(&record.spot, Spot::Beside(_)) => found.beside.push(record),
-                Some(record) => found.inside.push(record),
+                Some(record) => found.ours.push(record),
                 None if entry.metadata().is_ok_and(|stat| stat.nlink() > 1) => {
                     found.names.entry(entry.ino()).or_default().extend(self.inside(entry.path()));
                 }
                 None => {}
             }
         }
-        found
+        if self.mount.point != self.managed {
+            found.ours.extend(self.in_store());
+        }
+    }
+
+    /// No survey looks into a store below the mount point that the journal does not know.
+    fn in_store(&self) -> Vec<Record> {
+        let site = survey::our_site(self.root, &self.mount.point, &HashSet::from([self.mount.id])).ok().flatten();
+        let store = site.and_then(|site| Store::open(&site).ok().flatten());
+        let aliases = store.and_then(|store| store.contents().ok()).map(|contents| contents.aliases);
+        let spot = Spot::Store(self.mount.point.clone());
+        let record = |(alias, _)| self.record(spot.clone(), alias, Vec::new(), Kind::Planned);
+        aliases.into_iter().flatten().map(record).collect()
+    }
+
+    fn record(&self, spot: Spot, alias: AliasName, names: Vec<PathBuf>, kind: Kind) -> Record {
+        Record { mount: self.managed.to_owned(), spot, alias, born: None, names, kind }
     }
 
     /// A marker, or what may be an alias beside its file.
@@ -159,7 +215,7 @@ impl Walk<'_> {
             }
             Some(_) | None => return None,
         };
-        Some(Record { mount: self.mounted.mount.point.clone(), spot, alias, born: None, names: vec![of], kind })
+        Some(self.record(spot, alias, vec![of], kind))
     }
 
     /// Otherwise anybody could give a file of theirs such a name, and have root remove it one day.
@@ -174,7 +230,7 @@ impl Walk<'_> {
 
     /// What cannot be looked at is passed over: it is nobody's business here.
     fn entries(&self) -> impl Iterator<Item = DirEntry> {
-        let point = &self.mounted.mount.point;
+        let point = &self.mount.point;
         let top = self.root.path("/").join(point.strip_prefix("/").unwrap_or(point));
         let walk = WalkDir::new(top).same_file_system(true).into_iter();
         walk.filter_entry(|entry| !entry.file_type().is_dir() || self.is_here(entry)).filter_map(Result::ok)
@@ -184,13 +240,12 @@ impl Walk<'_> {
         let is_store = directory.file_name() == store::NAME;
         let path = self.inside(directory.path()).filter(|path| !is_store && self.is_nearest(path));
         let dir = path.and_then(|path| self.root.open_dir(&path).ok().flatten());
-        dir.and_then(|dir| dir.stat().ok()).is_some_and(|stat| stat.mount_id == self.mounted.mount.id)
+        dir.and_then(|dir| dir.stat().ok()).is_some_and(|stat| stat.mount_id == self.mount.id)
     }
 
     /// Another managed mount has its own walk.
     fn is_nearest(&self, path: &Path) -> bool {
-        let point = &self.mounted.mount.point;
-        *path == **point || !self.points.iter().any(|other| *path == **other)
+        *path == *self.mount.point || !self.points.iter().any(|other| *path == **other)
     }
 
     fn inside(&self, path: &Path) -> Option<PathBuf> {

@@ -213,7 +213,11 @@ fn perform(root: &Root, command: &Command) -> Result<ExitCode> {
                 watch::detach()?;
             }
             // What it could not put back is in the log, and the timer's to retry: only its own failure is one.
-            closing(root, watch::watch(root, *pid, |outcome| drop(tell(root, outcome))))?;
+            let watched = watch::watch(root, *pid, |outcome| drop(tell(root, outcome)));
+            if watched.is_err() {
+                watch::go_on_as_installed(root, *pid);
+            }
+            closing(root, watched)?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Hook { name: Hook::PreInvoke } => tell(root, session::begin(root)?),

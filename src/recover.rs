@@ -48,7 +48,7 @@ pub fn recover_and_search(root: &Root) -> Result<Outcome> {
                 .notes
                 .push(format!("{} that the journal did not know written down", message::count(found, "alias")));
         }
-        Err(error) => outcome.problems.push(format!("could not look for what the journal does not know: {error:#}")),
+        Err(error) => outcome.problems.push(format!("{error:#}")),
     }
     Ok(outcome)
 }

@@ -46,7 +46,7 @@ pub fn release(root: &Root) -> Result<Outcome> {
     }
     let all: Vec<&Mounted> = droppable.iter().chain(&others).collect();
     if let Err(error) = searched {
-        outcome.problems.push(format!("could not look for what the journal does not know: {error:#}"));
+        outcome.problems.push(format!("{error:#}"));
     }
     let left = survey(root, &all, &locked.journal()?, Run::Released, Ask::Holders)?;
     let kept = cleanup::summary(&left);

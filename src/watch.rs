@@ -7,6 +7,7 @@
 
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
@@ -98,6 +99,20 @@ pub fn watch(root: &Root, pid: i32, mut tell: impl FnMut(Outcome)) -> Result<()>
         start(root, frontend);
     }
     keep_deadlines(root, tell)
+}
+
+/// Goes on as the rokeep that is installed now, where that is another one than this: it may be able to read what this one
+/// cannot, as this one was upgraded while it waited. Returns where it is the same. With systemd the unit is started again.
+pub fn go_on_as_installed(root: &Root, pid: i32) {
+    const INSTALLED: &str = "/usr/sbin/rokeep";
+    let identity = |path| std::fs::metadata(path).map(|program| (program.dev(), program.ino()));
+    let installed = root.path(INSTALLED);
+    let is_another = identity(installed.clone())
+        .is_ok_and(|installed| identity(root.path("/proc/self/exe")).is_ok_and(|this| this != installed));
+    if is_another {
+        let error = Command::new(installed).args(["watch", &pid.to_string()]).env_clear().exec();
+        log(root, Priority::Error, &format!("cannot start {INSTALLED}: {error}"));
+    }
 }
 
 fn stand_in_for(root: &Root, pid: i32) -> Result<Option<Outcome>> {

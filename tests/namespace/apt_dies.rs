@@ -55,6 +55,26 @@ fn while_its_dpkg_works_on() {
     world.assert_no_store("/usr");
 }
 
+/// rokeep itself was upgraded, and its watcher is the old one. What the new one had written down, that could not read: /usr
+/// stayed writable until somebody called the new one.
+#[test]
+fn after_the_watcher_itself_was_upgraded() {
+    let world = Small::ext4().with_shell_and_hooks();
+    world.makes_directory("/srv");
+    world.begin();
+    let session = world.outside("/run/rokeep/session.json");
+    let text = std::fs::read_to_string(&session).expect("a session");
+    let of_a_later_one = text.replacen("\"format\":2", "\"format\":99", 1);
+    assert_ne!(text, of_a_later_one);
+    std::fs::write(session, of_a_later_one).expect("it is there");
+    world.removes("/usr/sbin/rokeep");
+    world.write("/usr/sbin/rokeep", b"#!/bin/sh\necho \"$@\" > /srv/called\n");
+    world.set_mode("/usr/sbin/rokeep", 0o755);
+    world.apt_dies();
+    let called = || std::fs::read_to_string(world.outside("/srv/called")).unwrap_or_default();
+    world.assert_within(MOMENT, "the new one goes on", || called().starts_with("watch "));
+}
+
 #[test]
 fn what_apt_itself_held_goes_when_apt_has_gone() {
     let world = Small::ext4().installed("tool", "1", &[TOOL]);

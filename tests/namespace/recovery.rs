@@ -179,6 +179,37 @@ fn by_hand_everything_is_found_that_the_lost_journal_knew() {
     world.assert_alias(TOOL, Alias::None);
 }
 
+/// Nobody would have looked there again before a package had a file there.
+#[test]
+fn what_is_in_a_store_below_the_mount_point_was_not_found() {
+    let (file, plain) = ("/usr/share/second/tool", "/usr/bin/plain");
+    let world = Small::ext4();
+    world.writably(|| {
+        world.write("/usr/share/first/.keep", b"");
+        world.bind("/usr/share/first", "/usr/share/second");
+    });
+    let world = world.installed("tool", "1", &[file, "/usr/share/second/unused"]).installed("plain", "1", &[plain]);
+    let holder = world.hold(Mapped(file));
+    world.begin();
+    world.protect(&[Upgrade("tool", "1", "2")]);
+    world.dpkg_replaces(file);
+    world.end();
+    assert_eq!(world.aliases("/usr/share/second").len(), 2);
+    world.removes("/var/lib/rokeep/journal.jsonl");
+    world.rokeep(["recover"]).assert_code(0).assert_says(&["2 aliases", "did not know"]);
+    world.rokeep(["recover"]).assert_code(0);
+    let status = world.status();
+    assert_eq!((status.mount("/usr").aliases.held, status.mount("/usr").aliases.unchanged), (1, 1));
+    world.assert_alias(file, Alias::Kept);
+    drop(holder);
+    world.rokeep(["cleanup"]).assert_code(0);
+    assert_eq!(world.aliases("/usr/share/second").len(), 1, "dpkg never came to replace the other one");
+    world.writably(|| world.dpkg_replaces("/usr/share/second/unused"));
+    world.rokeep(["cleanup"]).assert_code(0);
+    world.assert_nothing_of_ours();
+    world.assert_mount("/usr", ReadOnly);
+}
+
 /// Its records are of other files that had these numbers once.
 #[test]
 fn a_journal_of_another_time_tells_nothing_of_the_files_of_today() {

@@ -1,5 +1,7 @@
 //! Which programs are started while something is done, and with what (strace(1)).
 
+use std::collections::BTreeMap;
+use std::io::Read;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -32,16 +34,20 @@ impl Small {
         let apt = frontend.get_or_insert_with(|| Frontend::start(&self.sandbox, &["frontend"])).outer_pid();
         let apt = apt.expect("apt runs");
         drop(frontend);
-        let log = tempfile();
         let options =
             ["--quiet=all", "--follow-forks", "--trace=execve,execveat", "--no-abbrev", "--string-limit=4096"];
         let mut strace = Command::new("strace")
             .args(options)
             .arg(format!("--attach={apt}"))
-            .args(["--output", log.to_str().expect("a name of our own")])
             .stdin(Stdio::null())
+            .stderr(Stdio::piped())
             .spawn()
             .expect("strace");
+        let mut output = strace.stderr.take().expect("a pipe");
+        let output = std::thread::spawn(move || {
+            let mut text = String::new();
+            output.read_to_string(&mut text).map(|_| text)
+        });
         let status = PathBuf::from(format!("/proc/{apt}/status"));
         let is_followed = || {
             let status = std::fs::read_to_string(&status).unwrap_or_default();
@@ -49,15 +55,29 @@ impl Small {
         };
         self.assert_within(MOMENT, "strace follows apt", is_followed);
         act();
-        kill(Pid::from_raw(strace.id().cast_signed()), Signal::SIGINT).expect("strace runs");
+        let strace_pid = Pid::from_raw(strace.id().try_into().expect("a process id"));
+        kill(strace_pid, Signal::SIGINT).expect("strace runs");
         strace.wait().expect("strace ends");
-        let text = std::fs::read_to_string(&log).expect("what strace wrote");
-        std::fs::remove_file(&log).expect("it is there");
-        text.lines().filter(|line| line.contains("execve")).map(read).collect()
+        let text = output.join().expect("the reader").expect("what strace wrote");
+        whole_calls(&text).iter().map(|line| read(line)).collect()
     }
 }
 
-/// `PID execve("PROGRAM", ["ARGUMENT"…], ["NAME=VALUE"…]) = RESULT`
+/// Where several processes are in a call at once, strace writes its two halves on two lines.
+fn whole_calls(text: &str) -> Vec<String> {
+    let (mut whole, mut halves) = (Vec::new(), BTreeMap::new());
+    for line in text.lines().filter(|line| line.contains("execve")) {
+        let process = line.split("] ").next().unwrap_or_default();
+        match (line.split_once(" <unfinished ...>"), line.split_once(" resumed>")) {
+            (Some((first, _)), _) => drop(halves.insert(process, first)),
+            (None, Some((_, second))) => whole.push(halves.remove(process).unwrap_or_default().to_owned() + second),
+            (None, None) => whole.push(line.to_owned()),
+        }
+    }
+    whole
+}
+
+/// `[pid PID] execve("PROGRAM", ["ARGUMENT"…], ["NAME=VALUE"…]) = RESULT`
 fn read(line: &str) -> Execution {
     let program = line.split('"').nth(1).unwrap_or_else(|| panic!("strace: {line}"));
     Execution {
@@ -66,9 +86,4 @@ fn read(line: &str) -> Execution {
         succeeded: line.ends_with(" = 0"),
         line: line.to_owned(),
     }
-}
-
-fn tempfile() -> PathBuf {
-    let test = std::thread::current().name().unwrap_or_default().replace("::", ".");
-    PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{test}.executed"))
 }
