@@ -1,0 +1,23 @@
+use rokeep::core::session::{FORMAT, SessionError, parse};
+
+use super::bounds::{cuts, in_proportion};
+use super::words::is_said_in_one_line;
+
+/// A session is read or refused; what was read is the same when it is written again, and no part of that is taken for the
+/// whole.
+pub fn session(text: &[u8]) {
+    match in_proportion(text, || parse(text)) {
+        Ok(session) => {
+            assert_eq!(session.format, FORMAT);
+            let written = serde_json::to_vec(&session).expect("it can be written");
+            assert_eq!(parse(&written).as_ref(), Ok(&session));
+            for cut in cuts(&written) {
+                assert!(parse(&written[..cut]).is_err(), "{cut} bytes are taken for the whole");
+            }
+        }
+        Err(error) => {
+            assert_ne!(error, SessionError::Format(FORMAT));
+            is_said_in_one_line(error);
+        }
+    }
+}
