@@ -15,9 +15,11 @@ pub fn journal(text: &[u8]) {
     assert!(!text[read.whole_bytes..].contains(&b'\n'), "a whole line is taken for a torn one");
     assert_eq!(parse(whole).as_ref(), Ok(&read));
 
-    let written = written(header(), &read.records);
+    let text_of = |records| written(header(), records);
+    let written = text_of(&read.records);
     let again = parse(&written).expect("it was written just now");
     assert_eq!((&again.records, again.whole_bytes, again.is_old), (&read.records, written.len(), false));
+    assert_eq!(text_of(&again.records), written);
 
     for cut in cuts(text) {
         let part = parse(&text[..cut]).expect("only its end is missing");

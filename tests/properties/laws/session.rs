@@ -10,7 +10,9 @@ pub fn session(text: &[u8]) {
         Ok(session) => {
             assert_eq!(session.format, FORMAT);
             let written = serde_json::to_vec(&session).expect("it can be written");
-            assert_eq!(parse(&written).as_ref(), Ok(&session));
+            let again = parse(&written).expect("it was written just now");
+            assert_eq!(again, session);
+            assert_eq!(serde_json::to_vec(&again).expect("it can be written"), written);
             for cut in cuts(&written) {
                 assert!(parse(&written[..cut]).is_err(), "{cut} bytes are taken for the whole");
             }
