@@ -155,8 +155,12 @@ proptest! {
 
     /// Another inode of the number of an alias is told from it where both say when they were made, and only there.
     #[test]
-    fn a_record_is_of_whatever_it_does_not_contradict(record in given::record(), born in proptest::option::of(0..4_u64)) {
-        let born = born.map(Born);
+    fn a_record_is_of_whatever_it_does_not_contradict(
+        record in given::record(),
+        said in proptest::option::of(0..4_u64),
+        found in proptest::option::of(0..4_u64),
+    ) {
+        let (record, born) = (Record { born: said.map(Born), ..record }, found.map(Born));
         let contradicts = matches!((record.born, born), (Some(said), Some(found)) if said != found);
         prop_assert_eq!(record.may_be_of(born), !contradicts);
         prop_assert!(record.may_be_of(record.born) && record.may_be_of(None));

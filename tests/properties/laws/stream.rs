@@ -13,6 +13,7 @@ pub fn stream(text: &[u8]) {
         Err(error) => return is_said_in_one_line(error),
     };
     assert_eq!(parse(&written(&read)).as_ref(), Ok(&read));
+    archives_are_named_to_the_byte(text, &read);
     for step in packages_that_lose_files(&read) {
         assert!(step.action != Action::Configure);
         let old = step.installed.as_ref().expect("only what is installed loses files");
@@ -29,6 +30,19 @@ pub fn stream(text: &[u8]) {
                 assert!(!text[..cut].ends_with(b"\n\n"), "the description of a run of no packages is refused");
                 is_said_in_one_line(error);
             }
+        }
+    }
+}
+
+/// An archive's path is all that stands behind the eighth space.
+fn archives_are_named_to_the_byte(text: &[u8], read: &Stream) {
+    let lines: Vec<&[u8]> = text.strip_suffix(b"\n").unwrap_or(text).split(|b| *b == b'\n').collect();
+    let lines = &lines[lines.len() - read.steps.len()..];
+    for (line, step) in lines.iter().zip(&read.steps) {
+        if let Action::Unpack(path) = &step.action {
+            let path = path.as_os_str().as_bytes();
+            let before = line.strip_suffix(if path.is_empty() { &b"**ERROR**"[..] } else { path });
+            assert_eq!(before.map(|before| before.iter().filter(|b| **b == b' ').count()), Some(8), "{path:?}");
         }
     }
 }
