@@ -356,6 +356,7 @@ proptest! {
         }
         prop_assert_eq!(session.closed.len(), closed.len(), "each once");
         prop_assert!(session.closed.iter().all(|other| closed.contains(&other.point)));
+        prop_assert_eq!(session.is_over(), before.is_empty(), "what is to go back is unfinished business");
         let noted = session.mounts.first().map(|noted| noted.mount.clone());
         if let Some(mount) = noted {
             session.forget(&mount);
