@@ -8,6 +8,10 @@ TARGET = $(shell rustc --print host-tuple)
 LIKE_THIS = --locked --target $(TARGET)
 BINARY = target/$(TARGET)/release/rokeep
 
+CARGO_FUZZ = target/fuzz/tools/bin/cargo-fuzz
+FUZZ_SANITIZER = none
+FUZZ_TARGETS = $(basename $(notdir $(wildcard fuzz/targets/*.rs)))
+
 # Where systemd looks for units.
 UNITDIR = /usr/lib/systemd/system
 
@@ -54,11 +58,24 @@ power-cut: needs-test ## the power fails a thousand times on each file system (P
 	cargo build $(LIKE_THIS) --bins --examples
 	POWER_CUTS=$${POWER_CUTS:-1000} cargo test $(LIKE_THIS) --test power_cut -- --nocapture
 
+# Coverage is asked for with flags that only a nightly compiler takes, or a stable one that is told to. Unsafe code is denied,
+# so a panic is what there is to find; FUZZ_SANITIZER=address looks for more, in what the archives are decompressed with, and
+# takes several times as long.
+fuzz: export RUSTFLAGS :=
+fuzz: export RUSTC_BOOTSTRAP := 1
+fuzz: export CARGO_TARGET_DIR := $(CURDIR)/target/fuzz
+fuzz: needs-build needs-fuzz $(CARGO_FUZZ) ## what is read, on millions of inputs (FUZZ_RUNS, FUZZ_TARGETS, FUZZ_SEED); hours
+	$(CARGO_FUZZ) fuzz build --sanitizer $(FUZZ_SANITIZER)
+	fuzz/run target/fuzz/$(TARGET)/release $(FUZZ_TARGETS)
+
+$(CARGO_FUZZ):
+	cargo install cargo-fuzz --version 0.13.2 --locked --root target/fuzz/tools
+
 # debian/changelog has to name the version that Cargo.toml has.
 lint: needs-build needs-test ## what can be said without running anything
-	shellcheck hooks/* prerequisites .ci/run tests/support/guest/init
+	shellcheck hooks/* prerequisites .ci/run tests/support/guest/init fuzz/run
 	grep --quiet "^rokeep ($$(cargo pkgid | sed 's/.*[#@]//'))" debian/changelog
-	$(call if-there-is,fmt) cargo fmt --check
+	$(call if-there-is,fmt) cargo fmt --check && cargo fmt --check --manifest-path fuzz/Cargo.toml
 	$(call if-there-is,clippy) cargo clippy $(LIKE_THIS) --all-targets -- --deny warnings
 
 # Debian 12 has no clippy for the Rust it can build this with.
@@ -72,6 +89,6 @@ clean: ## as if freshly cloned
 needs-%:
 	@./prerequisites $*
 
-.PHONY: help build install deb demo bench holders test crash power-cut lint clean
+.PHONY: help build install deb demo bench holders test crash power-cut fuzz lint clean
 # The order of the prerequisites above is meant.
 .NOTPARALLEL:

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, anyhow, ensure};
 use serde::Deserialize;
 
+use crate::core::message;
 use crate::core::paths::ListedPath;
 use crate::pins::Look;
 use crate::sys::files::Root;
@@ -52,7 +53,11 @@ impl Settings {
         self.mounts.as_ref().is_some_and(|named| named.iter().any(|point| point == mount))
     }
 
-    fn parse(text: &str) -> Result<Settings> {
+    /// Reads the text of the file.
+    ///
+    /// # Errors
+    /// See [`Settings::load`].
+    pub fn parse(text: &str) -> Result<Settings> {
         let mut settings: Settings = toml::from_str(text).map_err(|error| in_one_line(&error, text))?;
         if let Some(mounts) = &mut settings.mounts {
             ensure!(!mounts.is_empty(), "\"mounts\" names none; remove the line for the defaults");
@@ -64,12 +69,13 @@ impl Settings {
     }
 }
 
-/// Its own form is a drawing of several lines, which a log cannot show.
+/// Its own form is a drawing of several lines, which a log cannot show; and a key may have anything in it.
 fn in_one_line(error: &toml::de::Error, text: &str) -> anyhow::Error {
     let before = error.span().and_then(|span| text.get(..span.start));
+    let said = message::text(error.message());
     match before.map(|before| before.matches('\n').count() + 1) {
-        Some(line) => anyhow!("line {line}: {}", error.message()),
-        None => anyhow!("{}", error.message()),
+        Some(line) => anyhow!("line {line}: {said}"),
+        None => anyhow!(said),
     }
 }
 
@@ -108,6 +114,7 @@ mod tests {
             ("strict_exit = 'yes'", "invalid type"),
             ("cleanup = 'shallow'", "unknown variant `shallow`"),
             ("strict_exit = true\nmount = []", "line 2: unknown field `mount`"),
+            ("\"mo\\nunts\" = []", "line 1: unknown field `mo%0Aunts`"),
         ] {
             let error = format!("{:#}", Settings::parse(text).unwrap_err());
             assert!(error.contains(says) && !error.contains('\n'), "{text}: {error}");

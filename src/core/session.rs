@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::by_hand::ByHand;
 use super::inode::Device;
+use super::message;
 use super::mount_state::Flags;
 
 /// The version of the file's form. Format 1 knew nothing of other mounts than the managed ones, nor of mounts that are held
@@ -50,7 +51,9 @@ impl fmt::Display for SessionError {
             SessionError::Format(version) => {
                 write!(f, "it is of format {version}, and this rokeep knows format {FORMAT}: it was left alone")
             }
-            SessionError::Damaged(why) => write!(f, "it is damaged ({why}); remove it once no package run is open"),
+            SessionError::Damaged(why) => {
+                write!(f, "it is damaged ({}); remove it once no package run is open", message::text(why))
+            }
         }
     }
 }
@@ -345,6 +348,12 @@ mod tests {
         let mut session = Session::default();
         session.join(frontend(1, 10));
         assert_eq!(parse(text), Ok(session));
+    }
+
+    #[test]
+    fn what_is_damaged_is_said_in_one_line() {
+        let error = parse(br#"{"format":2,"a\nb":1}"#).unwrap_err().to_string();
+        assert!(error.contains("a%0Ab") && !error.contains('\n'), "{error}");
     }
 
     #[test]

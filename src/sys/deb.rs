@@ -8,7 +8,7 @@ use std::io::{self, BufReader, Cursor, Read, Seek, SeekFrom};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use nix::fcntl::OFlag;
 use tar::{EntryType, PaxExtensions};
 
@@ -44,10 +44,10 @@ fn read_archive(path: &Path) -> Result<Deb> {
     let file = OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path)?;
     ensure!(file.metadata()?.is_file(), "it is not a file");
     let (control, data) = find_members(&file)?;
-    let control = read_control(&control).with_context(|| format!("its {}", control.name))?;
+    let control = read_control(&control).with_context(|| format!("its {}", message::text(&control.name)))?;
     let paths = match control.paths() {
         Some(paths) => paths,
-        None => read_data(&data).with_context(|| format!("its {}", data.name))?,
+        None => read_data(&data).with_context(|| format!("its {}", message::text(&data.name)))?,
     };
     Ok(control.deb(paths)?)
 }
@@ -116,7 +116,7 @@ fn read_control(member: &Found) -> Result<ControlFiles> {
     let mut files = ControlFiles::default();
     let mut archive = tar::Archive::new(unpacked);
     for entry in archive.entries()?.raw(true) {
-        let mut entry = entry?;
+        let mut entry = entry.map_err(|error| in_one_line(&error))?;
         let name = entry.path_bytes().into_owned();
         if let Some(place) = files.place(&name) {
             entry.read_to_end(place)?;
@@ -125,6 +125,11 @@ fn read_control(member: &Found) -> Result<ControlFiles> {
     to_its_end(archive.into_inner())?;
     at_most_files(files.lines())?;
     Ok(files)
+}
+
+/// The name of a file stands in some of them, as it is in the archive.
+fn in_one_line(error: &io::Error) -> anyhow::Error {
+    anyhow!(message::text(&error.to_string()))
 }
 
 fn at_most_files(files: usize) -> Result<()> {
@@ -140,7 +145,7 @@ fn read_data(member: &Found) -> Result<Vec<ListedPath>> {
     // A name that does not fit into a header comes in a pseudo-file of its own before it.
     let mut long_name = None;
     for entry in archive.entries()?.raw(true) {
-        let mut entry = entry?;
+        let mut entry = entry.map_err(|error| in_one_line(&error))?;
         match entry.header().entry_type() {
             EntryType::GNULongName => long_name = Some(up_to_nul(&read_name(&mut entry)?)),
             EntryType::XHeader => long_name = path_of_pax(&read_name(&mut entry)?)?.or(long_name),

@@ -117,6 +117,24 @@ fn with_checksums_it_does_not_matter_how_the_data_is_compressed() {
     assert_eq!(deb.map(|deb| paths(&deb)), these(&[b"/usr/bin/tool"]));
 }
 
+/// The file of a stranger would have lines of its own among those of rokeep.
+#[test]
+fn a_name_in_an_archive_that_is_refused_stays_in_one_line() {
+    let mut bad_size = tar(&[(EntryType::Regular, b"./a\nrokeep: all is well", b"")]);
+    bad_size[124..135].copy_from_slice(b"not a size!");
+    let mut header = Header::new_gnu();
+    header.as_mut_bytes().copy_from_slice(&bad_size[..512]);
+    header.set_cksum();
+    bad_size[..512].copy_from_slice(header.as_bytes());
+    for (member, data, shown) in [
+        ("data.tar", &bad_size[..], "./a%0Arokeep: all is well"),
+        ("data.tar.\n\x1b[2J", b"", "its data.tar.%0A%1B[2J: "),
+    ] {
+        let error = read_bytes(&archive(&[FORMAT, ("control.tar", &control("")), (member, data)])).unwrap_err();
+        assert!(error.contains(shown) && !error.chars().any(char::is_control), "{error}");
+    }
+}
+
 #[test]
 fn what_is_no_file_is_refused_and_not_waited_for() {
     let scratch = Scratch::new();

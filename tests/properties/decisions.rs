@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 
 use proptest::collection::{btree_map, vec};
+use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;
-use rokeep::core::inode::Inode;
+use rokeep::core::inode::{Born, Inode};
 use rokeep::core::mount_state::{self, Access, Flags, MountState, Step, steps};
-use rokeep::core::plan::{FoundFile, Reason, leave_out_what_does_not_fit, plan};
-use rokeep::core::session::Session;
-use rokeep::core::verdict::{self, Kind, Lease, Original, Run, Shown, Use, Verdict};
+use rokeep::core::plan::{FoundFile, Plan, Reason, Shortage, join, leave_out_what_does_not_fit, plan};
+use rokeep::core::session::{self, Frontend, Session};
+use rokeep::core::verdict::{self, DirectoryVerdict, Kind, Lease, Original, Pin, Run, Shown, Use, Verdict};
 
 use crate::{config, given};
 
@@ -58,8 +59,35 @@ proptest! {
             let left_out: Vec<_> = before.iter().filter(|alias| !aliases.contains(alias)).collect();
             prop_assert!(left_out.iter().all(|alias| !alias.is_in_use()));
             prop_assert_eq!(shortage.map_or(0, |shortage| shortage.left_out), left_out.len());
+            prop_assert_eq!(shortage.is_some(), !left_out.is_empty());
+            if let Some(shortage) = shortage {
+                let Shortage { free: was_free, needed: was_needed, kept, .. } = shortage;
+                prop_assert_eq!((was_free, was_needed, kept), (free, needed, aliases.len()));
+                let twice = shortage.and(shortage);
+                prop_assert_eq!((twice.kept, twice.left_out), (2 * kept, 2 * left_out.len()));
+            }
             prop_assert!(needed > free || left_out.is_empty());
         }
+    }
+
+    #[test]
+    fn what_is_planned_later_is_the_same_plan(files in found_files(), later in found_files()) {
+        let mut joined = plan(files.clone());
+        join(&mut joined, plan(later.clone()));
+        let at_once = plan([files, later].concat());
+        for aliases in joined.values() {
+            prop_assert!(aliases.is_sorted_by_key(|alias| !alias.is_in_use()));
+        }
+        let by_inode = |plan: Plan| {
+            let aliases = plan.into_iter().flat_map(|(site, aliases)| aliases.into_iter().map(move |alias| (site.clone(), alias)));
+            let sorted = aliases.map(|(site, mut alias)| {
+                alias.names.sort();
+                alias.reasons.sort();
+                ((site, alias.inode), alias)
+            });
+            sorted.collect::<BTreeMap<_, _>>()
+        };
+        prop_assert_eq!(by_inode(joined), by_inode(at_once));
     }
 
     #[test]
@@ -74,7 +102,7 @@ proptest! {
     }
 
     #[test]
-    fn only_what_is_replaced_and_free_is_dropped_and_a_guard_that_protected_nothing(
+    fn only_what_is_replaced_and_free_is_dropped_and_what_has_a_name_and_is_not_needed(
         kind in given::kind(),
         original in given::original(),
         used in given::used(),
@@ -82,8 +110,12 @@ proptest! {
     ) {
         let drops = verdict::verdict(kind, original, used, run) == Verdict::Drop;
         let replaced_and_free = original == Original::Replaced && used == Use::Free;
-        let needless_guard = kind == Kind::Guard && original == Original::StillThere && run == Run::Over;
-        prop_assert_eq!(drops, replaced_and_free || needless_guard);
+        let is_needless = match run {
+            Run::On => false,
+            Run::Over => kind == Kind::Guard,
+            Run::Released => true,
+        };
+        prop_assert_eq!(drops, replaced_and_free || (is_needless && original == Original::StillThere));
     }
 
     /// And where no lease can be asked for, that nobody was seen is all there is to know.
@@ -110,7 +142,7 @@ proptest! {
         if links > ours {
             prop_assert_ne!(verdict(None, used), Verdict::Drop);
         }
-        prop_assert_ne!(verdict(Some(true), used), Verdict::Drop);
+        prop_assert!(run == Run::Released || verdict(Some(true), used) != Verdict::Drop);
         prop_assert_ne!(verdict(Some(false), Use::Unknown), Verdict::Drop);
     }
 
@@ -120,6 +152,41 @@ proptest! {
         let original = verdict::original(kind, ours, ours, None);
         prop_assert_ne!(verdict::verdict(kind, original, Use::Held, run), Verdict::Drop);
         prop_assert_ne!(verdict::verdict(kind, original, Use::Unknown, run), Verdict::Drop);
+    }
+
+    /// A name that leads there is one, and one that does not is none; where neither is known the number of links tells,
+    /// and where that does not, nothing is.
+    #[test]
+    fn what_became_of_its_names_is_known_only_by_a_name_or_by_the_number_of_links(
+        kind in given::kind(), links in 0..4_u64, ours in 0..4_u64, leads in option::of(any::<bool>()),
+    ) {
+        let original = verdict::original(kind, links, ours, leads);
+        let there = leads == Some(true) || (leads.is_none() && kind == Kind::Guard && links > ours);
+        let gone = leads == Some(false) || (leads.is_none() && links == ours);
+        prop_assert_eq!(original == Original::StillThere, there);
+        prop_assert_eq!(original == Original::Replaced, gone);
+    }
+
+    /// The kernel's own answer counts for more than that nobody was seen, and for less than that somebody was.
+    #[test]
+    fn a_deeper_look_overrules_nobody_who_was_seen(used in given::used(), pin in given::pin()) {
+        let after = verdict::deeper(used, pin);
+        if used == Use::Held || pin.is_none() {
+            prop_assert_eq!(after, used);
+        } else {
+            prop_assert_eq!(after == Use::Free, pin == Some(Pin::Forgotten));
+            prop_assert_eq!(after == Use::Held, pin == Some(Pin::Pinned));
+        }
+    }
+
+    #[test]
+    fn a_directory_goes_only_after_the_run_when_no_package_has_it_and_nobody_is_in_it(
+        listed in option::of(any::<bool>()), used in given::used(), run in given::run(),
+    ) {
+        let verdict = verdict::directory(listed, used, run);
+        let is_over = run != Run::On;
+        prop_assert_eq!(verdict == DirectoryVerdict::Remove, is_over && listed == Some(false) && used == Use::Free);
+        prop_assert_eq!(verdict == DirectoryVerdict::Unmark, is_over && listed == Some(true));
     }
 
     #[test]
@@ -206,6 +273,169 @@ proptest! {
         prop_assert_eq!(session.mounts.len(), kept.len(), "each mount once");
         prop_assert_eq!(kept, first);
     }
+
+    /// Package managers come, go and die in any order, and whoever comes next tidies up. While one of them lives, every
+    /// mount takes writes; when none does, each goes back once, to what it was when the first one came.
+    #[test]
+    fn what_the_first_one_found_is_what_is_restored_once_when_the_last_one_is_gone(
+        found in vec(given::flags(), 3),
+        events in vec((select(vec![Event::Begin, Event::End, Event::Die, Event::Recover]), 0..3_i32), 0..24),
+    ) {
+        let mut machine = Machine::new(&found);
+        for (event, who) in events {
+            machine.tell(event, who);
+            if machine.living.is_empty() && event != Event::Die {
+                prop_assert_eq!(&machine.mounts, &found);
+                prop_assert!(machine.session.is_over());
+            } else if !machine.living.is_empty() {
+                prop_assert!(machine.mounts.iter().all(|flags| *flags == Flags::WRITABLE));
+                prop_assert!(machine.session.in_use() && !machine.session.is_over());
+            }
+        }
+        machine.living.clear();
+        machine.tell(Event::Recover, 0);
+        let restored = machine.restored.clone();
+        machine.tell(Event::Recover, 0);
+        prop_assert_eq!(&machine.restored, &restored, "nothing is left to restore");
+        prop_assert_eq!(machine.mounts, found);
+        prop_assert!(restored.iter().all(|times| *times == machine.sessions), "each mount once in each session");
+    }
+
+    #[test]
+    fn a_mount_is_held_until_its_time_comes_or_somebody_ends_it_or_closes_it(
+        holds in vec((0..3_usize, option::of(given::by_hand())), 0..8),
+        closed in option::of(0..3_usize),
+        now in 0..100_u64,
+    ) {
+        const POINTS: [&str; 3] = ["/", "/usr", "/boot"];
+        let mut session = Session::default();
+        POINTS.iter().for_each(|point| session.note(&given::mount(*point), CLOSED));
+        let mut expected = BTreeMap::new();
+        for (at, by_hand) in holds {
+            match by_hand {
+                Some(by_hand) => {
+                    session.hold(&given::mount(POINTS[at]), by_hand.clone());
+                    expected.insert(at, by_hand);
+                }
+                None => {
+                    session.release(&given::mount(POINTS[at]));
+                    expected.remove(&at);
+                }
+            }
+            session.note(&given::mount(POINTS[at]), Flags::WRITABLE);
+        }
+        if let Some(at) = closed {
+            session.note(&given::mount(POINTS[at]), CLOSED);
+            expected.remove(&at);
+        }
+        let lasting: Vec<_> = expected.iter().filter(|(_, by_hand)| by_hand.until.is_none_or(|until| now < until)).collect();
+        let held: Vec<_> = session.held(now).map(|(noted, by_hand)| (noted.mount.clone(), by_hand)).collect();
+        prop_assert_eq!(held, lasting.iter().map(|(at, by_hand)| (given::mount(POINTS[**at]), *by_hand)).collect::<Vec<_>>());
+        prop_assert_eq!(session.next_deadline(now), lasting.iter().filter_map(|(_, by_hand)| by_hand.until).min());
+        prop_assert_eq!(session.is_overdue(now), lasting.len() < expected.len());
+        prop_assert!(session.mounts.iter().all(|noted| noted.found == CLOSED), "to hold a mount is not to find it open");
+    }
+
+    /// The copies of a mount, which are seen open as soon as it is, and the other mounts that are closed.
+    #[test]
+    fn what_was_noted_of_other_mounts_is_noted_once(
+        notes in vec((select(vec!["/", "/usr"]), vec(select(vec!["/a", "/b"]), 0..3)), 0..6),
+    ) {
+        let mut session = Session::default();
+        let (mut before, mut closed) = (BTreeMap::new(), BTreeSet::new());
+        for (point, others) in notes {
+            let others: Vec<_> = others.into_iter().map(given::mount).collect();
+            session.note(&given::mount(point), CLOSED);
+            session.note_open_before(&given::mount(point), others.clone());
+            before.entry(point).or_insert(others.clone());
+            closed.extend(others.iter().map(|other| other.point.clone()));
+            others.into_iter().for_each(|other| session.note_closed(other));
+        }
+        for noted in &session.mounts {
+            prop_assert_eq!(noted.open_before.as_ref(), before.get(noted.mount.point.to_str().expect("text")));
+        }
+        prop_assert_eq!(session.closed.len(), closed.len(), "each once");
+        prop_assert!(session.closed.iter().all(|other| closed.contains(&other.point)));
+        prop_assert_eq!(session.is_over(), before.is_empty(), "what is to go back is unfinished business");
+        let noted = session.mounts.first().map(|noted| noted.mount.clone());
+        if let Some(mount) = noted {
+            session.forget(&mount);
+            prop_assert_eq!(session.found(&mount), None);
+            prop_assert!(session.mounts.iter().all(|left| left.mount != mount));
+            prop_assert_eq!(session.mounts.len() + 1, before.len(), "the others stay");
+        }
+    }
+}
+
+const CLOSED: Flags = Flags { mount: Access::ReadOnly, superblock: Access::ReadOnly };
+
+/// What a package manager does, or somebody in its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Event {
+    Begin,
+    End,
+    Die,
+    Recover,
+}
+
+/// Mounts, and a session that is written down after each event and read before the next.
+struct Machine {
+    session: Session,
+    mounts: Vec<Flags>,
+    living: BTreeSet<i32>,
+    sessions: usize,
+    restored: Vec<usize>,
+}
+
+impl Machine {
+    fn new(found: &[Flags]) -> Machine {
+        let restored = vec![0; found.len()];
+        Machine { session: Session::default(), mounts: found.to_vec(), living: BTreeSet::new(), sessions: 0, restored }
+    }
+
+    fn tell(&mut self, event: Event, pid: i32) {
+        let who = Frontend { pid, started: 10, command: "apt".to_owned() };
+        if event == Event::Die {
+            self.living.remove(&pid);
+            return;
+        }
+        let living = &self.living;
+        self.session.forget_dead(|frontend| living.contains(&frontend.pid));
+        self.restore_if_over();
+        match event {
+            Event::Begin => {
+                self.sessions += usize::from(self.session.is_over());
+                self.living.insert(pid);
+                self.session.join(who);
+                for (at, flags) in self.mounts.iter_mut().enumerate() {
+                    self.session.note(&given::mount(format!("/{at}")), *flags);
+                    *flags = Flags::WRITABLE;
+                }
+            }
+            Event::End => {
+                self.living.remove(&pid);
+                self.session.leave(&who);
+                self.restore_if_over();
+            }
+            Event::Die | Event::Recover => {}
+        }
+        let written = serde_json::to_vec(&self.session).expect("it can be written");
+        self.session = session::parse(&written).expect("it can be read");
+    }
+
+    fn restore_if_over(&mut self) {
+        if self.session.in_use() {
+            return;
+        }
+        for at in 0..self.mounts.len() {
+            let mount = given::mount(format!("/{at}"));
+            if let Some(found) = self.session.found(&mount) {
+                self.mounts[at] = found;
+                self.restored[at] += 1;
+                self.session.forget(&mount);
+            }
+        }
+    }
 }
 
 /// Paths on two mounts, each leading to one inode of the one or two devices below it; some are listed twice, some inodes
@@ -222,7 +452,7 @@ fn found_files() -> impl Strategy<Value = Vec<FoundFile>> {
                 path: None,
                 site,
                 inode,
-                born: None,
+                born: Some(Born(ino)).filter(|_| ino > 2),
                 bytes: ino * 4096,
                 reasons: [(reason, package.map(Into::into))].into_iter().collect(),
             }

@@ -1,34 +1,37 @@
 //! What the laws are tried on.
 
 use std::ffi::OsString;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::{Path, PathBuf};
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
-use rokeep::core::inode::{AliasName, Born};
+use rokeep::core::by_hand::ByHand;
+use rokeep::core::inode::{AliasName, Born, Device};
 use rokeep::core::journal::{self, Record, Spot};
 use rokeep::core::mount_state::{Access, Flags};
 use rokeep::core::paths::ListedPath;
-use rokeep::core::session::Frontend;
-use rokeep::core::verdict::{Kind, Lease, Original, Run, Shown, Use};
+use rokeep::core::session::{self, FoundMount, Frontend, MountId, Session};
+use rokeep::core::verdict::{Kind, Lease, Original, Pin, Run, Shown, Use};
 
 /// Any bytes, or a recording of which something is cut out and something else put there.
-pub fn damaged(recording: &'static [u8]) -> impl Strategy<Value = Vec<u8>> {
-    let piece = |longest| {
-        (any::<Index>(), 0..longest).prop_map(|(start, length)| {
-            let start = start.index(recording.len());
-            start..recording.len().min(start + length)
+pub fn damaged(recording: Vec<u8>) -> impl Strategy<Value = Vec<u8>> {
+    let length = recording.len();
+    let piece = move |longest| {
+        (any::<Index>(), 0..longest).prop_map(move |(start, most)| {
+            let start = start.index(length.max(1));
+            start.min(length)..length.min(start + most)
         })
     };
+    let another = recording.clone();
     let foreign = prop_oneof![
         vec(any::<u8>(), 0..8),
         vec(select(&b" \n\t\\/:-%+,.0189\"{}[]\0\r"[..]), 0..8),
-        piece(200_usize).prop_map(|piece| recording[piece].to_vec()),
+        piece(200_usize).prop_map(move |piece| another[piece].to_vec()),
     ];
     let edited = (piece(40), foreign)
-        .prop_map(|(cut, foreign)| [&recording[..cut.start], &foreign, &recording[cut.end..]].concat());
+        .prop_map(move |(cut, foreign)| [&recording[..cut.start], &foreign, &recording[cut.end..]].concat());
     prop_oneof![1 => vec(any::<u8>(), 0..400), 4 => edited]
 }
 
@@ -47,22 +50,6 @@ pub fn path() -> impl Strategy<Value = PathBuf> {
 
 pub fn listed_path() -> impl Strategy<Value = ListedPath> {
     path().prop_map(|path| ListedPath::parse(path.as_os_str().as_encoded_bytes()).expect("an absolute path"))
-}
-
-/// A line of md5sum(1): the path below the root, escaped where it has to be.
-pub fn md5sum(path: &Path) -> Vec<u8> {
-    let path = &path.as_os_str().as_bytes()[1..];
-    let escaped: Vec<u8> = path
-        .iter()
-        .flat_map(|byte| match byte {
-            b'\\' => b"\\\\".to_vec(),
-            b'\n' => b"\\n".to_vec(),
-            b'\r' => b"\\r".to_vec(),
-            other => vec![*other],
-        })
-        .collect();
-    let mark: &[u8] = if escaped == path { b"" } else { b"\\" };
-    [mark, b"d41d8cd98f00b204e9800998ecf8427e  ", &escaped, b"\n"].concat()
 }
 
 pub fn access() -> impl Strategy<Value = Access> {
@@ -89,9 +76,40 @@ pub fn shown() -> impl Strategy<Value = Shown> {
     select(vec![Shown::Somebody, Shown::Nobody, Shown::NotAll])
 }
 
+pub fn pin() -> impl Strategy<Value = Option<Pin>> {
+    select(vec![None, Some(Pin::Pinned), Some(Pin::Forgotten), Some(Pin::Unknown)])
+}
+
 /// One of a few processes; some have had the same number.
 pub fn frontend() -> impl Strategy<Value = Frontend> {
     (1..4_i32, 10..12_u64).prop_map(|(pid, started)| Frontend { pid, started, command: format!("apt-{pid}") })
+}
+
+/// For a while, or for good.
+pub fn by_hand() -> impl Strategy<Value = ByHand> {
+    let why = select(vec!["alice asked for it", "\u{1b}%\"\n"]).prop_map(str::to_owned);
+    (0..100_u64, proptest::option::of(0..100_u64), why).prop_map(|(since, until, why)| ByHand { since, until, why })
+}
+
+/// With everything that a session can have.
+pub fn session() -> impl Strategy<Value = Session> {
+    let id = || {
+        (path(), any::<u32>(), any::<u64>()).prop_map(|(point, major, id)| MountId {
+            point,
+            device: Device { major, minor: 1 },
+            id,
+            namespace: id / 2,
+        })
+    };
+    let open_before = proptest::option::of(vec(id(), 0..3));
+    let found = (id(), flags(), open_before, proptest::option::of(by_hand()))
+        .prop_map(|(mount, found, open_before, by_hand)| FoundMount { mount, found, open_before, by_hand });
+    (vec(frontend(), 0..3), vec(found, 0..3), vec(id(), 0..3)).prop_map(|(frontends, mounts, closed)| Session {
+        format: session::FORMAT,
+        frontends,
+        mounts,
+        closed,
+    })
 }
 
 pub fn record() -> impl Strategy<Value = Record> {
@@ -112,7 +130,7 @@ pub fn kind() -> impl Strategy<Value = Kind> {
 }
 
 pub fn run() -> impl Strategy<Value = Run> {
-    prop_oneof![Just(Run::On), Just(Run::Over)]
+    prop_oneof![Just(Run::On), Just(Run::Over), Just(Run::Released)]
 }
 
 /// The journal of these records, as it is written.
@@ -121,7 +139,7 @@ pub fn journal_of(records: &[Record]) -> Vec<u8> {
 }
 
 /// The mount at this point; always the same one.
-pub fn mount(point: impl Into<std::path::PathBuf>) -> rokeep::core::session::MountId {
-    let device = rokeep::core::inode::Device { major: 8, minor: 1 };
-    rokeep::core::session::MountId { point: point.into(), device, id: 0, namespace: 1 }
+pub fn mount(point: impl Into<PathBuf>) -> MountId {
+    let device = Device { major: 8, minor: 1 };
+    MountId { point: point.into(), device, id: 0, namespace: 1 }
 }

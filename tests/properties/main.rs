@@ -2,9 +2,13 @@
 //!
 //! [`decisions`] are what follows from what was seen, [`reading`] is how bytes become what was seen. A failure is shrunk,
 //! shown, and its seed kept in `tests/properties/regressions`, which is tried first from then on.
+//!
+//! [`laws`] are so of any bytes at all; [`any_bytes`] tries them here, and `make fuzz` for longer.
 
+mod any_bytes;
 mod decisions;
 mod given;
+mod laws;
 mod reading;
 mod status;
 
