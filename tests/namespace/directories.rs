@@ -99,6 +99,21 @@ fn of_a_removed_package_however_it_is_used() {
     }
 }
 
+/// Its configuration stays, and so does its list, with the directory that dpkg could not remove.
+#[test]
+fn of_a_package_that_is_removed_and_not_purged() {
+    let holder = |world: &Small| world.hold(Cwd(DATA));
+    assert_is_kept_when(
+        || with_package(Ext4),
+        holder,
+        |world| {
+            world.dpkg_removes_package("old");
+            let left: Vec<&str> = [DATA, PACKAGE].into_iter().filter(|path| exists(world, path)).collect();
+            world.dpkg_leaves_configuration_of("old", &left);
+        },
+    );
+}
+
 /// The kernel keeps the directory as long as the file that was opened through it, and shows it to nobody.
 #[test]
 fn of_a_removed_package_one_of_whose_files_is_in_use() {
