@@ -58,7 +58,9 @@ impl Model {
         let is_directory = holder.state == "cwd" || packages::DIRECTORIES.contains(&path);
         let in_the_same_run = holder.came != Came::Before
             && (is_directory || packages::is_written_twice(path) || self.came_while_it_failed.contains(&holder.pid));
-        in_the_same_run || packages::NOT_TO_BE_KEPT.contains(&path)
+        // Nobody shows it before it is replaced, and no list has it.
+        let is_unseen = holder.state == "in-flight" && packages::is_written_twice(path);
+        in_the_same_run || is_unseen || packages::NOT_TO_BE_KEPT.contains(&path)
     }
 
     /// Whether its directory may be, which the kernel keeps with it and shows nobody.

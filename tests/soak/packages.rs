@@ -108,9 +108,10 @@ pub const WRITTEN_TWICE: [&str; 9] = [
     "/usr/lib/soak-merged/",
 ];
 
-/// What a package run that goes well may leave as it is, though an archive brings it: a configuration file, and what another
-/// package has taken over.
-pub const NOT_ALWAYS_REPLACED: [&str; 2] = ["/usr/share/soak-conf/on-usr.conf", "/usr/lib/soak-moved/file"];
+/// What a package run that goes well may leave as it is, though an archive brings it: a configuration file, what another
+/// package has taken over, and what a diversion gives another name.
+pub const NOT_ALWAYS_REPLACED: [&str; 4] =
+    ["/usr/share/soak-conf/on-usr.conf", "/usr/lib/soak-moved/file", "/usr/bin/soak-tool0", "/usr/bin/soak-tool0.real"];
 
 /// Directories that nothing keeps when they go, whoever uses them or a file in them: something else takes their place, or a
 /// script minds what it finds there.

@@ -167,7 +167,9 @@ impl Soak {
             let code = there.as_ref().map_or(here.code, |run| run.code);
             outcome = if code == 0 { outcome } else { Outcome::Failed };
             self.note(format!("{:?}: {}\n{}{}", step.here, here.code, here.stdout, here.stderr));
-            self.systems.here.settled()?;
+            // dpkg outlives an apt that is killed, and rokeep both.
+            self.systems.there.settled_without(&["apt-get", "dpkg"])?;
+            self.systems.here.settled_without(&["apt-get", "dpkg", "rokeep"])?;
             for holder in Holder::of_scripts(&self.systems.here)? {
                 self.is_there(holder);
             }

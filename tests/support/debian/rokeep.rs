@@ -46,9 +46,14 @@ impl Debian {
 
     /// Waits until rokeep's own processes have ended: it may tidy up after apt has.
     pub fn settled(&self) -> Result<&Debian> {
+        self.settled_without(&["rokeep"])
+    }
+
+    /// Waits until the processes of these programs have ended.
+    pub fn settled_without(&self, programs: &[&str]) -> Result<&Debian> {
         let until = Instant::now() + Duration::from_secs(10);
-        while self.processes()?.iter().any(|process| process.program == "rokeep") {
-            ensure!(Instant::now() < until, "rokeep is still at work after ten seconds: {:?}", self.processes()?);
+        while self.processes()?.iter().any(|process| programs.contains(&process.program.as_str())) {
+            ensure!(Instant::now() < until, "still at work after ten seconds: {:?}", self.processes()?);
             std::thread::sleep(Duration::from_millis(20));
         }
         Ok(self)
