@@ -26,7 +26,7 @@ use std::env;
 use crate::soak::{Soak, numbers};
 
 /// Few enough for `make test`.
-const FEW: u64 = 50;
+const FEW: u64 = 30;
 
 #[test]
 fn whatever_is_done_comes_out_as_without_rokeep_and_usr_is_read_only() {

@@ -162,7 +162,9 @@ pub fn offer(made: &Kept, debian: &Debian) -> Result<()> {
         fs::copy(entry.path(), inside.join(entry.file_name()))?;
     }
     debian.write("/etc/apt/sources.list", &format!("deb [trusted=yes] file:{REPOSITORY} ./\n"))?;
-    debian.write("/etc/apt/apt.conf.d/10soak", "Acquire::Languages \"none\";\nAPT::Sandbox::User \"root\";\n")?;
+    // Its cache is out of date, unnoticed, when dpkg's status has changed within the same second and is as long as it was.
+    let settings = "Acquire::Languages \"none\";\nAPT::Sandbox::User \"root\";\nDir::Cache::pkgcache \"\";\n";
+    debian.write("/etc/apt/apt.conf.d/10soak", settings)?;
     // It asks in Perl what no package here asks.
     debian.must("rm", &["/etc/apt/apt.conf.d/70debconf"])?;
     debian.must("apt-get", &["update"])?;
