@@ -198,7 +198,7 @@ pub fn repair() -> Operation {
 
 /// Everything on /usr of ours goes.
 pub fn purge_all() -> Operation {
-    one("dpkg", same(&[&["dpkg", "--force-depends", "--purge"], &NAMES[..]].concat()))
+    one("dpkg", same(&[&["dpkg", "--force-depends", "--force-remove-reinstreq", "--purge"], &NAMES[..]].concat()))
 }
 
 /// The machine is started anew: who uses files is gone, so is the run directory, and /usr is read-only.
