@@ -71,6 +71,10 @@ fuzz: needs-build needs-fuzz $(CARGO_FUZZ) ## what is read, on millions of input
 $(CARGO_FUZZ):
 	cargo install cargo-fuzz --version 0.13.2 --locked --root target/fuzz/tools
 
+soak: needs-test deb ## thousands of package runs (ROKEEP_SOAK_OPERATIONS, ROKEEP_SOAK_SEED); an hour or more; needs root
+	cargo build $(LIKE_THIS) --bins --examples
+	ROKEEP_SOAK_OPERATIONS=$${ROKEEP_SOAK_OPERATIONS:-3000} cargo test $(LIKE_THIS) --test soak -- --nocapture
+
 # debian/changelog has to name the version that Cargo.toml has.
 lint: needs-build needs-test ## what can be said without running anything
 	shellcheck hooks/* prerequisites .ci/run tests/support/guest/init fuzz/run
@@ -89,6 +93,6 @@ clean: ## as if freshly cloned
 needs-%:
 	@./prerequisites $*
 
-.PHONY: help build install deb demo bench holders test crash power-cut fuzz lint clean
+.PHONY: help build install deb demo bench holders test crash power-cut soak fuzz lint clean
 # The order of the prerequisites above is meant.
 .NOTPARALLEL:

@@ -7,6 +7,7 @@ mod holders;
 mod people;
 mod seen;
 
+use std::collections::HashSet;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
@@ -112,6 +113,9 @@ pub struct KeptDirectory {
     pub holders: Vec<Holder>,
     /// Which one it is now.
     pub inode: Inode,
+    /// It, and those above it up to the first that a package has, or that has a marker of its own: they go with it, so who is
+    /// in one of them keeps all.
+    with_above: Vec<Inode>,
     device: Device,
     shown: Shown,
 }
@@ -190,14 +194,18 @@ impl Survey {
     }
 
     fn find_listed(&mut self, root: &Root) {
-        let names: Vec<_> = self
-            .directories
-            .iter()
-            .filter_map(|directory| Some((directory.path.file_name()?, directory.inode)))
-            .collect();
+        let paths = |directory: &KeptDirectory| [&[directory.path.clone()][..], &directory.above].concat();
+        let named: Vec<(PathBuf, Inode)> =
+            self.directories.iter().flat_map(|kept| paths(kept).into_iter().zip(kept.with_above.clone())).collect();
+        let names: Vec<_> = named.iter().filter_map(|(path, inode)| Some((path.file_name()?, *inode))).collect();
         let listed = lists::listed_directories(root, &names).ok();
+        let marked: HashSet<Inode> = self.directories.iter().map(|directory| directory.inode).collect();
         for directory in &mut self.directories {
             directory.listed = listed.as_ref().map(|listed| listed.contains(&directory.inode));
+            let is_listed = |inode: &Inode| listed.as_ref().is_none_or(|listed| listed.contains(inode));
+            let stays =
+                directory.with_above.iter().skip(1).position(|inode| is_listed(inode) || marked.contains(inode));
+            directory.with_above.truncate(1 + stays.unwrap_or(directory.above.len()));
         }
     }
 }

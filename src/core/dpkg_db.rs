@@ -1,7 +1,7 @@
 //! dpkg's own records of which files a package has: `/var/lib/dpkg/info/PACKAGE[:ARCH].list`, `/var/lib/dpkg/diversions`.
 #![forbid(unsafe_code)]
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::apt_stream::{Action, Name, Step, Stream, Version};
 use super::paths::ListedPath;
@@ -118,6 +118,20 @@ pub fn has_files(status: &[u8], package: &Name, arch: &Name) -> Option<bool> {
     is_on_disk(ours)
 }
 
+/// The lists of packages that were removed and not purged, from the text of `/var/lib/dpkg/status`: of directories they
+/// have what dpkg could not remove.
+pub fn lists_of_removed(status: &[u8]) -> HashSet<String> {
+    let lines: Vec<&[u8]> = status.split(|b| *b == b'\n').collect();
+    let list = |paragraph: &[&[u8]]| {
+        let is_removed = field(paragraph, "Status")?.ends_with(b" config-files");
+        let (package, arch) = (field(paragraph, "Package")?, field(paragraph, "Architecture")?);
+        let (package, arch) = (Name::parse(package).filter(|_| is_removed)?, Name::parse(arch)?);
+        let [list, _] = list_files(&package, &arch, field(paragraph, "Multi-Arch") == Some(b"same"));
+        Some(list)
+    };
+    lines.split(|line| line.is_empty()).filter_map(list).collect()
+}
+
 fn is_on_disk(paragraph: &[&[u8]]) -> Option<bool> {
     let state = field(paragraph, "Status")?;
     let no_files = [&b"not-installed"[..], b"config-files", b"half-installed"];
@@ -172,6 +186,16 @@ mod tests {
         assert_eq!(has_files(status, &name("tool"), &name("i386")), Some(false));
         assert_eq!(has_files(status, &name("half"), &name("amd64")), Some(false));
         assert_eq!(has_files(status, &name("none"), &name("amd64")), None);
+    }
+
+    #[test]
+    fn the_lists_of_what_was_removed_and_not_purged() {
+        let status = b"Package: tool\nStatus: deinstall ok config-files\nArchitecture: all\n\n\
+                       Package: lib\nStatus: deinstall ok config-files\nArchitecture: amd64\nMulti-Arch: same\n\n\
+                       Package: lib\nStatus: install ok installed\nArchitecture: i386\nMulti-Arch: same\n\n\
+                       Package: half\nStatus: deinstall ok half-installed\nArchitecture: all\n";
+        let lists = lists_of_removed(status);
+        assert_eq!(lists, HashSet::from(["tool.list", "lib:amd64.list"].map(str::to_owned)));
     }
 
     #[test]

@@ -170,7 +170,8 @@ pub fn of_no_other_package(
     Ok(left)
 }
 
-/// Which of these directories, given by their last names, any list has, however it is written there.
+/// Which of these directories, given by their last names, any list has, however it is written there. Not one of a package
+/// that was removed: dpkg leaves a directory in it that it could not remove, until the package is purged.
 ///
 /// # Errors
 /// Where a list cannot be read.
@@ -184,7 +185,9 @@ pub fn listed_directories(root: &Root, directories: &[(&OsStr, Inode)]) -> Resul
         by_name.entry(name).or_default().push(*inode);
     }
     let mut lookup = Lookup::new(root);
-    for list in all_lists(root)? {
+    let removed = dpkg_db::lists_of_removed(&read(root, "status")?.unwrap_or_default());
+    let is_removed = |list: &OsString| list.to_str().is_some_and(|list| removed.contains(list));
+    for list in all_lists(root)?.into_iter().filter(|list| !is_removed(list)) {
         let text = read(root, Path::new("info").join(list))?.unwrap_or_default();
         for path in dpkg_db::listed_paths(&text) {
             let Some(inodes) = by_name.get(path.name()) else { continue };

@@ -215,10 +215,15 @@ fn directories(
     for ((path, name), told) in told {
         let is_it = |stat: &Stat| here.contains(&stat.mount_id) && (stat.inode.ino == name.0 || !numbers_stay);
         let Some(marked) = Marked::find(root, path, name, is_it)? else { continue };
-        let (mount, inode, above) =
-            (mount.clone(), marked.inode()?, Told::of(&told, None).names.into_iter().skip(1).collect());
+        let above: Vec<PathBuf> = Told::of(&told, None).names.into_iter().skip(1).collect();
+        let (mount, inode) = (mount.clone(), marked.inode()?);
+        let mut with_above = vec![inode];
+        for path in &above {
+            let Some(dir) = root.open_dir(path)? else { break };
+            with_above.push(dir.stat()?.inode);
+        }
         let (path, listed, holders, shown) = (path.to_owned(), None, Vec::new(), Shown::NotAll);
-        found.push(KeptDirectory { mount, path, above, name, listed, holders, inode, device, shown });
+        found.push(KeptDirectory { mount, path, above, name, listed, holders, inode, with_above, device, shown });
     }
     Ok(found)
 }

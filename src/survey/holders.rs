@@ -125,8 +125,10 @@ fn look_everywhere(root: &Root, survey: &mut Survey, ask: Ask) -> Result<Users> 
     for (dir, by) in opened_in {
         let Some(dir) = names.directory(&dir) else { continue };
         let inode = dir.stat()?.inode;
-        if let Some(at) = survey.directories.iter().position(|directory| directory.inode == inode) {
-            users.entry(Kept::Directory(at)).or_default().extend(by);
+        for (at, directory) in survey.directories.iter().enumerate() {
+            if directory.with_above.contains(&inode) {
+                users.entry(Kept::Directory(at)).or_default().extend(by.iter().cloned());
+            }
         }
     }
     Ok(users)
@@ -208,9 +210,11 @@ fn count_files_for_their_directories(root: &Root, survey: &mut Survey) -> Result
             let Some(path) = ListedPath::parse(name.as_os_str().as_bytes()) else { continue };
             let Some(dir) = lookup.directory(path.dir())? else { continue };
             let inode = dir.stat()?.inode;
-            survey.directories.iter_mut().filter(|directory| directory.inode == inode).for_each(|directory| {
-                add(directory, alias);
-            });
+            survey.directories.iter_mut().filter(|directory| directory.with_above.contains(&inode)).for_each(
+                |directory| {
+                    add(directory, alias);
+                },
+            );
         }
     }
     Ok(())

@@ -87,7 +87,9 @@ impl WhoHolds {
             devices.insert(alias.device);
         }
         for (at, directory) in directories.iter().enumerate() {
-            by_inode.entry(directory.inode).or_default().push(Kept::Directory(at));
+            for inode in &directory.with_above {
+                by_inode.entry(*inode).or_default().push(Kept::Directory(at));
+            }
         }
         let near = NearDirectories::new(root, directories)?;
         Ok(WhoHolds { by_inode, by_mapping, devices, near })

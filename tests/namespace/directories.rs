@@ -99,6 +99,47 @@ fn of_a_removed_package_however_it_is_used() {
     }
 }
 
+/// Its configuration stays, and so does its list, with the directory that dpkg could not remove.
+#[test]
+fn of_a_package_that_is_removed_and_not_purged() {
+    let holder = |world: &Small| world.hold(Cwd(DATA));
+    assert_is_kept_when(
+        || with_package(Ext4),
+        holder,
+        |world| {
+            world.dpkg_removes_package("old");
+            let left: Vec<&str> = [DATA, PACKAGE].into_iter().filter(|path| exists(world, path)).collect();
+            world.dpkg_leaves_configuration_of("old", &left);
+        },
+    );
+}
+
+/// Who came into the one above it later, when that was there for its sake only.
+#[test]
+fn goes_when_nobody_is_in_the_one_above_it_either() {
+    for state in [Cwd, Open, OpenPath] {
+        let world = with_package(Ext4);
+        let first = world.hold(Cwd(DATA));
+        world.begin();
+        world.protect(&[Remove("old", "1")]);
+        world.dpkg_removes_package("old");
+        world.end();
+        let second = world.hold(state(PACKAGE));
+        drop(first);
+        world.rokeep(["cleanup"]).assert_code(0);
+        world.assert_mount("/usr", ReadOnly);
+        assert!(exists(&world, PACKAGE), "in use is in use");
+        let status = world.status();
+        let named = status.held.iter().flat_map(|held| &held.holders).any(|known| known.pid == Some(second.pid()));
+        assert!(named, "{status:#?}");
+
+        drop(second);
+        world.rokeep(["cleanup"]).assert_code(0);
+        assert!(!exists(&world, PACKAGE), "nobody needs it any more");
+        assert_left_nothing(&world);
+    }
+}
+
 /// The kernel keeps the directory as long as the file that was opened through it, and shows it to nobody.
 #[test]
 fn of_a_removed_package_one_of_whose_files_is_in_use() {

@@ -102,6 +102,11 @@ impl Debian {
         Ok(run.stdout)
     }
 
+    /// A program that will run inside.
+    pub fn command(&self, program: &str) -> Command {
+        self.sandbox.command(program)
+    }
+
     /// Starts a program and leaves it running; its process id inside.
     pub fn spawn(&self, program: &str, arguments: &[&str]) -> Result<u32> {
         let script = r#"setsid "$@" </dev/null >/dev/null 2>&1 & echo $!"#;
@@ -146,7 +151,7 @@ impl Debian {
     }
 
     /// The machine's name for the device that /usr is on.
-    fn device_of_usr(&self) -> Result<String> {
+    pub fn device_of_usr(&self) -> Result<String> {
         let device = self.must("findmnt", &["--noheadings", "--output", "SOURCE", "--mountpoint", "/usr"])?;
         Ok(device.trim().to_owned())
     }

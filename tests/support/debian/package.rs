@@ -1,8 +1,12 @@
 //! Small packages, built inside the system they are for.
 
+use std::ffi::OsStr;
 use std::fmt::Write as _;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use super::Debian;
 
@@ -86,6 +90,23 @@ impl Package<'_> {
     /// Puts a file in that is the same in every package.
     pub fn text(self, path: &str, text: &str) -> Result<Self> {
         self.debian.write(&self.at(path), text)?;
+        Ok(self)
+    }
+
+    /// Puts a file in whose name need not be text.
+    pub fn file_by_bytes(self, path: &[u8]) -> Result<Self> {
+        let text = format!("{} of {} {}\n", path.escape_ascii(), self.name, self.version);
+        let path = [self.at("").as_bytes(), path].concat();
+        let outside = self.debian.outside("").join(OsStr::from_bytes(path.strip_prefix(b"/").unwrap_or(&path)));
+        fs::create_dir_all(outside.parent().context("a file has a directory")?)?;
+        fs::write(&outside, text).with_context(|| format!("cannot write {}", outside.display()))?;
+        Ok(self)
+    }
+
+    /// Changes the mode of what is in it already.
+    pub fn mode(self, path: &str, mode: u32) -> Result<Self> {
+        let outside = self.debian.outside(&self.at(path));
+        fs::set_permissions(&outside, fs::Permissions::from_mode(mode))?;
         Ok(self)
     }
 

@@ -18,10 +18,16 @@ const STORE: &str = "/usr/.rokeep";
 impl Debian {
     /// Installs the package that `make deb` made, and has its hooks timed.
     pub fn with_rokeep(self) -> Result<Debian> {
+        let debian = self.with_rokeep_as_it_is()?;
+        debian.time_hooks_of_rokeep()?;
+        Ok(debian)
+    }
+
+    /// Installs the package that `make deb` made, and nothing else.
+    pub fn with_rokeep_as_it_is(self) -> Result<Debian> {
         let inside = "/var/tmp/rokeep.deb";
         fs::copy(rokeep_package()?, self.outside(inside))?;
         self.must("dpkg", &["--install", inside])?;
-        self.time_hooks_of_rokeep()?;
         Ok(self)
     }
 
@@ -40,9 +46,14 @@ impl Debian {
 
     /// Waits until rokeep's own processes have ended: it may tidy up after apt has.
     pub fn settled(&self) -> Result<&Debian> {
+        self.settled_without(&["rokeep"])
+    }
+
+    /// Waits until the processes of these programs have ended.
+    pub fn settled_without(&self, programs: &[&str]) -> Result<&Debian> {
         let until = Instant::now() + Duration::from_secs(10);
-        while self.processes()?.iter().any(|process| process.program == "rokeep") {
-            ensure!(Instant::now() < until, "rokeep is still at work after ten seconds: {:?}", self.processes()?);
+        while self.processes()?.iter().any(|process| programs.contains(&process.program.as_str())) {
+            ensure!(Instant::now() < until, "still at work after ten seconds: {:?}", self.processes()?);
             std::thread::sleep(Duration::from_millis(20));
         }
         Ok(self)

@@ -129,6 +129,14 @@ impl Small {
         self.write("/var/lib/dpkg/status", b"");
     }
 
+    /// dpkg has removed a package and not purged it: its list has what could not be removed.
+    pub fn dpkg_leaves_configuration_of(&self, name: &str, paths: &[&str]) {
+        let list: String = ["/.", "/etc"].iter().chain(paths).map(|path| format!("{path}\n")).collect();
+        self.write(list_of(name), list.as_bytes());
+        let status = format!("Package: {name}\nStatus: deinstall ok config-files\nVersion: 1\nArchitecture: amd64\n\n");
+        self.write("/var/lib/dpkg/status", status.as_bytes());
+    }
+
     fn lists(&self) -> BTreeMap<String, Vec<String>> {
         let entries = fs::read_dir(self.outside(DATABASE)).expect("a database").flatten();
         let list = |entry: fs::DirEntry| {
