@@ -54,6 +54,10 @@ power-cut: needs-test ## the power fails a thousand times on each file system (P
 	cargo build $(LIKE_THIS) --bins --examples
 	POWER_CUTS=$${POWER_CUTS:-1000} cargo test $(LIKE_THIS) --test power_cut -- --nocapture
 
+at-once: needs-test ## everybody at once, thousands of rounds (AT_ONCE, AT_ONCE_SEED); needs root
+	cargo build $(LIKE_THIS) --bins --examples
+	AT_ONCE=$${AT_ONCE:-3000} cargo test $(LIKE_THIS) --test at_once -- --nocapture
+
 # debian/changelog has to name the version that Cargo.toml has.
 lint: needs-build needs-test ## what can be said without running anything
 	shellcheck hooks/* prerequisites .ci/run tests/support/guest/init
@@ -72,6 +76,6 @@ clean: ## as if freshly cloned
 needs-%:
 	@./prerequisites $*
 
-.PHONY: help build install deb demo bench holders test crash power-cut lint clean
+.PHONY: help build install deb demo bench holders test crash power-cut at-once lint clean
 # The order of the prerequisites above is meant.
 .NOTPARALLEL:
