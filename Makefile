@@ -75,6 +75,10 @@ soak: needs-test deb ## thousands of package runs (ROKEEP_SOAK_OPERATIONS, ROKEE
 	cargo build $(LIKE_THIS) --bins --examples
 	ROKEEP_SOAK_OPERATIONS=$${ROKEEP_SOAK_OPERATIONS:-3000} cargo test $(LIKE_THIS) --test soak -- --nocapture
 
+at-once: needs-test ## everybody at once, thousands of rounds (AT_ONCE, AT_ONCE_SEED); needs root
+	cargo build $(LIKE_THIS) --bins --examples
+	AT_ONCE=$${AT_ONCE:-3000} cargo test $(LIKE_THIS) --test at_once -- --nocapture
+
 # debian/changelog has to name the version that Cargo.toml has.
 lint: needs-build needs-test ## what can be said without running anything
 	shellcheck hooks/* prerequisites .ci/run tests/support/guest/init fuzz/run
@@ -93,6 +97,6 @@ clean: ## as if freshly cloned
 needs-%:
 	@./prerequisites $*
 
-.PHONY: help build install deb demo bench holders test crash power-cut soak fuzz lint clean
+.PHONY: help build install deb demo bench holders test crash power-cut at-once soak fuzz lint clean
 # The order of the prerequisites above is meant.
 .NOTPARALLEL:

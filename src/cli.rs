@@ -20,6 +20,7 @@ use rokeep::pins::Look;
 use rokeep::plan::lists;
 use rokeep::session::AtTheEnd;
 use rokeep::settings::{self, Settings};
+use rokeep::sys::announced::Announced;
 use rokeep::sys::files::Root;
 use rokeep::sys::kernel;
 use rokeep::sys::log::{Priority, log};
@@ -280,13 +281,13 @@ fn dpkg_changes_this_system() -> bool {
 }
 
 /// Where apt describes the package run: `APT_HOOK_INFO_FD` (apt.conf(5)), standard input where apt is too old for it.
-fn announcement() -> Result<std::fs::File> {
+fn announcement() -> Result<Announced> {
     let fd = match std::env::var("APT_HOOK_INFO_FD") {
         Ok(number) => number.parse().with_context(|| format!("APT_HOOK_INFO_FD is {number:?}, not a number"))?,
         Err(_) => 0,
     };
     let fd = kernel::inherited(fd).with_context(|| format!("apt has not opened descriptor {fd}"))?;
-    Ok(std::fs::File::from(fd))
+    Ok(std::fs::File::from(fd).into())
 }
 
 fn show_status(root: &Root, json: bool) -> Result<ExitCode> {

@@ -13,6 +13,7 @@ use crate::settings::Settings;
 use crate::survey::{Ask, survey};
 use crate::sys::clock;
 use crate::sys::files::Root;
+use crate::sys::lock::StillHeld;
 use crate::sys::mounts::Mounted;
 use crate::sys::state::Locked;
 
@@ -24,6 +25,10 @@ use crate::sys::state::Locked;
 /// mounts or stores cannot be read, or the journal not be written.
 pub fn release(root: &Root) -> Result<Outcome> {
     let searched = adopt::search(root);
+    if searched.as_ref().is_err_and(|why| why.is::<StillHeld>()) {
+        // Another minute would be no better.
+        return searched.map(|_| Outcome::default());
+    }
     let locked = Locked::wait(root)?;
     let session = locked.session()?;
     if let Some(at_work) = somebody_at_work(root, &session) {

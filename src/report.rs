@@ -9,7 +9,7 @@ use anyhow::Result;
 use crate::core::copies;
 use crate::core::holder::Holder;
 use crate::core::holding::{self, Held, Surroundings, What};
-use crate::core::journal::Spot;
+use crate::core::journal::{Journal, Spot};
 use crate::core::message;
 use crate::core::mount_state::{self, Flags, MountState};
 use crate::core::session::{FoundMount, Session};
@@ -31,14 +31,13 @@ use crate::sys::{clock, processes, state, users};
 /// Where the settings, the session, a store or /proc cannot be read. An unusable journal is a problem in the answer.
 pub fn status(root: &Root) -> Result<Status> {
     let settings = Settings::load(root)?;
-    let mut session = state::session(root)?;
-    session.forget_dead(processes::is_alive);
     let mut problems = Vec::new();
-    let journal = state::journal(root).unwrap_or_else(|error| {
+    let (mut session, journal, Managed { mounts: mounted, notes }) = of_one_moment(root, &settings)?;
+    session.forget_dead(processes::is_alive);
+    let journal = journal.unwrap_or_else(|error| {
         problems.push(format!("{error:#}"));
         Default::default()
     });
-    let Managed { mounts: mounted, notes } = managed::all(root, &settings, &session, &journal)?;
     problems.extend(notes);
     if !session.in_use() {
         problems.extend(out_of_sight(&session, &mounted));
@@ -72,6 +71,24 @@ pub fn status(root: &Root) -> Result<Status> {
         session: status::session(&session),
         problems,
     })
+}
+
+/// Session, journal and mounts as they were together. Whoever opens a mount writes the session first, and whoever closes one
+/// last: what was read between two sessions that are the same belongs to it. Where they never are, the mounts change all the
+/// time.
+fn of_one_moment(root: &Root, settings: &Settings) -> Result<(Session, Result<Journal>, Managed)> {
+    let mut tries_left = 20;
+    let mut session = state::session(root)?;
+    loop {
+        let journal = state::journal(root);
+        let nothing = Journal::default();
+        let managed = managed::all(root, settings, &session, journal.as_ref().unwrap_or(&nothing))?;
+        let now = state::session(root)?;
+        if now == session || tries_left == 0 {
+            return Ok((session, journal, managed));
+        }
+        (session, tries_left) = (now, tries_left - 1);
+    }
 }
 
 /// What is kept because somebody uses it.

@@ -21,6 +21,7 @@ use crate::remount;
 use crate::settings::Settings;
 use crate::survey::Ask;
 use crate::sys::files::Root;
+use crate::sys::lock::StillHeld;
 use crate::sys::log;
 use crate::sys::mounts::{self, Mounted};
 use crate::sys::processes::{self, CalledBy};
@@ -127,7 +128,7 @@ pub(crate) fn leave(root: &Root, locked: &Locked, mut session: Session, called_b
 fn open(root: &Root, called_by: CalledBy) -> Result<Option<(Locked<'_>, Session, Managed)>> {
     let named = || managed::named(root, &Settings::load(root)?);
     // Where there is nothing to do there is nothing to ask for either: not even root.
-    if nothing_to_open(root, named()?)? {
+    if nothing_to_open(root, named)? {
         return Ok(None);
     }
     let frontend = processes::frontend(called_by)?;
@@ -140,9 +141,18 @@ fn open(root: &Root, called_by: CalledBy) -> Result<Option<(Locked<'_>, Session,
 /// Whether none of these mounts would have to be made writable, or is writable because of us.
 ///
 /// # Errors
-/// Where the session cannot be read.
-pub(crate) fn nothing_to_open(root: &Root, managed: Managed) -> Result<bool> {
-    Ok(note_read_only(managed, &mut state::session(root)?).mounts.is_empty())
+/// Where the session or the mounts cannot be read, or another rokeep does not finish.
+pub(crate) fn nothing_to_open(root: &Root, mounts: impl Fn() -> Result<Managed>) -> Result<bool> {
+    let is_nothing = || Ok(note_read_only(mounts()?, &mut state::session(root)?).mounts.is_empty());
+    if !is_nothing()? {
+        return Ok(false);
+    }
+    // Without a lock that is two looks, and between them somebody may have closed what he had opened. If somebody ever did.
+    if !state::was_ever_written(root) {
+        return Ok(true);
+    }
+    let _locked = Locked::wait(root)?;
+    is_nothing()
 }
 
 /// Opens a session for a frontend, or has it join: the mounts that are read-only are noted, and a watcher is there.
@@ -199,6 +209,10 @@ fn close_and_say(root: &Root, locked: &Locked, session: Session, ask: Ask, look:
 
 /// Adds to why a command broke off that was to close the mounts what is still to be closed.
 pub fn say_what_is_open(root: &Root, why: anyhow::Error) -> anyhow::Error {
+    // That says it itself.
+    if why.is::<StillHeld>() {
+        return why;
+    }
     let Ok(session) = state::session(root) else { return anyhow!("the managed mounts may still be WRITABLE: {why:#}") };
     let is_writable = |mounted: Mounted| !mounted.mount.flags.refuse_writes();
     let points = session.mounts.iter().filter(|noted| noted.found.refuse_writes()).map(|noted| &noted.mount.point);

@@ -21,8 +21,9 @@ use crate::recover;
 use crate::sys::alarm::{Alarm, Woken};
 use crate::sys::clock;
 use crate::sys::files::Root;
+use crate::sys::lock::StillHeld;
 use crate::sys::log::{Priority, log};
-use crate::sys::{kernel, processes, state};
+use crate::sys::{children, kernel, processes, state};
 
 /// Starts the watcher of a frontend: as a systemd unit, or as a process of its own where there is no systemd.
 ///
@@ -46,14 +47,9 @@ fn start_unit(root: &Root, pid: i32) -> bool {
         return false;
     }
     let unit = format!("rokeep-watch@{pid}.service");
-    let systemctl = Command::new("/usr/bin/systemctl")
-        .args(["--quiet", "--no-block", "start", &unit])
-        .env_clear()
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status();
-    systemctl.is_ok_and(|status| status.success())
+    let mut systemctl = Command::new("/usr/bin/systemctl");
+    systemctl.args(["--quiet", "--no-block", "start", &unit]);
+    children::ends_soon(alone(&mut systemctl)).is_ok_and(|status| status.success())
 }
 
 /// In a chroot, systemctl says that it does nothing, and exits 0.
@@ -64,16 +60,15 @@ fn is_root_of_the_system() -> bool {
 
 fn start_process(pid: i32) -> Result<()> {
     // It answers once it has left apt's terminal, so that no Ctrl-C can reach it any more.
-    let detached = Command::new(std::env::current_exe().context("cannot tell which program this is")?)
-        .args(["watch", "--detach", &pid.to_string()])
-        .env_clear()
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status()
-        .context("cannot start a process")?;
+    let mut watcher = Command::new(std::env::current_exe().context("cannot tell which program this is")?);
+    watcher.args(["watch", "--detach", &pid.to_string()]);
+    let detached = children::ends_soon(alone(&mut watcher)).context("cannot start a process")?;
     ensure!(detached.success(), "it could not leave the terminal");
     Ok(())
+}
+
+fn alone(command: &mut Command) -> &mut Command {
+    command.env_clear().stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null())
 }
 
 /// Leaves the terminal and the process group of whoever started this process, which goes on without waiting for it.
@@ -121,7 +116,7 @@ fn stand_in_for(root: &Root, pid: i32) -> Result<Option<Outcome>> {
         if let Some(frontend) = whom_to_wait_for(&state::session(root)?, pid) {
             wait_for_end(&frontend)?;
         }
-        let outcome = recover::clean_up(root, Look::Usual);
+        let outcome = patiently(root, || recover::clean_up(root, Look::Usual));
         drop(lock);
         // A run that began meanwhile found this watcher in place, and relies on it.
         if whom_to_wait_for(&state::session(root)?, pid).is_none() {
@@ -135,7 +130,7 @@ fn keep_deadlines(root: &Root, mut tell: impl FnMut(Outcome)) -> Result<()> {
         // One that came while everybody looked elsewhere. A mount that is needed all the same goes back with whoever needs
         // it.
         if state::session(root)?.is_overdue(clock::seconds_since_boot()) {
-            tell(recover::recover(root)?);
+            tell(patiently(root, || recover::recover(root))?);
         }
         if next_deadline(root)?.is_none() {
             return Ok(());
@@ -152,11 +147,22 @@ fn keep_deadlines_of_now(root: &Root, tell: &mut impl FnMut(Outcome)) -> Result<
     let alarm = Alarm::new(root)?;
     while let Some(deadline) = next_deadline(root)? {
         match alarm.wait(deadline)? {
-            Woken::InTime => tell(recover::recover(root)?),
+            Woken::InTime => tell(patiently(root, || recover::recover(root))?),
             Woken::ByAChange => {}
         }
     }
     Ok(())
+}
+
+/// Another rokeep may have the lock for long, as somebody has stopped it. Nobody waits for this process, and it may be that
+/// nobody else comes after that one.
+fn patiently(root: &Root, act: impl Fn() -> Result<Outcome>) -> Result<Outcome> {
+    loop {
+        match act() {
+            Err(why) if why.is::<StillHeld>() => log(root, Priority::Error, &format!("{why:#}; trying again")),
+            done => return done,
+        }
+    }
 }
 
 fn next_deadline(root: &Root) -> Result<Option<u64>> {

@@ -71,7 +71,7 @@ pub fn run(root: &Root, points: &[PathBuf], command: &[OsString], mut tell: impl
 fn begin(root: &Root, points: &[PathBuf]) -> Result<Option<(Frontend, Outcome)>> {
     const NOT_STARTED: &str = "The command was not started";
     let opened = (|| {
-        if session::nothing_to_open(root, chosen(root, points)?)? {
+        if session::nothing_to_open(root, || chosen(root, points))? {
             return Ok(None);
         }
         let myself = processes::myself()?;

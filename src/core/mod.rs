@@ -19,6 +19,7 @@ pub mod holding;
 pub mod inode;
 pub mod journal;
 pub mod kernel_holders;
+pub mod lock_table;
 pub mod log_entry;
 pub mod looks;
 pub mod maintainer_script;

@@ -1,6 +1,8 @@
 //! The edge: where the kernel is asked and told. It gathers and performs; it decides nothing.
 
 pub mod alarm;
+pub mod announced;
+pub mod children;
 pub mod clock;
 pub mod deb;
 pub mod devices;
@@ -14,6 +16,7 @@ pub mod kernel;
 pub mod lease;
 pub mod link;
 pub mod listing;
+pub mod lock;
 pub mod log;
 pub mod marker;
 pub mod mounts;

@@ -124,6 +124,12 @@ pub fn is_alive(frontend: &Frontend) -> bool {
     }
 }
 
+/// Whether it stands still until somebody lets it go on: after Ctrl-Z, SIGSTOP, or under a debugger.
+pub fn is_stopped(pid: i32) -> bool {
+    let stat = Process::new(pid).and_then(|process| process.stat());
+    stat.is_ok_and(|stat| matches!(stat.state, 'T' | 't'))
+}
+
 /// How long a process has run, all of its threads together, those that have ended too: nanoseconds on a processor (CPU-time
 /// clock, clock_getcpuclockid(3)). `None` where it is gone.
 ///

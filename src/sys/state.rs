@@ -8,17 +8,15 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Seek, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
-use fs2::FileExt;
+use anyhow::{Context, Result};
 use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, FcntlArg, fallocate, fcntl};
 use nix::libc;
 use serde::Serialize;
 
 use super::files::Root;
-use super::private;
+use super::{lock, private};
 use crate::core::journal::{self, Journal, Record};
 use crate::core::looks::Looks;
 use crate::core::session::{self, Session};
@@ -33,12 +31,14 @@ const JOURNAL: &str = "/var/lib/rokeep/journal.jsonl";
 /// Bytes that are written at a time.
 const BUFFER: usize = 256 << 10;
 
-/// How long one run waits for another. Each holds the lock for as long as it takes to remount and link, not longer.
-const PATIENCE: Duration = Duration::from_secs(60);
-
 /// Where the session is.
 pub fn run_dir(root: &Root) -> PathBuf {
     root.path(RUN_DIR)
+}
+
+/// Whether there was any session since the machine was started.
+pub fn was_ever_written(root: &Root) -> bool {
+    run_dir(root).symlink_metadata().is_ok()
 }
 
 /// Reads the session; none is a session of nobody and nothing.
@@ -77,25 +77,12 @@ pub struct Locked<'a> {
 }
 
 impl<'a> Locked<'a> {
-    /// Waits for the lock, a minute at most.
+    /// See [`lock::wait`].
     ///
     /// # Errors
-    /// Where /run/rokeep cannot be made, or another rokeep does not finish.
+    /// As there: [`lock::StillHeld`] where another rokeep does not finish.
     pub fn wait(root: &'a Root) -> Result<Locked<'a>> {
-        let path = root.path(RUN_DIR).join("lock");
-        private::make(&root.path(RUN_DIR))?;
-        let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
-        let file = file.with_context(|| format!("cannot open {}", path.display()))?;
-        let began = Instant::now();
-        while let Err(error) = file.try_lock_exclusive() {
-            if error.raw_os_error() != fs2::lock_contended_error().raw_os_error() {
-                return Err(error).with_context(|| format!("cannot lock {}", path.display()));
-            }
-            if began.elapsed() > PATIENCE {
-                bail!("another rokeep has held {} for a minute; nothing was done", path.display());
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        let file = lock::wait(root)?;
         // What was being written by one that was killed, and what is left of what is over. Nobody else writes now.
         for path in [SESSION, LOOKS] {
             let _ = fs::remove_file(being_written(&root.path(path)));

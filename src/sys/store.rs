@@ -182,6 +182,8 @@ impl Store {
             match alias? {
                 Some(alias) => contents.aliases.push(alias),
                 None if entry == PROOF => {}
+                // Who only looks has no lock: an alias may be dropped between two looks.
+                None if self.dir.entry(&entry)?.is_none() => {}
                 None => contents.others.push(entry),
             }
         }
@@ -236,8 +238,14 @@ impl Store {
                 Ok(())
             })
         });
-        listed.with_context(|| format!("cannot read {}", message::path(&self.path)))?;
-        Ok(names)
+        match listed {
+            // Removed by another rokeep, who had found it empty.
+            Err(Errno::ENOENT) => Ok(Vec::new()),
+            listed => {
+                listed.with_context(|| format!("cannot read {}", message::path(&self.path)))?;
+                Ok(names)
+            }
+        }
     }
 }
 

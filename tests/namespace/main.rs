@@ -10,11 +10,13 @@ mod controls;
 
 mod after_a_power_cut;
 mod apt_dies;
+mod at_once;
 mod bad_input;
 mod bare_dpkg;
 mod becoming_writable;
 mod between_dpkg_runs;
 mod by_hand;
+mod clock;
 mod closed_to_others;
 mod containers;
 mod deep;

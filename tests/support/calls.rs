@@ -83,6 +83,12 @@ pub struct Trace {
 /// Where the tracer leaves a [`Trace`], inside the world.
 pub const TRACE: &str = "/tool/trace.json";
 
+/// What is there, inside the world, while a command is paused.
+pub const PAUSED: &str = "/tool/paused";
+
+/// What has it go on.
+pub const GO_ON: &str = "/tool/go-on";
+
 impl fmt::Display for Among {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

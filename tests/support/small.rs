@@ -5,6 +5,7 @@
 //! A scenario is written with the verbs of [`Small`]; whatever fails shows all that rokeep said until then.
 
 mod archives;
+mod at_once;
 mod belongings;
 mod by_hand;
 mod disks;
@@ -39,6 +40,7 @@ use nix::sys::stat::{Mode, fstatat};
 use nix::unistd::Pid;
 use rokeep::core::columns::can_be_shown;
 
+pub use self::at_once::Begun;
 use self::belongings::Belongings;
 pub use self::by_hand::{Log, Running};
 pub use self::disks::{DISKS, Slowed};
@@ -732,12 +734,18 @@ impl Frontend {
 
     /// Has it run something as its child.
     pub fn carry_out(&mut self, order: &Order) -> Answer {
+        let answer = self.try_carry_out(order);
+        answer.unwrap_or_else(|| panic!("the frontend could not run {:?} (see stderr)", order.argv))
+    }
+
+    /// The same; `None` where it is killed before it can answer.
+    pub fn try_carry_out(&mut self, order: &Order) -> Option<Answer> {
         let order = serde_json::to_string(order).expect("bytes are JSON numbers");
         let stdin = self.0.stdin.as_mut().expect("open until dropped");
-        writeln!(stdin, "{order}").and_then(|()| stdin.flush()).expect("the frontend listens");
+        writeln!(stdin, "{order}").and_then(|()| stdin.flush()).ok()?;
         let mut line = String::new();
-        self.0.stdout.read_line(&mut line).expect("the frontend answers");
-        serde_json::from_str(&line).unwrap_or_else(|_| panic!("the frontend could not run {order} (see stderr)"))
+        self.0.stdout.read_line(&mut line).ok()?;
+        serde_json::from_str(&line).ok()
     }
 
     /// Its process id out here.

@@ -11,6 +11,8 @@
 //! | `holder` … | is |
 //! |---|---|
 //! | (any, with `DPKG_STAYS` in its environment) | dpkg, called with the words of a real one: runs the hooks that it is told to run, for as long as it is let |
+//! | (any, as /tool/dpkg and with `DPKG_UPGRADES` in its environment) | dpkg, from its first hook to its last |
+//! | (any, as /usr/bin/systemctl) | systemctl, when process 1 does not answer |
 //! | `init` | process 1 of a sandbox: makes the working directory the root, lets go of the old one, says `ready` |
 //! | `systemd`, `off-switch` | process 1 of a sandbox that becomes systemd, and who ends that |
 //! | `frontend [apart\|-o OPTION]` | apt: runs what it is told to run, one command after the other, for as long as it is let; in a mount namespace of its own; with an option on its command line |
@@ -21,6 +23,7 @@
 //! | `write PATH`, `program PATH`, `swap-file PATH` | the author of a file: of its standard input, of a copy of this program, of one to swap to |
 //! | `timed LOG COMMAND …` | `time`: how long a hook took and how much memory it had |
 //! | `traced STRIKE COMMAND …` | a command that is killed, or refused something, at one of its system calls ([`traced`]) |
+//! | `paused CALL TEXT COMMAND …` | a command that stands still at one of its system calls until it is told to go on |
 //! | `runs COMMAND …` | a program, by whatever name this one is called, that runs another one as its child |
 //! | `env NAME=VALUE COMMAND …` | env(1) |
 //! | `at-a-terminal COMMAND …` | whatever ends programs at a terminal ends this one, though whoever runs the tests may ignore it (nohup) |
@@ -35,6 +38,7 @@
 //! | `attribute NAME HEX PATH` | setfattr(1) |
 //! | `nobody COMMAND …` | setpriv(1): an ordinary user |
 //! | `no-ptrace COMMAND …` | setpriv(1): root without CAP_SYS_PTRACE |
+//! | `later SECONDS COMMAND …` | somebody for whom the machine has run for so many seconds more (time_namespaces(7)) |
 //! | `kill PID` | kill(1), with SIGKILL |
 //! | `fill bytes\|files PATH` | somebody who makes files in a directory, large ones or empty ones, until no more of them fits |
 //! | `bind FROM TO`, `mount TYPE SOURCE OPTIONS PATH`, `unmount PATH` | mount(8) and umount(8) |
@@ -89,6 +93,15 @@ fn main() -> Result<ExitCode> {
         dpkg::stay()?;
         return Ok(ExitCode::SUCCESS);
     }
+    if std::env::var_os(dpkg::UPGRADES).is_some() && std::env::args_os().next().is_some_and(|name| name == "/tool/dpkg")
+    {
+        // As dpkg itself has it.
+        return Ok(dpkg::upgrade().map_or(ExitCode::from(2), |()| ExitCode::SUCCESS));
+    }
+    if std::env::args_os().next().is_some_and(|name| name == "/usr/bin/systemctl") {
+        // Process 1 does not answer it.
+        nix::unistd::pause();
+    }
     match words.as_slice() {
         ["init"] => init()?,
         ["systemd"] => systemd::become_systemd()?,
@@ -131,6 +144,7 @@ fn main() -> Result<ExitCode> {
             elsewhere::give_up_ptrace()?;
             return Err(Command::new(program).args(words).exec().into());
         }
+        ["later", seconds, command @ ..] => return elsewhere::later(seconds.parse()?, command),
         ["kill", pid] => kill(Pid::from_raw(pid.parse()?), Signal::SIGKILL)?,
         ["bind", from, _] => mount(Some(*from), &last, None::<&str>, MsFlags::MS_BIND, None::<&str>)?,
         ["swap-file", _] => devices::make_swap_file(&last)?,
@@ -144,6 +158,7 @@ fn main() -> Result<ExitCode> {
         ["remount", how, _] => return files::remount(how, &last),
         ["unreadable", state, _] => unreadable::hold(state, &last)?,
         ["become-unreadable", state, _] => unreadable::become_so(state, &last)?,
+        ["paused", call, text, command @ ..] => traced::pause(call, text, command)?,
         ["traced", strike, command @ ..] => traced::run(strike, command)?,
         ["timed", log, command @ ..] => return timed::run(log, command),
         ["refusing-newer-calls", error, command @ ..] => return kernel::refusing_newer_calls(error, command),

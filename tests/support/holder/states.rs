@@ -12,7 +12,7 @@ use std::sync::mpsc::channel;
 
 use anyhow::{Context, Result, bail};
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::fcntl::{FcntlArg, Flock, FlockArg, OFlag, fcntl};
 use nix::libc;
 use nix::sched::CloneFlags;
 use nix::sys::epoll::{Epoll, EpollCreateFlags};
@@ -42,6 +42,7 @@ const STATES: &[State] = &[
     ("of-a-thread", "a descriptor of a thread that shares none", of_a_thread),
     ("without-leader", "a mapping of a process whose first thread has exited", without_leader),
     ("locked", "a record lock on all of it, as dpkg has on its database", locked),
+    ("flocked", "what another rokeep has locked", flocked),
     ("cwd", "the current directory", |path| kept(nix::unistd::chdir(path))),
     ("root", "the root directory", |path| kept(nix::unistd::chroot(path))),
     ("link", "a descriptor that can only name a symbolic link (O_PATH|O_NOFOLLOW)", link),
@@ -151,6 +152,11 @@ fn without_leader(path: &Path) -> Result<Kept> {
     // SAFETY: exit(2) of this thread alone; nothing it owns is used by the other one.
     unsafe { libc::syscall(libc::SYS_exit, 0) };
     bail!("this thread still runs")
+}
+
+fn flocked(path: &Path) -> Result<Kept> {
+    let file = OpenOptions::new().write(true).create(true).truncate(false).open(path)?;
+    kept(Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| errno))
 }
 
 fn locked(path: &Path) -> Result<Kept> {

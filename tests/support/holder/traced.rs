@@ -11,6 +11,7 @@ use std::fs::File;
 use std::io::Read;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use nix::errno::Errno;
@@ -21,10 +22,22 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, dup2_stderr, dup2_stdin, dup2_stdout, fork, getpid, pipe2};
 
-use super::calls::{Blow, Call, Effect, Strike, TRACE, Trace};
+use super::calls::{Blow, Call, Effect, GO_ON, PAUSED, Strike, TRACE, Trace};
 
 pub fn run(strike: &str, command: &[&str]) -> Result<()> {
-    let strike: Option<Strike> = serde_json::from_str(strike)?;
+    let strike = serde_json::from_str(strike)?;
+    run_followed(command, |leader| Tracer::new(leader, strike, None))
+}
+
+/// `holder paused CALL TEXT COMMAND …` is the command itself in the same way. At the first call of this name that has this
+/// text among its arguments it stands still, before the kernel has done anything: then [`PAUSED`] is there, until somebody
+/// makes [`GO_ON`].
+pub fn pause(call: &str, text: &str, command: &[&str]) -> Result<()> {
+    let pause = Pause { call: call.to_owned(), text: text.to_owned() };
+    run_followed(command, |leader| Tracer::new(leader, None, Some(pause)))
+}
+
+fn run_followed(command: &[&str], tracer: impl FnOnce(Pid) -> Tracer) -> Result<()> {
     let command: Vec<CString> = command.iter().map(|word| CString::new(*word)).collect::<Result<_, _>>()?;
     let program = command.first().context("no command to trace")?;
     let (ready, tell) = pipe2(OFlag::O_CLOEXEC)?;
@@ -52,7 +65,7 @@ pub fn run(strike: &str, command: &[&str]) -> Result<()> {
             dup2_stdin(&nowhere)?;
             dup2_stdout(&nowhere)?;
             dup2_stderr(&nowhere)?;
-            let trace = follow(me, tell, strike)?;
+            let trace = follow(me, tell, tracer(me))?;
             let new = format!("{TRACE}.new");
             std::fs::write(&new, serde_json::to_vec(&trace)?)?;
             std::fs::rename(new, TRACE)?;
@@ -61,7 +74,7 @@ pub fn run(strike: &str, command: &[&str]) -> Result<()> {
     Ok(())
 }
 
-fn follow(leader: Pid, tell: OwnedFd, strike: Option<Strike>) -> Result<Trace> {
+fn follow(leader: Pid, tell: OwnedFd, mut tracer: Tracer) -> Result<Trace> {
     let options = Options::PTRACE_O_TRACESYSGOOD | Options::PTRACE_O_TRACECLONE | Options::PTRACE_O_TRACEEXEC;
     ptrace::seize(leader, options)?;
     ptrace::interrupt(leader)?;
@@ -69,7 +82,6 @@ fn follow(leader: Pid, tell: OwnedFd, strike: Option<Strike>) -> Result<Trace> {
     nix::unistd::write(&tell, b"ready")?;
     drop(tell);
     ptrace::syscall(leader, None)?;
-    let mut tracer = Tracer::new(leader, strike);
     loop {
         let (thread, pass_on) = match waitpid(None, Some(WaitPidFlag::__WALL)) {
             Ok(WaitStatus::PtraceSyscall(thread)) => {
@@ -92,9 +104,15 @@ fn follow(leader: Pid, tell: OwnedFd, strike: Option<Strike>) -> Result<Trace> {
     Ok(Trace { calls: tracer.calls, struck: tracer.struck })
 }
 
+struct Pause {
+    call: String,
+    text: String,
+}
+
 struct Tracer {
     leader: Pid,
     strike: Option<Strike>,
+    pause: Option<Pause>,
     /// It has become the command.
     is_command: bool,
     counted: usize,
@@ -107,9 +125,9 @@ struct Tracer {
 }
 
 impl Tracer {
-    fn new(leader: Pid, strike: Option<Strike>) -> Tracer {
+    fn new(leader: Pid, strike: Option<Strike>, pause: Option<Pause>) -> Tracer {
         let (calls, refusing) = (Vec::new(), HashMap::new());
-        Tracer { leader, strike, is_command: false, counted: 0, calls, struck: None, refused: None, refusing }
+        Tracer { leader, strike, pause, is_command: false, counted: 0, calls, struck: None, refused: None, refusing }
     }
 
     fn stopped(&mut self, thread: Pid) -> Result<()> {
@@ -128,6 +146,7 @@ impl Tracer {
     }
 
     fn enters(&mut self, thread: Pid, number: c_long, arguments: [u64; 6]) -> Result<()> {
+        self.pauses_at(thread, number, arguments)?;
         let known = known::of(number);
         let effect = known.map_or(Effect::None, |known| known.effect(thread, arguments));
         if let Some((_, errno)) = self.refused.filter(|(refused, _)| *refused == number && effect != Effect::None) {
@@ -155,6 +174,21 @@ impl Tracer {
                 self.refuse(thread, errno)
             }
         }
+    }
+
+    fn pauses_at(&mut self, thread: Pid, number: c_long, arguments: [u64; 6]) -> Result<()> {
+        let Some(Pause { call, text }) = &self.pause else { return Ok(()) };
+        let known = known::of(number).or_else(|| known::that_only_asks(number)).filter(|known| known.name == *call);
+        if !known.is_some_and(|known| known::text(thread, Some(known), number, arguments).contains(text.as_str())) {
+            return Ok(());
+        }
+        self.pause = None;
+        std::fs::write(PAUSED, "")?;
+        while !std::fs::exists(GO_ON)? {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        std::fs::remove_file(GO_ON)?;
+        Ok(std::fs::remove_file(PAUSED)?)
     }
 
     fn refuse(&mut self, thread: Pid, errno: i32) -> Result<()> {
@@ -288,6 +322,13 @@ mod known {
         known(libc::SYS_unshare, "unshare", "x"),
         known(libc::SYS_setns, "setns", "dx"),
     ];
+
+    const ASKING: &[Known] = &[known(libc::SYS_getdents64, "getdents64", "d"), known(libc::SYS_statx, "statx", "dsx")];
+
+    /// One of those that somebody may want to pause at all the same.
+    pub fn that_only_asks(number: c_long) -> Option<&'static Known> {
+        ASKING.iter().find(|known| known.number == number)
+    }
 
     pub fn of(number: c_long) -> Option<&'static Known> {
         LASTING.iter().chain(SUPPORT).find(|known| known.number == number)

@@ -31,6 +31,8 @@ pub enum State<P> {
     Executed(P),
     /// The program that runs a script, whose name this is; see [`super::Small::write_script`].
     Script(P),
+    /// Locked as rokeep does it (flock(2)).
+    Flocked(P),
     /// The current directory.
     Cwd(P),
     /// The root directory.
@@ -75,6 +77,7 @@ impl<P: AsRef<Path>> State<P> {
             State::Overlaid(path) => ("overlaid", path),
             State::Executed(path) => ("executed", path),
             State::Script(path) => ("script", path),
+            State::Flocked(path) => ("flocked", path),
             State::Cwd(path) => ("cwd", path),
             State::Root(path) => ("root", path),
             State::Link(path) => ("link", path),
