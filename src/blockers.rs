@@ -39,6 +39,12 @@ pub fn why_refused(root: &Root, mount: &Mounted, refused: Option<Errno>) -> Stri
     }
 }
 
+/// Who keeps this mount's file system from going read-only now, in words; nobody where that is not known.
+pub fn who(root: &Root, mount: &Mounted) -> Option<String> {
+    let (blockers, unreadable) = blockers(root, mount).ok()?;
+    (!blockers.is_empty()).then(|| explain(&blockers, &unreadable))
+}
+
 /// One reason, in words, in the order of the processes.
 type Blocker = (Option<i32>, String);
 
@@ -53,17 +59,16 @@ fn blockers(root: &Root, mounted: &Mounted) -> Result<(Vec<Blocker>, Unreadable)
     let ids = mounts.iter().map(|mount| mount.id).collect();
     let devices = HashSet::from([device]);
     let question = WhatKeepsItBusy { devices, superblocks, dev, mounts: ids, points: points.clone() };
-    let mut found = BTreeSet::new();
-    let unreadable = scan::scan(root, question, |Busy { pid, how, path }| {
+    let (mut found, mut by_name) = (BTreeSet::new(), BTreeSet::new());
+    let unreadable = scan::scan(root, question, |Busy { pid, how, path, only_by_name }| {
         let process = pid.map(|pid| message::process(&processes::command(root, pid), pid));
         let path = message::path(&path);
-        found.insert((
-            pid,
-            match (process, how) {
-                (Some(process), how) => format!("{process} {how} {path}"),
-                (None, _) => format!("a deleted file is mounted at {path}"),
-            },
-        ));
+        let reason = match (process, how) {
+            (Some(process), how) => format!("{process} {how} {path}"),
+            (None, _) => format!("a deleted file is mounted at {path}"),
+        };
+        let reasons = if only_by_name { &mut by_name } else { &mut found };
+        reasons.insert((pid, reason));
     })?;
     let (held, _) = devices::held_by_the_kernel(root);
     for KernelHeld { holder, name, inode, access } in held {
@@ -73,6 +78,8 @@ fn blockers(root: &Root, mounted: &Mounted) -> Result<(Vec<Blocker>, Unreadable)
             found.insert((None, format!("{holder} has {}", message::path(&name))));
         }
     }
+    // A file whose name is gone may have an alias, and be in nobody's way.
+    let found = if found.is_empty() { by_name } else { found };
     Ok((found.into_iter().collect(), unreadable))
 }
 
@@ -94,6 +101,8 @@ struct Busy {
     how: How,
     /// The name it was opened by, as /proc shows it: with " (deleted)" behind it where that name is gone.
     path: PathBuf,
+    /// Nobody could ask how many names it has.
+    only_by_name: bool,
 }
 
 impl Question for WhatKeepsItBusy {
@@ -117,7 +126,8 @@ impl Question for WhatKeepsItBusy {
 
     fn tell(&self, seen: &Seen) -> Option<Busy> {
         let path = seen.opened_as().unwrap_or_default();
-        self.keeps_it_busy(seen, &path).then_some(Busy { pid: seen.pid, how: seen.how, path })
+        let only_by_name = matches!(seen.what, What::Mapping(..) | What::Name);
+        self.keeps_it_busy(seen, &path).then_some(Busy { pid: seen.pid, how: seen.how, path, only_by_name })
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Result;
 
+use crate::blockers;
 use crate::core::copies;
 use crate::core::holder::Holder;
 use crate::core::holding::{self, Held, Surroundings, What};
@@ -52,7 +53,7 @@ pub fn status(root: &Root) -> Result<Status> {
     for mount in &mounted {
         if let Some(wanted) = wanted(&settings, &session, &survey, mount) {
             let row = mount_status(mount, wanted, &survey);
-            problems.extend(problem(mount, wanted, row.state, &session));
+            problems.extend(problem(root, mount, wanted, row.state, &session));
             problems.extend(failure(mount));
             problems.extend(foreign_entries(&survey, mount));
             rows.push(row);
@@ -191,7 +192,7 @@ fn mount_status(mounted: &Mounted, wanted: Flags, survey: &Survey) -> MountStatu
     MountStatus { mount: message::path(point), state: mount_state::state(mounted.mount.flags, wanted), aliases }
 }
 
-fn problem(mounted: &Mounted, wanted: Flags, state: MountState, session: &Session) -> Option<String> {
+fn problem(root: &Root, mounted: &Mounted, wanted: Flags, state: MountState, session: &Session) -> Option<String> {
     let wrong = match state {
         MountState::ReadOnly => false,
         MountState::Degraded | MountState::Writable => wanted.refuse_writes() && !session.in_use(),
@@ -209,12 +210,17 @@ fn problem(mounted: &Mounted, wanted: Flags, state: MountState, session: &Sessio
              needs them so: \"rokeep cleanup\" tries to close them, and says who is in the way"
         ));
     }
-    let sentence = remount::describe(&mounted.mount.point, state);
-    let advice = match session.found(&mounted.id()) {
-        Some(_) => "\"rokeep cleanup\" tries to put it back".to_owned(),
-        None => format!("somebody else made it so; \"mount -o remount,ro {}\"", message::path(&mounted.mount.point)),
-    };
-    wrong.then(|| format!("{sentence}, and no package run needs it so: {advice}"))
+    wrong.then(|| {
+        let sentence = remount::describe(&mounted.mount.point, state);
+        let advice = match (session.found(&mounted.id()), blockers::who(root, mounted)) {
+            (Some(_), Some(who)) => format!("{who}. Once that has ended, \"rokeep cleanup\" puts it back"),
+            (Some(_), None) => "\"rokeep cleanup\" tries to put it back".to_owned(),
+            (None, _) => {
+                format!("somebody else made it so; \"mount -o remount,ro {}\"", message::path(&mounted.mount.point))
+            }
+        };
+        format!("{sentence}, and no package run needs it so: {advice}")
+    })
 }
 
 fn failure(mounted: &Mounted) -> Option<String> {

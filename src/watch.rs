@@ -9,6 +9,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use nix::errno::Errno;
@@ -115,6 +116,7 @@ fn stand_in_for(root: &Root, pid: i32) -> Result<Option<Outcome>> {
         let Some(lock) = state::watcher_lock(root, pid)? else { return Ok(None) };
         if let Some(frontend) = whom_to_wait_for(&state::session(root)?, pid) {
             wait_for_end(&frontend)?;
+            let_its_dpkg_show_itself(root);
         }
         let outcome = patiently(root, || recover::clean_up(root, Look::Usual));
         drop(lock);
@@ -152,6 +154,16 @@ fn keep_deadlines_of_now(root: &Root, tell: &mut impl FnMut(Outcome)) -> Result<
         }
     }
     Ok(())
+}
+
+/// A dpkg that outlives its apt is known by the lock on its database, which it has not yet in its first hook and a moment
+/// after that. It must not find its mounts read-only.
+fn let_its_dpkg_show_itself(root: &Root) {
+    const PATIENCE: Duration = Duration::from_secs(10);
+    let began = Instant::now();
+    while processes::dpkg_is_about_to_work(root) && began.elapsed() < PATIENCE {
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }
 
 /// Another rokeep may have the lock for long, as somebody has stopped it. Nobody waits for this process, and it may be that

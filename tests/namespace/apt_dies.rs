@@ -55,6 +55,25 @@ fn while_its_dpkg_works_on() {
     world.assert_no_store("/usr");
 }
 
+/// Between its first hook and the lock on its database nothing showed that it was at work.
+#[test]
+fn while_its_dpkg_has_not_locked_its_database_yet() {
+    let world = Small::ext4().installed("tool", "1", &[TOOL]);
+    world.begin();
+    world.protect(&[Upgrade("tool", "1", "2")]);
+    let dpkg = world.dpkg("configure", &["--configure", "--pending"]);
+    world.apt_dies();
+    std::thread::sleep(MOMENT / 2);
+    world.assert_mount("/usr", Writable);
+    let with_its_lock = world.dpkg_works();
+    drop(dpkg);
+    std::thread::sleep(MOMENT / 2);
+    world.assert_mount("/usr", Writable);
+    world.dpkg_replaces(TOOL);
+    drop(with_its_lock);
+    world.assert_is_ended();
+}
+
 /// rokeep itself was upgraded, and its watcher is the old one. What the new one had written down, that could not read: /usr
 /// stayed writable until somebody called the new one.
 #[test]

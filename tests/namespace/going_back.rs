@@ -7,7 +7,7 @@ use crate::support::small::{
     Change::Upgrade,
     FileSystem::{self, Ext4, Tmpfs},
     Holder, Mount, Run, Small,
-    State::{Cwd, Mapped, Writing},
+    State::{Cwd, IoUring, Mapped, Writing},
 };
 
 const GENERATED: &str = "/usr/lib/generated.cache";
@@ -181,4 +181,28 @@ fn a_mount_that_somebody_else_opened_is_said_with_what_helps() {
     let status = world.status();
     assert_eq!(status.mount("/usr").state, "writable");
     assert!(status.problems.concat().contains("mount -o remount,ro /usr"), "{:?}", status.problems);
+}
+
+/// By its name alone, which is gone, it was taken for one without any.
+#[test]
+fn a_file_that_has_its_alias_is_not_in_the_way() {
+    const TOOL: &str = "/usr/bin/tool";
+    let world = Small::ext4().installed("tool", "1", &[TOOL]);
+    let with_alias = world.hold(IoUring(TOOL));
+    world.begin();
+    world.protect(&[Upgrade("tool", "1", "2")]);
+    world.dpkg_replaces(TOOL);
+    world.write(GENERATED, b"made by a maintainer script\n");
+    let holder = world.hold(Mapped(GENERATED));
+    world.dpkg_removes(GENERATED);
+    let said = world.end().stderr;
+    let degraded = said.lines().find(|line| line.contains("degraded")).unwrap_or_default();
+    assert!(degraded.contains(GENERATED) && degraded.contains(&holder.pid().to_string()), "{said}");
+    assert!(!degraded.contains(TOOL) && !degraded.contains(&with_alias.pid().to_string()), "{said}");
+    let problems = world.status().problems.concat();
+    assert!(problems.contains(GENERATED) && !problems.contains(TOOL), "{problems}");
+    drop(holder);
+    world.rokeep(["cleanup"]).assert_code(0);
+    world.assert_mount("/usr", ReadOnly);
+    world.assert_alias(TOOL, Alias::Kept);
 }

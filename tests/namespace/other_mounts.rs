@@ -156,6 +156,8 @@ fn a_writer_of_the_mount_itself_keeps_no_copy_open() {
     let writer = world.hold(Writing("/usr/lib/log"));
     world.end().assert_says(&["/usr", "WRITABLE"]);
     world.assert_mount_of(&service, "/usr", ReadOnlyMount);
+    let (problems, pid) = (world.status().problems.concat(), writer.pid().to_string());
+    assert!(problems.contains("/usr/lib/log") && problems.contains(&pid), "and status says who: {problems}");
     drop(writer);
     world.rokeep(["cleanup"]).assert_code(0);
     world.assert_mount("/usr", ReadOnly);
