@@ -16,16 +16,17 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use walkdir::{DirEntry, DirEntryExt, WalkDir};
 
-use crate::core::inode::AliasName;
+use crate::core::inode::{AliasName, Inode};
 use crate::core::journal::{Journal, Record, Spot};
 use crate::core::mountinfo::Mount;
 use crate::core::verdict::{Kind, Run};
 use crate::managed;
 use crate::settings::Settings;
 use crate::survey::{self, Alias, Ask, Survey, survey};
-use crate::sys::files::Root;
+use crate::sys::files::{Directory, Root};
 use crate::sys::marker::Marked;
 use crate::sys::mounts::{self, Mounted};
+use crate::sys::site::Site;
 use crate::sys::state::{self, Locked};
 use crate::sys::store::{self, Store};
 
@@ -106,7 +107,7 @@ fn still_there(root: &Root, mounted: &Mounted, journal: &Journal, found: Found) 
     for alias in &survey.aliases {
         let is_found = new.iter().any(|record| record.spot == alias.spot && record.alias == alias.name);
         let is_new = is_found || !alias.is_recorded;
-        let names = found.names.get(&alias.inode.ino).cloned().unwrap_or_default();
+        let names = found.names.get(&alias.inode).cloned().unwrap_or_default();
         match &alias.spot {
             // Under a name that it may never have had, as that is cut where it is too long, it would pass for replaced.
             Spot::Beside(file) if is_new && (alias.links == 1 || !names.is_empty()) => {
@@ -143,8 +144,10 @@ fn record(mounted: &Mounted, alias: &Alias, names: Vec<PathBuf>) -> Record {
 struct Found {
     /// Markers, what may be aliases beside their files, and what is in stores below the mount point.
     ours: Vec<Record>,
-    /// All names of the files that have several, other than those that we gave them, by their number.
-    names: HashMap<u64, Vec<PathBuf>>,
+    /// All names of the files that have several, other than those that we gave them.
+    names: HashMap<Inode, Vec<PathBuf>>,
+    /// The stores that were looked into: one may be mounted at several places.
+    stores: HashSet<Inode>,
 }
 
 /// What is on a managed mount, and on the other mounts of its file system below it; the other managed ones have their own
@@ -152,15 +155,20 @@ struct Found {
 fn everything(root: &Root, mounted: &Mounted, points: &[PathBuf]) -> Result<Found> {
     let Mount { point, device, .. } = &mounted.mount;
     let mut found = Found::default();
-    for mount in mounts::table(root)?.iter().filter(|mount| mount.device == *device && mount.point.starts_with(point)) {
-        if mount.id == mounted.mount.id || !points.contains(&mount.point) {
-            Walk { root, managed: point, mount, points }.all(&mut found);
-        }
+    if let Some(store) = Store::open(&Site::of(mounted)?).ok().flatten() {
+        found.stores.insert(store.inode()?);
+    }
+    let nearest = |mount: &Mount| {
+        points.iter().filter(|managed| mount.point.starts_with(managed)).max_by_key(|managed| managed.as_os_str().len())
+    };
+    for mount in mounts::table(root)?.iter().filter(|mount| mount.device == *device && nearest(mount) == Some(point)) {
+        Walk { root, managed: point, mount, points }.all(&mut found);
     }
     Ok(found)
 }
 
-/// What is on one mount, and neither on another below it nor in a btrfs subvolume: that may be anybody's snapshot.
+/// What is on one mount, and neither on another below it, nor in a btrfs subvolume that is not mounted by itself: that may be
+/// anybody's snapshot; nor in the tree of another system, whose rokeep may have its own there.
 struct Walk<'a> {
     root: &'a Root,
     /// The mount point of the managed mount.
@@ -171,28 +179,38 @@ struct Walk<'a> {
 
 impl Walk<'_> {
     fn all(&self, found: &mut Found) {
+        if self.mount.point != self.managed {
+            self.add_store(found);
+        }
         for entry in self.entries().filter(|entry| !entry.file_type().is_dir()) {
             match self.ours(&entry) {
                 Some(record) => found.ours.push(record),
-                None if entry.metadata().is_ok_and(|stat| stat.nlink() > 1) => {
-                    found.names.entry(entry.ino()).or_default().extend(self.inside(entry.path()));
+                None => {
+                    // By device as well: each btrfs subvolume counts anew.
+                    let several = entry.metadata().ok().filter(|stat| stat.nlink() > 1);
+                    if let Some(inode) = several.map(|stat| Inode { dev: stat.dev(), ino: stat.ino() }) {
+                        found.names.entry(inode).or_default().extend(self.inside(entry.path()));
+                    }
                 }
-                None => {}
             }
-        }
-        if self.mount.point != self.managed {
-            found.ours.extend(self.in_store());
         }
     }
 
     /// No survey looks into a store below the mount point that the journal does not know.
-    fn in_store(&self) -> Vec<Record> {
+    fn add_store(&self, found: &mut Found) {
+        let top = self.root.open_dir(&self.mount.point).ok().flatten();
+        if top.is_none_or(|top| is_another_system(&top, &self.mount.point)) {
+            return;
+        }
         let site = survey::our_site(self.root, &self.mount.point, &HashSet::from([self.mount.id])).ok().flatten();
-        let store = site.and_then(|site| Store::open(&site).ok().flatten());
-        let aliases = store.and_then(|store| store.contents().ok()).map(|contents| contents.aliases);
+        let Some(store) = site.and_then(|site| Store::open(&site).ok().flatten()) else { return };
+        if !store.inode().is_ok_and(|inode| found.stores.insert(inode)) {
+            return;
+        }
+        let aliases = store.contents().map(|contents| contents.aliases).unwrap_or_default();
         let spot = Spot::Store(self.mount.point.clone());
         let record = |(alias, _)| self.record(spot.clone(), alias, Vec::new(), Kind::Planned);
-        aliases.into_iter().flatten().map(record).collect()
+        found.ours.extend(aliases.into_iter().map(record));
     }
 
     fn record(&self, spot: Spot, alias: AliasName, names: Vec<PathBuf>, kind: Kind) -> Record {
@@ -239,8 +257,10 @@ impl Walk<'_> {
     fn is_here(&self, directory: &DirEntry) -> bool {
         let is_store = directory.file_name() == store::NAME;
         let path = self.inside(directory.path()).filter(|path| !is_store && self.is_nearest(path));
-        let dir = path.and_then(|path| self.root.open_dir(&path).ok().flatten());
-        dir.and_then(|dir| dir.stat().ok()).is_some_and(|stat| stat.mount_id == self.mount.id)
+        let Some((path, dir)) = path.and_then(|path| Some((path.clone(), self.root.open_dir(&path).ok()??))) else {
+            return false;
+        };
+        dir.stat().is_ok_and(|stat| stat.mount_id == self.mount.id) && !is_another_system(&dir, &path)
     }
 
     /// Another managed mount has its own walk.
@@ -251,4 +271,10 @@ impl Walk<'_> {
     fn inside(&self, path: &Path) -> Option<PathBuf> {
         Some(Path::new("/").join(path.strip_prefix(self.root.path("/")).ok()?))
     }
+}
+
+/// The root directory of a chroot or a container.
+fn is_another_system(dir: &Directory, path: &Path) -> bool {
+    let has = |name: &str| dir.entry(OsStr::new(name)).is_ok_and(|entry| entry.is_some());
+    path != Path::new("/") && ["etc", "usr", "var"].into_iter().all(has)
 }

@@ -74,8 +74,11 @@ fn blockers(root: &Root, mounted: &Mounted) -> Result<(Vec<Blocker>, Unreadable)
     for KernelHeld { holder, name, inode, access } in held {
         let is_here = inode.is_some_and(|inode| inode.dev == dev)
             || (inode.is_none() && points.iter().any(|point| name.starts_with(point)));
-        if is_here && (is_deleted(&name) || access == Access::Writable) {
-            found.insert((None, format!("{holder} has {}", message::path(&name))));
+        let reason = (None, format!("{holder} has {}", message::path(&name)));
+        match (is_here, access) {
+            (true, Access::Writable) => drop(found.insert(reason)),
+            (true, Access::ReadOnly) if is_deleted(&name) => drop(by_name.insert(reason)),
+            (true | false, _) => {}
         }
     }
     // A file whose name is gone may have an alias, and be in nobody's way.
@@ -126,7 +129,7 @@ impl Question for WhatKeepsItBusy {
 
     fn tell(&self, seen: &Seen) -> Option<Busy> {
         let path = seen.opened_as().unwrap_or_default();
-        let only_by_name = matches!(seen.what, What::Mapping(..) | What::Name);
+        let only_by_name = matches!(seen.what, What::Mapping(..) | What::Name) && is_deleted(&path);
         self.keeps_it_busy(seen, &path).then_some(Busy { pid: seen.pid, how: seen.how, path, only_by_name })
     }
 }

@@ -5,6 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Error, Result};
+use nix::errno::Errno;
 
 use crate::core::holder::Holder;
 use crate::core::inode::{AliasName, Born};
@@ -216,10 +217,13 @@ fn drop_in_store(site: &Site, here: &Spot, aliases: &[(Spot, AliasName)]) -> nix
         // What is no store of ours had no aliases to drop.
         Err(_) => return Ok(()),
     };
-    for (_, alias) in aliases.iter().filter(|(spot, _)| spot == here) {
-        store.drop_alias(*alias)?;
+    let here: Vec<AliasName> = aliases.iter().filter(|(spot, _)| spot == here).map(|(_, alias)| *alias).collect();
+    here.iter().try_for_each(|alias| store.drop_alias(*alias))?;
+    match store.remove_if_empty(site) {
+        // A mount below that is read-only by itself refuses even what is not there; nothing was to be done there.
+        Err(Errno::EROFS) if here.is_empty() => Ok(()),
+        removed => removed,
     }
-    store.remove_if_empty(site)
 }
 
 /// Then the directory of a package's file, which dpkg may have wanted gone, and could not remove.

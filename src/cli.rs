@@ -215,8 +215,8 @@ fn perform(root: &Root, command: &Command) -> Result<ExitCode> {
             }
             // What it could not put back is in the log, and the timer's to retry: only its own failure is one.
             let watched = watch::watch(root, *pid, |outcome| drop(tell(root, outcome)));
-            if watched.is_err() {
-                watch::go_on_as_installed(root, *pid);
+            if let Err(why) = &watched {
+                watch::go_on_as_installed(root, *pid, why);
             }
             closing(root, watched)?;
             Ok(ExitCode::SUCCESS)
@@ -246,8 +246,7 @@ fn post_invoke(root: &Root) -> Result<ExitCode> {
 }
 
 fn still_open(error: &anyhow::Error) -> Outcome {
-    let problem = format!("the managed mounts may still be WRITABLE: {error:#}; then \"rokeep recover\"");
-    Outcome { problems: vec![problem], ..Outcome::default() }
+    Outcome { problems: vec![session::say_what_may_be_open(error)], ..Outcome::default() }
 }
 
 /// dpkg breaks off if this fails, and has done nothing yet.

@@ -10,7 +10,7 @@ use nix::errno::Errno;
 
 use crate::core::copies;
 use crate::core::message;
-use crate::core::mount_state::Access;
+use crate::core::mount_state::{Access, Step};
 use crate::core::session::{FoundMount, MountId, Session};
 use crate::sys::everywhere::{self, Place, Unseen};
 use crate::sys::files::Root;
@@ -105,22 +105,30 @@ pub fn close(
 /// It stays noted: that may be refused once more.
 ///
 /// # Errors
-/// Where one stays read-only, or /proc cannot be read. Nobody can write below it then.
+/// Where one below the mount stays read-only, or the mounts cannot be read. dpkg would meet it half way.
 pub fn open_here(root: &Root, session: &Session, mounted: &Mounted) -> Result<()> {
-    let here = |id: &&MountId| id.device == mounted.mount.device && id.namespace == mounted.id().namespace;
-    let closed: Vec<MountId> = session.closed.iter().filter(here).cloned().collect();
-    let refused = set_all(root, mounted, &closed, Access::Writable)?;
-    // Where no path leads, nobody wants to write.
-    match refused.iter().find(|(_, errno)| *errno != Errno::ENOENT) {
-        None => Ok(()),
-        Some((id, errno)) => bail!(
-            "{} cannot become writable again ({}): rokeep closed it when the file system of {} could not become read-only. \
-             \"mount -o remount,bind,rw {0}\" opens it",
-            message::path(&id.point),
-            errno.desc(),
-            message::path(&mounted.mount.point)
-        ),
+    for id in session.closed.iter().filter(|id| id.device == mounted.mount.device) {
+        // One that is covered, or a file that is mounted, is written to by no package.
+        let Some(closed) = mounts::at(root, &id.point)?.filter(|closed| closed.mount.device == id.device) else {
+            continue;
+        };
+        let refused = match closed.id() == *id && closed.mount.flags.mount == Access::ReadOnly {
+            true => closed.perform(Step::Mount(Access::Writable), &closed.mount).err(),
+            false => None,
+        };
+        // Also one of a mount namespace that was made since, which has it closed and under another number.
+        let is_below = id.point != mounted.mount.point && id.point.starts_with(&mounted.mount.point);
+        if is_below && closed.flags(root)?.mount == Access::ReadOnly {
+            let why = refused.map(|errno| format!(" ({})", errno.desc())).unwrap_or_default();
+            bail!(
+                "{0} is still read-only{why}: rokeep closed it when the file system of {1} could not become read-only. \
+                 \"mount -o remount,bind,rw {0}\" opens it",
+                message::path(&id.point),
+                message::path(&mounted.mount.point)
+            )
+        }
     }
+    Ok(())
 }
 
 /// Opens again what was closed in place of the superblock, which is read-only now; answers in words what could not be.

@@ -1,6 +1,6 @@
 //! dpkg's own hooks: a run of dpkg that apt asked for, and one that nobody announced.
 //!
-//! Within somebody's session dpkg is one of several, and [`begin`] only looks at what has come into use since. Otherwise
+//! Within somebody's session dpkg is one of several, and [`begin`] has it join and looks at what has come into use since. Otherwise
 //! dpkg is its own package manager – a person called it, or a program that goes round apt – and gets what apt gets: a
 //! session in which the mounts are writable, and aliases for what its command line says it will replace. [`end`] ends that;
 //! the watcher does where dpkg calls no hook at its end, as after a signal, or a database that somebody else has locked.
@@ -24,7 +24,12 @@ use crate::sys::state;
 /// Within somebody's session nothing is an error: that run may go well without.
 pub fn begin(root: &Root, action: &[u8]) -> Result<Outcome> {
     match state::session(root) {
-        Ok(session) if processes::i_descend_from(&session.frontends) => return Ok(refresh(root)),
+        Ok(session) if processes::i_descend_from(&session.frontends) => {
+            // Whoever's it was may be gone by the time that it is our turn, and the mounts closed.
+            if let Some(refreshed) = refresh(root) {
+                return Ok(refreshed);
+            }
+        }
         Ok(_) => {}
         // Whose it is cannot be told. Whoever made everything writable has dealt with it.
         Err(why) if session::require_nothing_read_only(root).is_ok() => return Ok(not_refreshed(&why)),
@@ -78,8 +83,9 @@ fn read_command(dpkg: &Frontend, action: &[u8]) -> Result<Command, NotUnderstood
     dpkg_command::parse(&words, action)
 }
 
-fn refresh(root: &Root) -> Outcome {
-    protect::refresh(root).unwrap_or_else(|why| not_refreshed(&why))
+fn refresh(root: &Root) -> Option<Outcome> {
+    let dpkg = processes::frontend(CalledBy::Dpkg).ok();
+    protect::refresh(root, dpkg).unwrap_or_else(|why| Some(not_refreshed(&why)))
 }
 
 fn not_refreshed(why: &anyhow::Error) -> Outcome {

@@ -19,7 +19,7 @@ use crate::core::journal::Journal;
 use crate::core::looks::Looks;
 use crate::core::message::{self, Outcome};
 use crate::core::plan::{PlannedAlias, Shortage};
-use crate::core::session::Session;
+use crate::core::session::{Frontend, Session};
 use crate::plan::{self, Grounds, InUseDirectory, Part};
 use crate::session;
 use crate::settings::Settings;
@@ -80,23 +80,24 @@ fn all_or_nothing(
     })
 }
 
-/// In the middle of a run, before dpkg is started once more: protects what has come into use since. Programs that were
-/// installed a moment ago run by now, and may be replaced in this very run.
+/// In the middle of a run, before dpkg does what it was started for: it is in the session from now on, in case it outlives who
+/// started it, and what has come into use since is protected. Programs that were installed a moment ago run by now, and may
+/// be replaced in this very run. `None` where nobody's run is on any more.
 ///
 /// # Errors
 /// Where that could not be done. The run goes on without.
-pub fn refresh(root: &Root) -> Result<Outcome> {
-    // A dpkg of its own is no business of ours, and leaves no trace.
-    if !state::session(root)?.in_use() {
-        return Ok(Outcome::default());
-    }
+pub fn refresh(root: &Root, dpkg: Option<Frontend>) -> Result<Option<Outcome>> {
     let locked = Locked::wait(root)?;
-    let session = locked.session()?;
+    let mut session = locked.session()?;
     if !session.in_use() {
-        return Ok(Outcome::default());
+        return Ok(None);
+    }
+    if let Some(dpkg) = dpkg {
+        session.join(dpkg);
+        locked.save_session(&session)?;
     }
     let mounts = writable(root, &session)?;
-    link_what_is_in_use(root, &locked, &mounts, &state::looks(root), &mut Made::default())
+    link_what_is_in_use(root, &locked, &mounts, &state::looks(root), &mut Made::default()).map(Some)
 }
 
 /// Protects what is in use on these mounts, which are writable, from a program of which nobody knows what it will replace.
@@ -220,7 +221,7 @@ impl<'a> Protecting<'a> {
                 Err(error) if mount != **site => linking.give_up(aliases, &error),
                 linked => linked?,
             };
-            let records = out_of_reach.iter().filter_map(|alias| record_beside(grounds, site, alias));
+            let records = out_of_reach.iter().filter_map(|(alias, _)| record_beside(grounds, site, alias));
             appender.append(records.filter(|record| known.lacks(record)))?;
             linking.link_beside(&out_of_reach, known)?;
             outcome.notes.extend(linking.say_what_is_without());

@@ -55,6 +55,10 @@ pub fn release(root: &Root) -> Result<Outcome> {
     }
     let left = survey(root, &all, &locked.journal()?, Run::Released, Ask::Holders)?;
     let kept = cleanup::summary(&left);
+    for point in &left.with_empty_store {
+        let point = message::path(point);
+        outcome.problems.push(format!("an empty store of {point} could not be removed: \"rokeep release\" again"));
+    }
     if !kept.is_empty() {
         outcome.notes.clear();
         outcome.problems.extend(kept);

@@ -212,10 +212,12 @@ fn problem(root: &Root, mounted: &Mounted, wanted: Flags, state: MountState, ses
     }
     wrong.then(|| {
         let sentence = remount::describe(&mounted.mount.point, state);
-        let advice = match (session.found(&mounted.id()), blockers::who(root, mounted)) {
-            (Some(_), Some(who)) => format!("{who}. Once that has ended, \"rokeep cleanup\" puts it back"),
-            (Some(_), None) => "\"rokeep cleanup\" tries to put it back".to_owned(),
-            (None, _) => {
+        let advice = match session.found(&mounted.id()) {
+            Some(_) => blockers::who(root, mounted).map_or_else(
+                || "\"rokeep cleanup\" tries to put it back".to_owned(),
+                |who| format!("{who}. Once that has ended, \"rokeep cleanup\" puts it back"),
+            ),
+            None => {
                 format!("somebody else made it so; \"mount -o remount,ro {}\"", message::path(&mounted.mount.point))
             }
         };

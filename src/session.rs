@@ -6,7 +6,7 @@
 
 mod closing;
 
-use anyhow::{Result, anyhow, bail, ensure};
+use anyhow::{Error, Result, anyhow, bail, ensure};
 
 use self::closing::close;
 use crate::by_hand::held;
@@ -141,17 +141,18 @@ fn open(root: &Root, called_by: CalledBy) -> Result<Option<(Locked<'_>, Session,
 /// Whether none of these mounts would have to be made writable, or is writable because of us.
 ///
 /// # Errors
-/// Where the session or the mounts cannot be read, or another rokeep does not finish.
+/// Where the session or the mounts cannot be read.
 pub(crate) fn nothing_to_open(root: &Root, mounts: impl Fn() -> Result<Managed>) -> Result<bool> {
     let is_nothing = || Ok(note_read_only(mounts()?, &mut state::session(root)?).mounts.is_empty());
     if !is_nothing()? {
         return Ok(false);
     }
-    // Without a lock that is two looks, and between them somebody may have closed what he had opened. If somebody ever did.
-    if !state::was_ever_written(root) {
+    // Without a lock that is two looks, and between them somebody may have closed what he had opened. Where nobody ever had
+    // the lock since the machine was started, or it cannot be had here, nobody has.
+    if !state::was_ever_locked(root) {
         return Ok(true);
     }
-    let _locked = Locked::wait(root)?;
+    let _locked = Locked::wait(root).ok();
     is_nothing()
 }
 
@@ -205,6 +206,14 @@ fn close_and_say(root: &Root, locked: &Locked, session: Session, ask: Ask, look:
         Err(error) => outcome.problems.insert(0, format!("the cleanup was not finished: {error:#}")),
     }
     Ok(outcome)
+}
+
+/// Why mounts could not even be looked at that were to be closed, and the next step.
+pub fn say_what_may_be_open(why: &Error) -> String {
+    match why.is::<StillHeld>() {
+        true => format!("{why:#}"),
+        false => format!("the managed mounts may still be WRITABLE: {why:#}; then \"rokeep recover\""),
+    }
 }
 
 /// Adds to why a command broke off that was to close the mounts what is still to be closed.

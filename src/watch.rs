@@ -8,10 +8,10 @@
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Error, Result, ensure};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
@@ -98,15 +98,18 @@ pub fn watch(root: &Root, pid: i32, mut tell: impl FnMut(Outcome)) -> Result<()>
 }
 
 /// Goes on as the rokeep that is installed now, where that is another one than this: it may be able to read what this one
-/// cannot, as this one was upgraded while it waited. Returns where it is the same. With systemd the unit is started again.
-pub fn go_on_as_installed(root: &Root, pid: i32) {
+/// cannot, as this one was upgraded while it waited. Once, whatever comes of it. Returns where there is none, and where
+/// systemd starts the unit again.
+pub fn go_on_as_installed(root: &Root, pid: i32, why: &Error) {
     const INSTALLED: &str = "/usr/sbin/rokeep";
-    let identity = |path| std::fs::metadata(path).map(|program| (program.dev(), program.ino()));
+    const DONE: &str = "ROKEEP_HANDED_OVER";
+    let identity = |path: PathBuf| std::fs::metadata(path).ok().map(|program| (program.dev(), program.ino()));
     let installed = root.path(INSTALLED);
     let is_another = identity(installed.clone())
-        .is_ok_and(|installed| identity(root.path("/proc/self/exe")).is_ok_and(|this| this != installed));
-    if is_another {
-        let error = Command::new(installed).args(["watch", &pid.to_string()]).env_clear().exec();
+        .is_some_and(|installed| identity(root.path("/proc/self/exe")).is_some_and(|this| this != installed));
+    if is_another && std::env::var_os(DONE).is_none() {
+        log(root, Priority::Error, &format!("{why:#}; going on as {INSTALLED}, which was installed meanwhile"));
+        let error = Command::new(installed).args(["watch", &pid.to_string()]).env_clear().env(DONE, "yes").exec();
         log(root, Priority::Error, &format!("cannot start {INSTALLED}: {error}"));
     }
 }
@@ -116,7 +119,6 @@ fn stand_in_for(root: &Root, pid: i32) -> Result<Option<Outcome>> {
         let Some(lock) = state::watcher_lock(root, pid)? else { return Ok(None) };
         if let Some(frontend) = whom_to_wait_for(&state::session(root)?, pid) {
             wait_for_end(&frontend)?;
-            let_its_dpkg_show_itself(root);
         }
         let outcome = patiently(root, || recover::clean_up(root, Look::Usual));
         drop(lock);
@@ -154,16 +156,6 @@ fn keep_deadlines_of_now(root: &Root, tell: &mut impl FnMut(Outcome)) -> Result<
         }
     }
     Ok(())
-}
-
-/// A dpkg that outlives its apt is known by the lock on its database, which it has not yet in its first hook and a moment
-/// after that. It must not find its mounts read-only.
-fn let_its_dpkg_show_itself(root: &Root) {
-    const PATIENCE: Duration = Duration::from_secs(10);
-    let began = Instant::now();
-    while processes::dpkg_is_about_to_work(root) && began.elapsed() < PATIENCE {
-        std::thread::sleep(Duration::from_millis(10));
-    }
 }
 
 /// Another rokeep may have the lock for long, as somebody has stopped it. Nobody waits for this process, and it may be that

@@ -113,8 +113,6 @@ fn end(root: &Root, users: &[Frontend]) -> Outcome {
         users.iter().for_each(|user| session.leave(user));
         session::close_if_unused(root, &locked, session, Ask::Holders, Look::Usual)
     });
-    ended.unwrap_or_else(|error| {
-        let problem = format!("the managed mounts may still be WRITABLE: {error:#}; then \"rokeep recover\"");
-        Outcome { problems: vec![problem], ..Outcome::default() }
-    })
+    ended
+        .unwrap_or_else(|error| Outcome { problems: vec![session::say_what_may_be_open(&error)], ..Outcome::default() })
 }

@@ -119,17 +119,19 @@ pub fn has_files(status: &[u8], package: &Name, arch: &Name) -> Option<bool> {
 }
 
 /// The lists of packages that were removed and not purged, from the text of `/var/lib/dpkg/status`: of directories they
-/// have what dpkg could not remove.
+/// have what dpkg could not remove. Not one that another paragraph has too.
 pub fn lists_of_removed(status: &[u8]) -> HashSet<String> {
+    let (mut removed, mut others) = (HashSet::new(), HashSet::new());
     let lines: Vec<&[u8]> = status.split(|b| *b == b'\n').collect();
-    let list = |paragraph: &[&[u8]]| {
-        let is_removed = field(paragraph, "Status")?.ends_with(b" config-files");
-        let (package, arch) = (field(paragraph, "Package")?, field(paragraph, "Architecture")?);
-        let (package, arch) = (Name::parse(package).filter(|_| is_removed)?, Name::parse(arch)?);
+    for paragraph in lines.split(|line| line.is_empty()) {
+        let names = ["Package", "Architecture"].map(|name| field(paragraph, name).and_then(Name::parse));
+        let ([Some(package), Some(arch)], Some(state)) = (names, field(paragraph, "Status")) else { continue };
         let [list, _] = list_files(&package, &arch, field(paragraph, "Multi-Arch") == Some(b"same"));
-        Some(list)
-    };
-    lines.split(|line| line.is_empty()).filter_map(list).collect()
+        let to = if state.ends_with(b" config-files") { &mut removed } else { &mut others };
+        to.insert(list);
+    }
+    removed.retain(|list| !others.contains(list));
+    removed
 }
 
 fn is_on_disk(paragraph: &[&[u8]]) -> Option<bool> {

@@ -185,7 +185,9 @@ pub fn listed_directories(root: &Root, directories: &[(&OsStr, Inode)]) -> Resul
         by_name.entry(name).or_default().push(*inode);
     }
     let mut lookup = Lookup::new(root);
-    let removed = dpkg_db::lists_of_removed(&read(root, "status")?.unwrap_or_default());
+    // What a dpkg that was killed has written behind it is in no status yet (dpkg lib/dpkg/dbmodify.c).
+    let status = if has_updates(root) { None } else { read(root, "status")? };
+    let removed = dpkg_db::lists_of_removed(&status.unwrap_or_default());
     let is_removed = |list: &OsString| list.to_str().is_some_and(|list| removed.contains(list));
     for list in all_lists(root)?.into_iter().filter(|list| !is_removed(list)) {
         let text = read(root, Path::new("info").join(list))?.unwrap_or_default();
@@ -211,6 +213,12 @@ fn all_lists(root: &Root) -> Result<Vec<OsString>> {
         }
     }
     Ok(lists)
+}
+
+/// Whether dpkg has changed the status of packages and not written it anew yet: the files of changes have numbers.
+fn has_updates(root: &Root) -> bool {
+    let mut entries = std::fs::read_dir(root.path(&format!("{DPKG}/updates"))).into_iter().flatten().flatten();
+    entries.any(|entry| entry.file_name().as_encoded_bytes().iter().all(u8::is_ascii_digit))
 }
 
 /// A file of dpkg's database; `None` where there is none.

@@ -28,6 +28,9 @@ enum Doubtful {
     These(HashSet<AliasName>),
 }
 
+/// An alias that the store of its site cannot take, and why.
+pub type OutOfReach<'l> = (&'l PlannedAlias, Linked);
+
 /// The aliases of one site in the making.
 pub struct Linking<'a, 'p> {
     root: &'a Root,
@@ -48,7 +51,7 @@ impl<'a, 'p> Linking<'a, 'p> {
     ///
     /// # Errors
     /// Where the store is none of ours, or cannot be written for another reason than that it is full.
-    pub fn link_into_store<'l>(&mut self, aliases: &'l [PlannedAlias]) -> Result<Vec<&'l PlannedAlias>> {
+    pub fn link_into_store<'l>(&mut self, aliases: &'l [PlannedAlias]) -> Result<Vec<OutOfReach<'l>>> {
         let store = match Store::open_or_make(self.site) {
             Ok(store) => store,
             Err(error) => {
@@ -72,7 +75,7 @@ impl<'a, 'p> Linking<'a, 'p> {
             };
             match linked {
                 Ok(Linked::Made) => self.made.in_stores.push((site.clone(), name)),
-                Ok(Linked::Refused(Errno::EXDEV) | Linked::Taken(_)) => out_of_reach.push(alias),
+                Ok(answer @ (Linked::Refused(Errno::EXDEV) | Linked::Taken(_))) => out_of_reach.push((alias, answer)),
                 Ok(other) => self.without.note(other, alias),
                 // The others still have to be known, to be taken back.
                 Err(error) => done = done.and(Err(error)),
@@ -82,7 +85,7 @@ impl<'a, 'p> Linking<'a, 'p> {
     }
 
     /// None of them gets an alias, because of this.
-    pub fn give_up<'l>(&mut self, aliases: &[PlannedAlias], why: &anyhow::Error) -> Vec<&'l PlannedAlias> {
+    pub fn give_up<'l>(&mut self, aliases: &[PlannedAlias], why: &anyhow::Error) -> Vec<OutOfReach<'l>> {
         self.without.note_all(aliases, why);
         Vec::new()
     }
@@ -113,11 +116,11 @@ impl<'a, 'p> Linking<'a, 'p> {
     ///
     /// # Errors
     /// Where a directory cannot be looked at.
-    pub fn link_beside(&mut self, aliases: &[&PlannedAlias], known: &Known) -> Result<()> {
-        for alias in aliases {
+    pub fn link_beside(&mut self, aliases: &[OutOfReach], known: &Known) -> Result<()> {
+        for (alias, answer) in aliases {
             let Some(first) = alias.names.first() else {
-                if !self.has_alias_beside(alias, known)? {
-                    self.without.note(Linked::Refused(Errno::EXDEV), alias);
+                if !self.has_alias_beside(alias, known) {
+                    self.without.note(*answer, alias);
                 }
                 continue;
             };
@@ -133,17 +136,14 @@ impl<'a, 'p> Linking<'a, 'p> {
         Ok(())
     }
 
-    fn has_alias_beside(&self, alias: &PlannedAlias, known: &Known) -> Result<bool> {
+    fn has_alias_beside(&self, alias: &PlannedAlias, known: &Known) -> bool {
         let name = AliasName(alias.inode.ino);
-        for path in known.beside(name).iter().filter_map(|file| ListedPath::parse(file.as_os_str().as_bytes())) {
-            let failed = || format!("cannot look beside {}", message::path(path.full()));
-            let Some(dir) = self.root.open_dir(path.dir()).with_context(failed)? else { continue };
-            let entry = dir.entry(&name.entry_beside(path.name())).with_context(failed)?;
-            if entry.is_some_and(|entry| entry.inode == alias.inode) {
-                return Ok(true);
-            }
-        }
-        Ok(false)
+        let files = known.beside(name).iter().filter_map(|file| ListedPath::parse(file.as_os_str().as_bytes()));
+        let mut entries = files.filter_map(|path| {
+            let dir = self.root.open_dir(path.dir()).ok().flatten()?;
+            dir.entry(&name.entry_beside(path.name())).ok().flatten()
+        });
+        entries.any(|entry| entry.inode == alias.inode)
     }
 
     /// By any of its names; by its handle where none leads to it.

@@ -7,7 +7,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use fs2::FileExt;
 use nix::libc;
 
@@ -52,7 +52,7 @@ impl fmt::Display for StillHeld {
             Holder::AtWork(who) => (who.clone(), "wait until it has ended".to_owned()),
             Holder::Unknown => ("somebody who cannot be seen from here".to_owned(), "wait for that".to_owned()),
         };
-        write!(f, "{who} has had {path} for a minute, and nothing was done; {open}; {next}, then \"rokeep recover\"")
+        write!(f, "for a minute {path} was not free; {who} has it now; {open}; {next}, then \"rokeep recover\"")
     }
 }
 
@@ -85,8 +85,11 @@ pub fn wait(root: &Root) -> Result<File> {
 }
 
 fn open(path: &Path) -> Result<File> {
-    let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path);
-    file.with_context(|| format!("cannot open {}", path.display()))
+    let options =
+        OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).custom_flags(libc::O_NOFOLLOW).clone();
+    let file = options.open(path).with_context(|| format!("cannot open {}", path.display()))?;
+    ensure!(file.metadata()?.is_file(), "{} is no file", path.display());
+    Ok(file)
 }
 
 fn is_at(file: &File, path: &Path) -> bool {
@@ -104,7 +107,7 @@ fn say_for_whom(holder: &Holder, path: &Path) {
         Holder::AtWork(who) => format!("{who}, which has {path}"),
         Holder::Unknown => format!("somebody who has {path} and cannot be seen from here"),
     };
-    let line = format!("waiting, a minute at most, for {whom}");
+    let line = format!("waiting, a minute at a time, for {whom}");
     let _ = writeln!(io::stderr(), "rokeep: {}", shown(&line));
 }
 

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -150,17 +149,7 @@ pub fn dpkg_at_work(root: &Root) -> Option<Frontend> {
     by_pid(holder).ok().filter(|holder| holder.command == "dpkg")
 }
 
-/// Whether a dpkg of this system runs while nobody has locked the package database: it may be about to, after its first hook.
-pub fn dpkg_is_about_to_work(root: &Root) -> bool {
-    let identity = |path: &str| fs::metadata(root.path(path)).map(|found| (found.dev(), found.ino())).ok();
-    let here = identity("/");
-    let is_dpkg = |frontend: &Frontend| frontend.command == "dpkg" && is_alive(frontend);
-    let is_ours = |pid: &i32| identity(&format!("/proc/{pid}/root/.")) == here;
-    holder_of(root, "/var/lib/dpkg/lock").is_none()
-        && all(root).filter(|pid| by_pid(*pid).is_ok_and(|process| is_dpkg(&process))).any(|pid| is_ours(&pid))
-}
-
-/// Their ids.
+/// The ids of all that can be seen.
 pub fn all(root: &Root) -> impl Iterator<Item = i32> + use<> {
     let entries = fs::read_dir(root.path("/proc")).into_iter().flatten().flatten();
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())

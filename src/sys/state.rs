@@ -36,9 +36,9 @@ pub fn run_dir(root: &Root) -> PathBuf {
     root.path(RUN_DIR)
 }
 
-/// Whether there was any session since the machine was started.
-pub fn was_ever_written(root: &Root) -> bool {
-    run_dir(root).symlink_metadata().is_ok()
+/// Whether any rokeep has had the lock since the machine was started.
+pub fn was_ever_locked(root: &Root) -> bool {
+    run_dir(root).join("lock").symlink_metadata().is_ok()
 }
 
 /// Reads the session; none is a session of nobody and nothing.

@@ -61,17 +61,15 @@ fn while_its_dpkg_has_not_locked_its_database_yet() {
     let world = Small::ext4().installed("tool", "1", &[TOOL]);
     world.begin();
     world.protect(&[Upgrade("tool", "1", "2")]);
-    let dpkg = world.dpkg("configure", &["--configure", "--pending"]);
-    world.apt_dies();
-    std::thread::sleep(MOMENT / 2);
+    let old = world.inode(TOOL);
+    world.apt_dies_before_its_dpkg_locks(TOOL);
+    std::thread::sleep(Duration::from_secs(1));
     world.assert_mount("/usr", Writable);
-    let with_its_lock = world.dpkg_works();
-    drop(dpkg);
-    std::thread::sleep(MOMENT / 2);
-    world.assert_mount("/usr", Writable);
-    world.dpkg_replaces(TOOL);
-    drop(with_its_lock);
+    let people = world.status().session.expect("a session").frontends;
+    assert_eq!(people.iter().map(|one| one.command.as_str()).collect::<Vec<_>>(), ["dpkg"]);
+    world.assert_within(Duration::from_secs(10), "dpkg has done it", || world.inode(TOOL) != old);
     world.assert_is_ended();
+    assert!(!world.outside("/tmp/dpkg-failed").exists());
 }
 
 /// rokeep itself was upgraded, and its watcher is the old one. What the new one had written down, that could not read: /usr

@@ -48,7 +48,7 @@ fn whoever_waits_says_for_whom_and_goes_on_when_that_is_done() {
     let mut cleanup = world.begun("/tool/rokeep", &["cleanup"], b"");
     std::thread::sleep(Duration::from_millis(1300));
     cleanup.assert_waits();
-    let whom = format!("waiting, a minute at most, for holder ({}), which has {LOCK}\n", other.pid());
+    let whom = format!("waiting, a minute at a time, for holder ({}), which has {LOCK}\n", other.pid());
     drop(other);
     cleanup.ended().assert_code(0).assert_says(&[&whom]);
     world.assert_no_store("/usr");
@@ -78,7 +78,7 @@ fn nobody_waits_for_ever_for_one_that_is_stopped_but_the_watch() {
     let release = world.begun("/tool/rokeep", &["release"], b"");
     let (cleanup, took) = cleanup.ended_after();
     assert!((58..75).contains(&took.as_secs()), "{took:?}");
-    let who = format!("holder ({0}), which is stopped, has had {LOCK} for a minute, and nothing was done", other.pid());
+    let who = format!("for a minute {LOCK} was not free; holder ({}), which is stopped, has it now", other.pid());
     let next = format!("\"kill -CONT {}\" lets it go on, then \"rokeep recover\"", other.pid());
     cleanup.assert_code(3).assert_says(&[&who, "now WRITABLE: /usr", &next]);
     begin.ended().assert_code(3).assert_says(&[&who, "dpkg was not started"]);
@@ -107,6 +107,19 @@ fn a_lock_that_somebody_removed_keeps_nobody_out_and_lets_nobody_in() {
     drop(second);
     cleanup.ended().assert_code(0);
     world.assert_no_store("/usr");
+}
+
+/// Nobody would ever have had it, and everybody have waited for a minute.
+#[test]
+fn a_lock_that_is_a_link_is_refused_at_once() {
+    let world = with_something_to_drop();
+    fs::remove_file(world.outside(LOCK)).expect("a lock");
+    world.write("/tmp/target", b"somebody's");
+    world.points(LOCK, "/tmp/target");
+    let (run, took) = world.begun("/tool/rokeep", &["cleanup"], b"").ended_after();
+    run.assert_code(3).assert_says(&["cannot open", LOCK]);
+    assert!(took < MOMENT, "{took:?}");
+    world.assert_alias(TOOL, Alias::Kept);
 }
 
 /// dpkg waits for its hook, the hook for what it is told.

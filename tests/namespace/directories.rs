@@ -114,6 +114,23 @@ fn of_a_package_that_is_removed_and_not_purged() {
     );
 }
 
+/// The status is behind: dpkg was killed before it had written anew that the package is there again.
+#[test]
+fn of_a_package_that_may_be_there_again() {
+    let world = with_package(Ext4);
+    let holder = world.hold(Cwd(DATA));
+    world.begin();
+    world.protect(&[Remove("old", "1")]);
+    world.dpkg_removes_package("old");
+    world.dpkg_leaves_configuration_of("old", &[DATA, PACKAGE]);
+    world.end();
+    world.write("/var/lib/dpkg/updates/0001", b"Package: old\nStatus: install ok unpacked\n\n");
+    drop(holder);
+    world.rokeep(["cleanup"]).assert_code(0);
+    assert!(exists(&world, DATA), "it may be the package's");
+    world.removes("/var/lib/dpkg/updates/0001");
+}
+
 /// Who came into the one above it later, when that was there for its sake only.
 #[test]
 fn goes_when_nobody_is_in_the_one_above_it_either() {

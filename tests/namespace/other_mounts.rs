@@ -129,6 +129,25 @@ fn a_mount_below_a_degraded_one_stayed_read_only_in_the_next_run() {
     world.assert_no_session();
 }
 
+/// It has inherited what was closed, and nobody knows there whether that was by somebody's wish.
+#[test]
+fn apt_does_not_begin_in_a_mount_namespace_that_has_one_closed_below() {
+    let world = Small::ext4().installed("tool", "1", &["/usr/bin/tool"]);
+    world.writably(|| world.bind("/usr/bin", "/usr/bin"));
+    world.begin();
+    world.protect(&[]);
+    let holder = a_deleted_file_in_use(&world);
+    world.end().assert_says(&["degraded"]);
+    world.apt_dies();
+    let world = world.apt_has_its_own_mounts();
+    let run = world.hook("pre-invoke", None).assert_code(3);
+    run.assert_says(&["/usr/bin is still read-only", "dpkg was not started", "remount,bind,rw /usr/bin"]);
+    world.apt_dies();
+    drop(holder);
+    world.rokeep(["cleanup"]).assert_code(0);
+    world.assert_mount("/usr", ReadOnly);
+}
+
 #[test]
 fn a_copy_with_a_writer_stays_writable_and_is_named() {
     on_every_file_system(ReadOnly, |world| {

@@ -6,7 +6,7 @@ use crate::support::small::{
     Access::{ReadOnly, Writable},
     Alias,
     Change::{Remove, Upgrade},
-    FileSystem::{self, Btrfs, Ext4, Tmpfs, Xfs},
+    FileSystem::{self, Btrfs, Ext4, Subvolume, Tmpfs, Xfs},
     Mount, Small,
     State::{Cwd, Mapped},
 };
@@ -208,6 +208,68 @@ fn what_is_in_a_store_below_the_mount_point_was_not_found() {
     world.rokeep(["cleanup"]).assert_code(0);
     world.assert_nothing_of_ours();
     world.assert_mount("/usr", ReadOnly);
+}
+
+/// Each subvolume counts its files anew, and the names of others were taken for those of a file with the same number: it would
+/// have passed for one that is replaced, or for one that nobody mounts.
+#[test]
+fn a_file_of_another_subvolume_lends_no_names() {
+    let mounts = [Mount("/usr", Subvolume("@usr"), ReadOnly), Mount("/usr/local", Subvolume("@local"), ReadOnly)];
+    let world = Small::with(&mounts).installed("tool", "1", &[TOOL]);
+    world.writably(|| {
+        let twin = world.same_number("/usr/local", TOOL);
+        world.hard_link(twin.as_ref(), "/usr/local/second-name");
+    });
+    let _holder = world.hold(Mapped(TOOL));
+    half_upgraded(&world);
+    world.removes(JOURNAL);
+    world.rokeep(["recover"]).assert_code(0);
+    let journal = String::from_utf8_lossy(&world.journal()).into_owned();
+    assert!(world.records() > 0 && !journal.contains("/usr/local"), "{journal}");
+}
+
+/// It is one store, wherever it is seen.
+#[test]
+fn a_second_place_of_the_whole_mount_has_nothing_of_its_own() {
+    let world = Small::ext4();
+    world.writably(|| world.bind("/usr", "/usr/share/copy"));
+    let world = world.installed("tool", "1", &[TOOL, "/usr/bin/unused"]);
+    let _holder = world.hold(Mapped(TOOL));
+    half_upgraded(&world);
+    let journal = world.journal();
+    world.remount("bind,ro", "/usr/share/copy").expect("nobody writes through it");
+    let run = world.rokeep(["recover"]).assert_code(0);
+    assert!(!run.stderr.contains("did not know"), "{}", run.stderr);
+    assert_eq!(world.journal(), journal);
+    world.begin();
+    world.protect(&[]);
+    let run = world.end();
+    assert!(!run.stderr.contains("not finished"), "{}", run.stderr);
+}
+
+/// It has a rokeep of its own, which may be in the middle of a run.
+#[test]
+fn what_is_in_the_tree_of_another_system_is_that_systems() {
+    let chroot = "/usr/lib/chroot";
+    let world = Small::ext4();
+    world.writably(|| {
+        for directory in ["etc", "usr/bin", "var"] {
+            world.makes_directory(format!("{chroot}/{directory}"));
+        }
+        world.bind(chroot, chroot);
+        world.makes_directory(format!("{chroot}/.rokeep"));
+        world.set_mode(format!("{chroot}/.rokeep"), 0o700);
+        let program = format!("{chroot}/usr/bin/program");
+        world.write(&program, b"another system's");
+        let number = world.inode(&program).expect("it is there").1;
+        world.hard_link(program.as_ref(), &format!("{chroot}/.rokeep/{number}"));
+    });
+    let found = world.all_aliases();
+    for command in ["recover", "release", "cleanup"] {
+        world.rokeep([command]).assert_code(0);
+    }
+    assert_eq!(world.all_aliases(), found);
+    assert!(world.journal().is_empty());
 }
 
 /// Its records are of other files that had these numbers once.

@@ -6,6 +6,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use nix::sys::signal::{Signal, kill};
@@ -21,7 +22,8 @@ pub const STAYS: &str = "DPKG_STAYS";
 pub const UPGRADES: &str = "DPKG_UPGRADES";
 
 /// All of one run: the first hook, the files one after the other with the database locked, the last hook. With `DPKG_KILLS`
-/// it kills somebody when it has replaced the first file: `yes` its caller, `itself` itself. What it could not replace is in
+/// it kills somebody when it has replaced the first file: `yes` its caller, `itself` itself; `before-it-locks` its caller,
+/// before it has its database locked, and takes a while then. What it could not replace is in
 /// /tmp/dpkg-failed.
 pub fn upgrade() -> Result<()> {
     let files = std::env::var(UPGRADES)?;
@@ -33,6 +35,10 @@ pub fn upgrade() -> Result<()> {
         Ok(())
     };
     hook("dpkg-pre-invoke")?;
+    if kills == "before-it-locks" {
+        kill(getppid(), Signal::SIGKILL)?;
+        std::thread::sleep(Duration::from_secs(2));
+    }
     let lock = states::enter("locked", Path::new("/var/lib/dpkg/lock"))?;
     for (number, file) in files.split(':').enumerate() {
         if let Err(error) = replace_with(Path::new(file), &mut &b"another version\n"[..]) {

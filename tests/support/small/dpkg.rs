@@ -24,6 +24,17 @@ impl Small {
         Dpkg { world: self, process: RefCell::new(Frontend(process)), setting, pid }
     }
 
+    /// apt has dpkg replace a file, and is killed when dpkg has called its first hook and not locked its database yet. That
+    /// takes a while, and goes on.
+    pub fn apt_dies_before_its_dpkg_locks(&self, file: &str) {
+        let env = [&format!("DPKG_UPGRADES={file}"), "DPKG_KILLS=before-it-locks", "DPKG_HOOK_ACTION=install"];
+        let words = env.iter().flat_map(|setting| ["/tool/holder", "env", setting]).chain(["/tool/dpkg"]);
+        let argv = words.map(|word| word.as_bytes().to_vec()).collect();
+        let mut apt = self.frontend.take().expect("an apt");
+        let answer = apt.try_carry_out(&Order { argv, stream: None });
+        self.check(answer.is_none(), "apt lives");
+    }
+
     /// A hook of a dpkg that the current apt has started, or one of its packages' scripts has.
     pub fn hook_of_apts_dpkg(&self, name: &str) -> Run {
         self.hook_under(&["/tool/dpkg", "runs"], name)
