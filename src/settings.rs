@@ -62,7 +62,7 @@ impl Settings {
         if let Some(mounts) = &mut settings.mounts {
             ensure!(!mounts.is_empty(), "\"mounts\" names none; remove the line for the defaults");
             for mount in mounts {
-                *mount = plain(mount).with_context(|| format!("{} is not an absolute path", mount.display()))?;
+                *mount = plain(mount).with_context(|| format!("{} is not an absolute path", message::path(mount)))?;
             }
         }
         Ok(settings)
@@ -109,6 +109,7 @@ mod tests {
         for (text, says) in [
             ("mount = ['/usr']", "unknown field `mount`"),
             ("mounts = ['usr']", "usr is not an absolute path"),
+            ("mounts = [\"u\\tsr\"]", "u%09sr is not an absolute path"),
             ("mounts = []", "names none"),
             ("mounts = ['/usr/../opt']", "not an absolute path"),
             ("strict_exit = 'yes'", "invalid type"),

@@ -106,7 +106,7 @@ impl Actor {
 }
 
 /// What was there before anybody came.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Before {
     /// Nothing.
     Nothing,

@@ -117,7 +117,8 @@ fn play_one(world: &Small, seed: u64, round: u64) -> Result<(), String> {
     if fs::read_to_string(world.outside("/run/rokeep/session.json")).is_ok_and(|text| text.contains("by_hand")) {
         scene.rokeep(&["remount", "ro"]);
     }
-    if !is_troubled {
+    // What was left behind is closed by whoever comes, unless they only look.
+    if !is_troubled && before != Before::LeftBehind {
         rules::closed(&scene, &found);
     }
     let cleaned = scene.rokeep(&["cleanup"]);
