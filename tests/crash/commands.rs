@@ -154,9 +154,11 @@ pub fn watch(stage: &Stage) -> Run {
 pub fn run(stage: &Stage) -> Run {
     let run = stage.person_calls(&["run", "--", "/tool/holder", "dpkg", "replace", TOOL]);
     stage.heard(&run);
-    if run.code == 0 {
-        // Its watcher drops what it could not drop itself.
+    if !stage.was_killed(&run) {
+        // Its watcher drops what it could not drop itself, and opens a mount for that.
         stage.wait_for_the_others();
+    }
+    if run.code == 0 {
         stage.closed_or_said(&run);
         let replaced = stage.files().any(|file| file.path == TOOL && file.is_replaced);
         stage.world.check(replaced, "the command was not run");
