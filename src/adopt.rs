@@ -98,15 +98,15 @@ impl Adopted {
 
 /// What is to be written down of what was found on one mount: what has gone meanwhile is in no survey.
 fn still_there(root: &Root, mounted: &Mounted, journal: &Journal, found: Found) -> Result<Adopted> {
-    let is_same = |one: &Record, other: &Record| one.spot == other.spot && one.alias == other.alias;
+    let known: HashSet<(&Spot, AliasName)> = journal.records.iter().map(key).collect();
     let mut new = found.ours;
-    new.retain(|record| !journal.records.iter().any(|known| is_same(known, record)));
+    new.retain(|record| !known.contains(&key(record)));
     let with_new = Journal { records: [&journal.records[..], &new].concat(), ..Journal::default() };
     let survey = survey(root, &[mounted], &with_new, Run::On, Ask::Verdicts)?;
+    let found_now: HashSet<(&Spot, AliasName)> = new.iter().map(key).collect();
     let mut adopted = Adopted::default();
     for alias in &survey.aliases {
-        let is_found = new.iter().any(|record| record.spot == alias.spot && record.alias == alias.name);
-        let is_new = is_found || !alias.is_recorded;
+        let is_new = found_now.contains(&(&alias.spot, alias.name)) || !alias.is_recorded;
         let names = found.names.get(&alias.inode).cloned().unwrap_or_default();
         match &alias.spot {
             // Under a name that it may never have had, as that is cut where it is too long, it would pass for replaced.
@@ -125,6 +125,11 @@ fn still_there(root: &Root, mounted: &Mounted, journal: &Journal, found: Found) 
         |record: &Record| survey.directories.iter().any(|kept| record.spot == Spot::Inside(kept.path.clone()));
     new.into_iter().filter(is_there).for_each(|marker| adopted.add(marker, true));
     Ok(adopted)
+}
+
+/// There may be very many of either: no list is to be searched for each.
+fn key(record: &Record) -> (&Spot, AliasName) {
+    (&record.spot, record.alias)
 }
 
 fn record(mounted: &Mounted, alias: &Alias, names: Vec<PathBuf>) -> Record {

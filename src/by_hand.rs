@@ -64,10 +64,7 @@ pub fn open(root: &Root, points: &[PathBuf], lasting: Lasting) -> Result<Outcome
     managed.mounts.iter().for_each(|mounted| session.hold(&mounted.id(), by_hand.clone()));
     outcome.notes.extend(copies::note(root, &mut session, &managed.mounts));
     locked.save_session(&session)?;
-    let opened = managed.mounts.iter().try_for_each(|mounted| {
-        remount::make_writable(root, mounted)?;
-        copies::open_here(root, &session, mounted)
-    });
+    let opened = managed.mounts.iter().try_for_each(|mounted| session::open_mount(root, &session, mounted));
     if let Err(why) = opened {
         for mounted in &managed.mounts {
             hold_as_before(&mut session, &before, mounted);

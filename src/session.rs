@@ -23,7 +23,7 @@ use crate::survey::Ask;
 use crate::sys::files::Root;
 use crate::sys::lock::StillHeld;
 use crate::sys::log;
-use crate::sys::mounts::{self, Mounted};
+use crate::sys::mounts::Mounted;
 use crate::sys::processes::{self, CalledBy};
 use crate::sys::state::{self, Locked};
 use crate::watch;
@@ -95,13 +95,21 @@ pub(crate) fn end_called_by(root: &Root, called_by: CalledBy, mounts: AtTheEnd) 
 /// Where one cannot become so. Those before it are writable.
 pub(crate) fn make_writable(root: &Root, session: &Session, mounts: &[Mounted]) -> Result<Vec<String>> {
     for mounted in mounts {
-        remount::make_writable(root, mounted)?;
-        copies::open_here(root, session, mounted)?;
+        open_mount(root, session, mounted)?;
         if mounted.mount.flags.refuse_writes() {
             log::change(root, &Change::opened(&mounted.mount.point, &people(session)));
         }
     }
     Ok(mounts.iter().filter_map(|mounted| remount::changed_options(root, mounted)).collect())
+}
+
+/// Makes one mount writable, and with it what rokeep closed below it.
+///
+/// # Errors
+/// Where it, or one below it, cannot become so.
+pub(crate) fn open_mount(root: &Root, session: &Session, mounted: &Mounted) -> Result<()> {
+    remount::make_writable(root, mounted)?;
+    copies::open_here(root, session, mounted)
 }
 
 /// For whom the mounts are writable.
@@ -222,11 +230,7 @@ pub fn say_what_is_open(root: &Root, why: anyhow::Error) -> anyhow::Error {
     if why.is::<StillHeld>() {
         return why;
     }
-    let Ok(session) = state::session(root) else { return anyhow!("the managed mounts may still be WRITABLE: {why:#}") };
-    let is_writable = |mounted: Mounted| !mounted.mount.flags.refuse_writes();
-    let points = session.mounts.iter().filter(|noted| noted.found.refuse_writes()).map(|noted| &noted.mount.point);
-    let open = points.filter(|point| mounts::at(root, point).is_ok_and(|found| found.is_some_and(is_writable)));
-    let open: Vec<String> = open.map(|point| message::path(point)).collect();
+    let Ok(open) = state::still_open(root) else { return anyhow!("the managed mounts may still be WRITABLE: {why:#}") };
     match open.is_empty() {
         true => why,
         false => anyhow!("{why:#}. Still WRITABLE: {}; then \"rokeep recover\"", message::few(&open, 5)),

@@ -8,7 +8,7 @@
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Error, Result, ensure};
@@ -55,8 +55,11 @@ fn start_unit(root: &Root, pid: i32) -> bool {
 
 /// In a chroot, systemctl says that it does nothing, and exits 0.
 fn is_root_of_the_system() -> bool {
-    let identity = |path| std::fs::metadata(path).map(|root| (root.dev(), root.ino()));
-    identity("/proc/1/root/.").is_ok_and(|system| identity("/").is_ok_and(|here| here == system))
+    matches!((identity("/proc/1/root/."), identity("/")), (Some(system), Some(here)) if system == here)
+}
+
+fn identity(path: impl AsRef<Path>) -> Option<(u64, u64)> {
+    std::fs::metadata(path).ok().map(|found| (found.dev(), found.ino()))
 }
 
 fn start_process(pid: i32) -> Result<()> {
@@ -103,10 +106,9 @@ pub fn watch(root: &Root, pid: i32, mut tell: impl FnMut(Outcome)) -> Result<()>
 pub fn go_on_as_installed(root: &Root, pid: i32, why: &Error) {
     const INSTALLED: &str = "/usr/sbin/rokeep";
     const DONE: &str = "ROKEEP_HANDED_OVER";
-    let identity = |path: PathBuf| std::fs::metadata(path).ok().map(|program| (program.dev(), program.ino()));
     let installed = root.path(INSTALLED);
-    let is_another = identity(installed.clone())
-        .is_some_and(|installed| identity(root.path("/proc/self/exe")).is_some_and(|this| this != installed));
+    let programs = (identity(&installed), identity(root.path("/proc/self/exe")));
+    let is_another = matches!(programs, (Some(installed), Some(this)) if installed != this);
     if is_another && std::env::var_os(DONE).is_none() {
         log(root, Priority::Error, &format!("{why:#}; going on as {INSTALLED}, which was installed meanwhile"));
         let error = Command::new(installed).args(["watch", &pid.to_string()]).env_clear().env(DONE, "yes").exec();

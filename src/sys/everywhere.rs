@@ -17,7 +17,7 @@ use nix::sys::stat::Mode;
 use super::files::{Directory, Root};
 use super::kernel::{self, LastLink};
 use super::namespaces::{self, Stop};
-use super::{mounts, processes, remounting};
+use super::{mounts, remounting};
 use crate::core::inode::Device;
 use crate::core::mount_state::Access;
 use crate::core::mountinfo::{self, Mount};
@@ -59,7 +59,7 @@ pub fn visit(root: &Root, devices: &HashSet<Device>, each: impl FnMut(&Place) + 
 
 /// Some process in a mount namespace, for people to know it by.
 pub fn somebody_in(root: &Root, namespace: u64) -> Option<i32> {
-    processes::all(root).find(|pid| {
+    processes(root).find(|pid| {
         let link = root.path(&format!("/proc/{pid}/ns/mnt"));
         fs::metadata(link).is_ok_and(|found| found.ino() == namespace)
     })
@@ -122,7 +122,7 @@ fn look_around(
 /// Those that a process is in, for a kernel that cannot list them all (before Linux 6.12).
 fn of_processes(root: &Root, proc: &Directory, here: u64) -> impl Iterator<Item = nix::Result<OwnedFd>> {
     let mut seen = HashSet::from([here]);
-    processes::all(root).filter_map(move |pid| {
+    processes(root).filter_map(move |pid| {
         // It may have ended.
         let namespace = open(proc, &format!("{pid}/ns/mnt")).ok()?;
         match number(&namespace) {
@@ -130,6 +130,11 @@ fn of_processes(root: &Root, proc: &Directory, here: u64) -> impl Iterator<Item 
             Err(errno) => Some(Err(errno)),
         }
     })
+}
+
+fn processes(root: &Root) -> impl Iterator<Item = i32> + use<> {
+    let entries = fs::read_dir(root.path("/proc")).into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
 }
 
 fn number(namespace: &OwnedFd) -> nix::Result<u64> {

@@ -12,7 +12,7 @@ use fs2::FileExt;
 use nix::libc;
 
 use super::files::Root;
-use super::{mounts, private, processes, state};
+use super::{private, processes, state};
 use crate::core::columns::shown;
 use crate::core::inode::Device;
 use crate::core::lock_table;
@@ -74,7 +74,12 @@ pub fn wait(root: &Root) -> Result<File> {
             Err(error) => return Err(error).with_context(|| format!("cannot lock {}", path.display())),
         }
         if began.elapsed() > PATIENCE {
-            return Err(StillHeld { holder: Holder::of(root, &file), open: open_mounts(root), path }.into());
+            return Err(StillHeld {
+                holder: Holder::of(root, &file),
+                open: state::still_open(root).unwrap_or_default(),
+                path,
+            }
+            .into());
         }
         if is_silent && began.elapsed() > SILENCE {
             is_silent = false;
@@ -134,14 +139,4 @@ impl Holder {
         let who = message::process(&process.command, process.pid);
         if processes::is_stopped(process.pid) { Holder::Stopped(who, process.pid) } else { Holder::AtWork(who) }
     }
-}
-
-/// Those that rokeep made writable, and that are so now.
-fn open_mounts(root: &Root) -> Vec<String> {
-    let session = state::session(root).unwrap_or_default();
-    let points = session.mounts.iter().filter(|noted| noted.found.refuse_writes()).map(|noted| &noted.mount.point);
-    let is_open = |point: &&PathBuf| {
-        mounts::at(root, point).is_ok_and(|found| found.is_some_and(|mounted| !mounted.mount.flags.refuse_writes()))
-    };
-    points.filter(is_open).map(|point| message::path(point)).collect()
 }

@@ -149,12 +149,6 @@ pub fn dpkg_at_work(root: &Root) -> Option<Frontend> {
     by_pid(holder).ok().filter(|holder| holder.command == "dpkg")
 }
 
-/// The ids of all that can be seen.
-pub fn all(root: &Root) -> impl Iterator<Item = i32> + use<> {
-    let entries = fs::read_dir(root.path("/proc")).into_iter().flatten().flatten();
-    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-}
-
 /// Whether somebody has locked the package database, so that a dpkg that starts now gives up: it waits for nobody. A dpkg
 /// whose caller has the outer one of the two locks is told so in its environment.
 pub fn packages_are_locked(root: &Root) -> bool {

@@ -16,9 +16,10 @@ use nix::libc;
 use serde::Serialize;
 
 use super::files::Root;
-use super::{lock, private};
+use super::{lock, mounts, private};
 use crate::core::journal::{self, Journal, Record};
 use crate::core::looks::Looks;
+use crate::core::message;
 use crate::core::session::{self, Session};
 
 const RUN_DIR: &str = "/run/rokeep";
@@ -50,6 +51,19 @@ pub fn session(root: &Root) -> Result<Session> {
     let unusable = || format!("cannot use the session in {}", path.display());
     let Some(text) = read(&path).with_context(unusable)? else { return Ok(Session::default()) };
     session::parse(&text).with_context(unusable)
+}
+
+/// The mounts that rokeep made writable and that are so now, for a person.
+///
+/// # Errors
+/// As [`session()`].
+pub fn still_open(root: &Root) -> Result<Vec<String>> {
+    let session = session(root)?;
+    let points = session.mounts.iter().filter(|noted| noted.found.refuse_writes()).map(|noted| &noted.mount.point);
+    let is_open = |point: &&PathBuf| {
+        mounts::at(root, point).is_ok_and(|found| found.is_some_and(|mounted| !mounted.mount.flags.refuse_writes()))
+    };
+    Ok(points.filter(is_open).map(|point| message::path(point)).collect())
 }
 
 /// Reads the journal; none is a journal of no records.

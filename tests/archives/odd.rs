@@ -6,6 +6,7 @@ use rokeep::sys::deb::read;
 use tar::{EntryType, Header};
 
 use crate::building::{CONTROL, Paths, Scratch, filtered, output, paths, shown};
+use crate::tar_entry::entry;
 
 /// Names and contents.
 type Members<'a> = &'a [(&'a str, &'a [u8])];
@@ -25,21 +26,9 @@ pub fn archive(members: Members) -> Vec<u8> {
 
 /// A tar archive of these members: type, name as it is, content.
 fn tar(members: &[(EntryType, &[u8], &[u8])]) -> Vec<u8> {
-    let mut archive: Vec<u8> = members.iter().flat_map(|(kind, name, content)| member(*kind, name, content)).collect();
+    let mut archive: Vec<u8> = members.iter().flat_map(|(kind, name, content)| entry(*kind, name, content)).collect();
     archive.resize(archive.len() + 1024, 0);
     archive
-}
-
-fn member(kind: EntryType, name: &[u8], content: &[u8]) -> Vec<u8> {
-    let mut header = Header::new_gnu();
-    header.as_old_mut().name[..name.len()].copy_from_slice(name);
-    header.set_entry_type(kind);
-    header.set_size(content.len() as u64);
-    header.set_mode(0o644);
-    header.set_cksum();
-    let mut member = [header.as_bytes(), content].concat();
-    member.resize(member.len().next_multiple_of(512), 0);
-    member
 }
 
 fn control(md5sums: &str) -> Vec<u8> {
@@ -241,7 +230,7 @@ fn what_unpacks_to_too_much_is_refused() {
 fn more_names_than_any_package_has_are_refused() {
     let scratch = Scratch::new();
     let longest = [&[b'l'; 65_000][..], b"\0"].concat();
-    let file = [member(EntryType::GNULongName, b"name", &longest), member(EntryType::Regular, b"l", b"")].concat();
+    let file = [entry(EntryType::GNULongName, b"name", &longest), entry(EntryType::Regular, b"l", b"")].concat();
     let files = filtered(&["gzip"], &file, &scratch).repeat((64 << 20) / 65_000 + 1);
     let error = read_bytes(&archive(&[FORMAT, ("control.tar", &control("")), ("data.tar.gz", &files)])).unwrap_err();
     assert!(error.contains("more than 64 MiB of names"), "{error}");

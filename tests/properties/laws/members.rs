@@ -7,6 +7,7 @@ use rokeep::core::paths::ListedPath;
 use tar::{EntryType, Header};
 
 use super::deb::read_as_file;
+use super::tar_entry::entry;
 
 /// The member of an archive that is whole apart from it. The first byte says which member, and how it is compressed; where
 /// it is not, the checksums in it are put right, or no other byte could ever be tried.
@@ -58,18 +59,6 @@ fn member(path: &ListedPath) -> Vec<u8> {
     let name = path.full().as_os_str().as_bytes();
     let long_name = entry(EntryType::GNULongName, b"././@LongLink", &[b".", name, b"\0"].concat());
     [long_name, entry(EntryType::Regular, b"./short", b"")].concat()
-}
-
-fn entry(kind: EntryType, name: &[u8], content: &[u8]) -> Vec<u8> {
-    let mut header = Header::new_gnu();
-    header.as_old_mut().name[..name.len()].copy_from_slice(name);
-    header.set_entry_type(kind);
-    header.set_size(content.len() as u64);
-    header.set_mode(0o644);
-    header.set_cksum();
-    let mut entry = [header.as_bytes(), content].concat();
-    entry.resize(entry.len().next_multiple_of(512), 0);
-    entry
 }
 
 /// The checksum of whatever stands where a header would.

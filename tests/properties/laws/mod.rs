@@ -7,6 +7,9 @@
 //! The seeds of a law are the files in `tests/properties/seeds/NAME`, and the recordings of `tests/decisions` that are called
 //! `NAME`, `*.NAME` or `NAME.json`.
 
+#[path = "../../support/tar_entry.rs"]
+mod tar_entry;
+
 mod bounds;
 mod cgroup;
 mod command;
