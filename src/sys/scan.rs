@@ -126,8 +126,9 @@ impl Seen<'_> {
     }
 }
 
-/// A machine that forks faster than this can look at it is not known, which is an answer too.
-const MOST_ROUNDS: u32 = 50;
+/// A machine that forks faster than this can look at it is not known, which is an answer too. Two processors that do
+/// nothing but fork have been seen to need sixty; a round takes a millisecond, ten where there are ten thousand processes.
+const MOST_ROUNDS: u32 = 200;
 
 /// Processes that could not be read although they live: whatever they use is not known.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -174,7 +175,7 @@ pub fn scan_some<Q: Question>(
     let proc = Directory::from(nix::fcntl::open(&path, LISTED, Mode::empty()).with_context(cannot_list)?);
     let mut listing = Listing::default();
     let mut known = HashSet::new();
-    let mut unreadable = Vec::new();
+    let (mut unreadable, mut who) = (Vec::new(), Vec::new());
     let mut workers = Workers::new(directory(&proc, ".").with_context(cannot_list)?, question);
     workers.look_here(&mut report).context("cannot read the mount table")?;
     for round in 0.. {
@@ -185,13 +186,12 @@ pub fn scan_some<Q: Question>(
             break;
         }
         if round == MOST_ROUNDS {
-            unreadable.extend(new);
+            who.push("processes that come and go faster than they can be read".to_owned());
             break;
         }
         let due: Vec<i32> = new.into_iter().filter(|pid| is_due(*pid)).collect();
         unreadable.extend(workers.read(&due, &mut report).context("cannot start a thread")?);
     }
-    let mut who = Vec::new();
     if processes::may_be_hidden(root)? {
         who.push("processes that /proc hides (hidepid)".to_owned());
     }

@@ -79,6 +79,7 @@ fn after_the_watcher_itself_was_upgraded() {
     let world = Small::ext4().with_shell_and_hooks();
     world.makes_directory("/srv");
     world.begin();
+    world.watcher_waits();
     let session = world.outside("/run/rokeep/session.json");
     let text = std::fs::read_to_string(&session).expect("a session");
     let of_a_later_one = text.replacen("\"format\":2", "\"format\":99", 1);

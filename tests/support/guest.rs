@@ -188,8 +188,8 @@ impl Guest {
     pub fn hold(&self, state: State<&str>) -> Held {
         let (word, path) = state.words();
         // It stays until its standard input ends.
-        let script = "(sleep 1000 | /tool/holder \"$@\") > /run/held 2>&1 &
-            until grep -q ready /run/held; do sleep 0.05; done; cat /run/held";
+        let script = "rm -f /run/held; (sleep 1000 | /tool/holder \"$@\") > /run/held 2>&1 &
+            until grep -qs ready /run/held; do sleep 0.05; done; cat /run/held";
         let said = self.must(&["sh", "-euc", script, "sh", word, path]);
         Held(said.trim_end().trim_end_matches(" ready").parse().unwrap_or_else(|_| self.fail(&said)))
     }

@@ -359,6 +359,18 @@ impl Small {
         entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter(runs_rokeep).collect()
     }
 
+    /// Waits until the watcher has read whom it is to wait for, and does.
+    pub fn watcher_waits(&self) {
+        let waits_for_a_process = |pid: u32| {
+            let files = std::fs::read_dir(self.outside(format!("/proc/{pid}/fd"))).into_iter().flatten().flatten();
+            files
+                .filter_map(|file| std::fs::read_link(file.path()).ok())
+                .any(|file| file.to_string_lossy().contains("pidfd"))
+        };
+        let waits = || self.running_rokeeps().into_iter().any(waits_for_a_process);
+        self.assert_within(Duration::from_secs(10), "the watcher waits", waits);
+    }
+
     // ── rokeep ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
     /// apt calls the hook before it does anything. It must succeed, and there must be something to do.
