@@ -24,8 +24,9 @@ use rokeep::sys::announced::Announced;
 use rokeep::sys::files::Root;
 use rokeep::sys::kernel;
 use rokeep::sys::log::{Priority, log};
+use rokeep::sys::state;
 use rokeep::sys::terminal;
-use rokeep::{announce, dpkg, preview, protect, recover, release, report, session, watch};
+use rokeep::{announce, dpkg, leaving, preview, protect, recover, release, report, session, watch};
 
 /// Keeps read-only file systems read-only across apt and dpkg, without a reboot.
 ///
@@ -109,6 +110,9 @@ enum Command {
     /// Then looks at every file of the managed mounts: aliases that are in no journal, as it was lost or came back from a
     /// backup, are written down again. "rokeep cleanup" drops those that nobody needs.
     Recover,
+    /// What the package's maintainer script calls before dpkg removes the package
+    #[command(hide = true)]
+    Leave,
     /// What apt and dpkg call
     #[command(hide = true)]
     Hook {
@@ -176,7 +180,13 @@ impl Cli {
 
 /// Runs the command and answers the process's exit code.
 pub fn run(cli: &Cli) -> ExitCode {
-    let done = Root::system().context("cannot open /").and_then(|root| perform(&root, &cli.command));
+    let done = Root::system().context("cannot open /").and_then(|root| {
+        let code = perform(&root, &cli.command);
+        if let Err(error) = leaving::finish(&root) {
+            log(&root, Priority::Error, &format!("{error:#}"));
+        }
+        code
+    });
     done.unwrap_or_else(|error| {
         let user = if nix::unistd::geteuid().is_root() { "" } else { " (rokeep needs to be root)" };
         say(&format!("{error:#}{user}"));
@@ -209,6 +219,7 @@ fn perform(root: &Root, command: &Command) -> Result<ExitCode> {
         Command::Remount { to: Remount::Ro { mounts } } => tell(root, closing(root, by_hand::close(root, mounts))?),
         Command::Release => tell(root, closing(root, release::release(root))?),
         Command::Recover => tell(root, closing(root, recover::recover_and_search(root))?),
+        Command::Leave => leave(root),
         Command::Watch { pid, detach } => {
             if *detach {
                 watch::detach()?;
@@ -216,7 +227,8 @@ fn perform(root: &Root, command: &Command) -> Result<ExitCode> {
             // What it could not put back is in the log, and the timer's to retry: only its own failure is one.
             let watched = watch::watch(root, *pid, |outcome| drop(tell(root, outcome)));
             if let Err(why) = &watched {
-                watch::go_on_as_installed(root, *pid, why);
+                log(root, Priority::Error, &format!("{why:#}"));
+                watch::go_on_as_successor(root, *pid);
             }
             closing(root, watched)?;
             Ok(ExitCode::SUCCESS)
@@ -227,6 +239,12 @@ fn perform(root: &Root, command: &Command) -> Result<ExitCode> {
         Command::Hook { name: Hook::DpkgPreInvoke } => dpkg_pre_invoke(root),
         Command::Hook { name: Hook::DpkgPostInvoke } => Ok(dpkg_post_invoke(root)),
     }
+}
+
+/// Unless a package run is on, nothing will be left to do for the copy.
+fn leave(root: &Root) -> Result<ExitCode> {
+    leaving::prepare(root)?;
+    if state::session(root)?.is_over() { tell(root, release::release(root)?) } else { Ok(ExitCode::SUCCESS) }
 }
 
 fn closing<T>(root: &Root, done: Result<T>) -> Result<T> {

@@ -24,7 +24,7 @@
 //! protect.
 //!
 //! What a person does without apt is in [`by_hand`]: a session around any program, or a mount that stays writable for a
-//! while. [`release`] is for who removes rokeep.
+//! while. [`release`] is for who removes rokeep, and [`leaving`] is how the package run ends that does.
 //!
 //! Where the kernel refuses to go back, [`blockers`] says who is in the way, and [`copies`] closes what other mounts there
 //! are of that file system. [`pins`] looks for what is in use and shows nowhere, where somebody asks for it. [`settings`]
@@ -67,6 +67,7 @@ pub mod recover;
 pub mod watch;
 
 pub mod by_hand;
+pub mod leaving;
 pub mod release;
 pub mod report;
 

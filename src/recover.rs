@@ -8,7 +8,7 @@ use crate::cleanup;
 use crate::copies;
 use crate::core::message::{self, Outcome};
 use crate::core::session::{Frontend, Session};
-use crate::core::verdict::Run;
+use crate::leaving;
 use crate::managed;
 use crate::pins::{self, Look};
 use crate::session;
@@ -82,8 +82,12 @@ pub fn clean_up(root: &Root, look: Look) -> Result<Outcome> {
 
 /// A frontend of the session, or a dpkg that nobody told us of.
 pub(crate) fn somebody_at_work(root: &Root, session: &Session) -> Option<Frontend> {
-    let frontend = session.frontends.iter().find(|frontend| processes::is_alive(frontend));
-    frontend.cloned().or_else(|| processes::dpkg_at_work(root))
+    somebody_in(session).or_else(|| processes::dpkg_at_work(root))
+}
+
+/// A frontend of the session.
+pub(crate) fn somebody_in(session: &Session) -> Option<Frontend> {
+    session.frontends.iter().find(|frontend| processes::is_alive(frontend)).cloned()
 }
 
 fn leave_it_to(at_work: &Frontend, root: &Root, locked: &Locked, session: Session) -> Result<Outcome> {
@@ -130,7 +134,7 @@ fn with_something_to_drop(root: &Root, locked: &Locked, session: &Session, look:
     let settings = Settings::load(root)?;
     let mut mounts = managed::all(root, &settings, session, &journal)?.mounts;
     let all: Vec<&Mounted> = mounts.iter().collect();
-    let survey = survey(root, &all, &journal, Run::Over, Ask::Verdicts)?;
+    let survey = survey(root, &all, &journal, leaving::run_that_is_over(root), Ask::Verdicts)?;
     // What nobody could be asked about, a deeper look may know to be free.
     let worth_a_look = |mounted: &Mounted| match look.max(settings.cleanup) {
         Look::Usual => false,

@@ -1,20 +1,25 @@
 //! Releasing: nothing is to be kept for another package run, as rokeep is about to be removed.
 
+use std::slice;
+
 use anyhow::{Result, bail};
 
 use crate::adopt;
 use crate::cleanup;
 use crate::core::message::{self, Outcome};
+use crate::core::session::Frontend;
 use crate::core::verdict::Run;
 use crate::managed;
 use crate::pins::Look;
-use crate::recover::{in_a_short_session, somebody_at_work};
+use crate::recover::{in_a_short_session, somebody_in};
 use crate::settings::Settings;
 use crate::survey::{Ask, survey};
 use crate::sys::clock;
 use crate::sys::files::Root;
 use crate::sys::lock::StillHeld;
 use crate::sys::mounts::Mounted;
+use crate::sys::processes;
+use crate::sys::program;
 use crate::sys::state::Locked;
 
 /// Drops every alias but those of replaced files that somebody uses; which these are is a problem in the outcome. What the
@@ -31,7 +36,9 @@ pub fn release(root: &Root) -> Result<Outcome> {
     }
     let locked = Locked::wait(root)?;
     let session = locked.session()?;
-    if let Some(at_work) = somebody_at_work(root, &session) {
+    // The one that removes rokeep waits for us.
+    let another = |dpkg: &Frontend| !processes::i_descend_from(slice::from_ref(dpkg));
+    if let Some(at_work) = somebody_in(&session).or_else(|| processes::dpkg_at_work(root).filter(another)) {
         bail!("{} is at work; nothing was released", message::process(&at_work.command, at_work.pid));
     }
     if let Some((held, _)) = session.held(clock::seconds_since_boot()).next() {
@@ -54,7 +61,7 @@ pub fn release(root: &Root) -> Result<Outcome> {
         outcome.problems.push(format!("{error:#}"));
     }
     let left = survey(root, &all, &locked.journal()?, Run::Released, Ask::Holders)?;
-    let kept = cleanup::summary(&left);
+    let kept = cleanup::summary(root, &left);
     for point in &left.with_empty_store {
         let point = message::path(point);
         outcome.problems.push(format!("an empty store of {point} could not be removed: \"rokeep release\" again"));
@@ -62,7 +69,8 @@ pub fn release(root: &Root) -> Result<Outcome> {
     if !kept.is_empty() {
         outcome.notes.clear();
         outcome.problems.extend(kept);
-        outcome.problems.push("not everything was released: once that is let go, \"rokeep release\" again".to_owned());
+        let again = program::name(root);
+        outcome.problems.push(format!("not everything was released: once that is let go, \"{again} release\" again"));
     }
     Ok(outcome)
 }

@@ -15,6 +15,7 @@ use crate::copies;
 use crate::core::change::Change;
 use crate::core::message::{self, Outcome};
 use crate::core::session::{Frontend, Session};
+use crate::leaving;
 use crate::managed::{self, Managed};
 use crate::pins::Look;
 use crate::remount;
@@ -210,7 +211,11 @@ pub(crate) fn close_if_unused(
 fn close_and_say(root: &Root, locked: &Locked, session: Session, ask: Ask, look: Look) -> Result<Outcome> {
     let (mut outcome, cleaned) = close(root, locked, session, ask, look)?;
     match cleaned {
-        Ok(survey) => outcome.notes.extend(cleanup::summary(&survey)),
+        Ok(survey) => {
+            let kept = cleanup::summary(root, &survey);
+            outcome.notes.extend(leaving::what_becomes_of(root, &kept));
+            outcome.notes.extend(kept);
+        }
         Err(error) => outcome.problems.insert(0, format!("the cleanup was not finished: {error:#}")),
     }
     Ok(outcome)

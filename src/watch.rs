@@ -6,12 +6,10 @@
 //! A mount that is held by hand for a time is waited for by the same process, and put back when that has come.
 
 use std::os::fd::AsFd;
-use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
 use std::process::{Command, Stdio};
 
-use anyhow::{Context, Error, Result, ensure};
+use anyhow::{Context, Result, ensure};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
@@ -24,7 +22,7 @@ use crate::sys::clock;
 use crate::sys::files::Root;
 use crate::sys::lock::StillHeld;
 use crate::sys::log::{Priority, log};
-use crate::sys::{children, kernel, processes, state};
+use crate::sys::{children, kernel, processes, program, state};
 
 /// Starts the watcher of a frontend: as a systemd unit, or as a process of its own where there is no systemd.
 ///
@@ -55,11 +53,7 @@ fn start_unit(root: &Root, pid: i32) -> bool {
 
 /// In a chroot, systemctl says that it does nothing, and exits 0.
 fn is_root_of_the_system() -> bool {
-    matches!((identity("/proc/1/root/."), identity("/")), (Some(system), Some(here)) if system == here)
-}
-
-fn identity(path: impl AsRef<Path>) -> Option<(u64, u64)> {
-    std::fs::metadata(path).ok().map(|found| (found.dev(), found.ino()))
+    program::is_same_file("/proc/1/root/.".as_ref(), "/".as_ref())
 }
 
 fn start_process(pid: i32) -> Result<()> {
@@ -97,23 +91,20 @@ pub fn watch(root: &Root, pid: i32, mut tell: impl FnMut(Outcome)) -> Result<()>
     for frontend in state::session(root)?.frontends.iter().filter(|frontend| processes::is_alive(frontend)) {
         start(root, frontend);
     }
+    go_on_as_successor(root, pid);
     keep_deadlines(root, tell)
 }
 
-/// Goes on as the rokeep that is installed now, where that is another one than this: it may be able to read what this one
-/// cannot, as this one was upgraded while it waited. Once, whatever comes of it. Returns where there is none, and where
-/// systemd starts the unit again.
-pub fn go_on_as_installed(root: &Root, pid: i32, why: &Error) {
-    const INSTALLED: &str = "/usr/sbin/rokeep";
+/// Goes on as whoever has taken this program's place: the rokeep that is installed now, or the copy of one that is being
+/// removed ([`crate::leaving`]). Once, whatever comes of it; not where it is this program still.
+///
+/// It may be able to read what this one cannot, where that was upgraded while it waited. And this one's own file cannot be
+/// let go while it runs.
+pub fn go_on_as_successor(root: &Root, pid: i32) {
     const DONE: &str = "ROKEEP_HANDED_OVER";
-    let installed = root.path(INSTALLED);
-    let programs = (identity(&installed), identity(root.path("/proc/self/exe")));
-    let is_another = matches!(programs, (Some(installed), Some(this)) if installed != this);
-    if is_another && std::env::var_os(DONE).is_none() {
-        log(root, Priority::Error, &format!("{why:#}; going on as {INSTALLED}, which was installed meanwhile"));
-        let error = Command::new(installed).args(["watch", &pid.to_string()]).env_clear().env(DONE, "yes").exec();
-        log(root, Priority::Error, &format!("cannot start {INSTALLED}: {error}"));
-    }
+    let Some(successor) = program::successor(root).filter(|_| std::env::var_os(DONE).is_none()) else { return };
+    let error = Command::new(&successor).args(["watch", &pid.to_string()]).env_clear().env(DONE, "yes").exec();
+    log(root, Priority::Error, &format!("cannot start {}: {error}", successor.display()));
 }
 
 fn stand_in_for(root: &Root, pid: i32) -> Result<Option<Outcome>> {

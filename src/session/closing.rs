@@ -12,7 +12,7 @@ use crate::core::message::{self, Outcome};
 use crate::core::mount_state::{self, Access, Flags, MountState};
 use crate::core::mountinfo::Mount;
 use crate::core::session::{FoundMount, MountId, Session};
-use crate::core::verdict::Run;
+use crate::leaving;
 use crate::pins::{self, Look};
 use crate::remount;
 use crate::settings::Settings;
@@ -37,7 +37,7 @@ pub(super) fn close(
     held::leave_alone(&mut mounts, &mut outcome);
     let mounted: Vec<&Mounted> = mounts.iter().map(|(_, mounted)| mounted).collect();
     let look = look.max(Settings::load(root).unwrap_or_default().cleanup);
-    let cleaned = cleanup::clean(root, locked, &mounted, Run::Over, ask, look);
+    let cleaned = cleanup::clean(root, locked, &mounted, leaving::run_that_is_over(root), ask, look);
     put_all_back(root, locked, session, &mounts, look, &mut outcome)?;
     Ok((outcome, cleaned))
 }

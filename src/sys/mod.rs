@@ -23,6 +23,7 @@ pub mod mounts;
 pub mod namespaces;
 pub mod private;
 pub mod processes;
+pub mod program;
 pub mod remounting;
 pub mod rights;
 pub mod scan;

@@ -6,6 +6,7 @@
 use std::borrow::Borrow;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Seek, Write};
+use std::ops::RangeInclusive;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -31,6 +32,11 @@ const JOURNAL: &str = "/var/lib/rokeep/journal.jsonl";
 
 /// Bytes that are written at a time.
 const BUFFER: usize = 256 << 10;
+
+/// Where the journal is.
+pub fn state_dir(root: &Root) -> PathBuf {
+    root.path(STATE_DIR)
+}
 
 /// Where the session is.
 pub fn run_dir(root: &Root) -> PathBuf {
@@ -274,6 +280,23 @@ fn write_records<R: Borrow<Record>>(to: &mut impl Write, records: impl IntoItera
     })
 }
 
+/// Removes all of it. Nothing may be left to restore or to let go.
+///
+/// # Errors
+/// Where something cannot be removed.
+pub fn forget_everything(root: &Root) -> io::Result<()> {
+    forget_run(root)?;
+    fs::remove_dir_all(root.path(STATE_DIR))
+}
+
+/// Removes what does not outlive the machine. Nothing may be left to restore.
+///
+/// # Errors
+/// Where something cannot be removed.
+pub fn forget_run(root: &Root) -> io::Result<()> {
+    fs::remove_dir_all(root.path(RUN_DIR))
+}
+
 /// The watcher's own lock: one for each frontend, so that hundreds of small package runs of one frontend share it. It is
 /// given back when it is dropped.
 ///
@@ -282,7 +305,15 @@ fn write_records<R: Borrow<Record>>(to: &mut impl Write, records: impl IntoItera
 /// # Errors
 /// Where /run/rokeep cannot be written.
 pub fn watcher_lock(root: &Root, pid: i32) -> Result<Option<WatcherLock>> {
-    watching(root, pid)
+    watching(root, i64::from(pid)..=i64::from(pid))
+}
+
+/// Whether no watcher is at work.
+///
+/// # Errors
+/// Where /run/rokeep cannot be written.
+pub fn nobody_watches(root: &Root) -> Result<bool> {
+    Ok(watching(root, 0..=i64::from(i32::MAX))?.is_some())
 }
 
 /// The lock of whoever waits for mounts that are held by hand for a time.
@@ -292,13 +323,13 @@ pub fn watcher_lock(root: &Root, pid: i32) -> Result<Option<WatcherLock>> {
 /// # Errors
 /// Where /run/rokeep cannot be written.
 pub fn deadlines_lock(root: &Root) -> Result<Option<WatcherLock>> {
-    const NO_PROCESS: i32 = 0;
-    watching(root, NO_PROCESS)
+    const NO_PROCESS: i64 = 0;
+    watching(root, NO_PROCESS..=NO_PROCESS)
 }
 
 /// A byte of one file for each, so that a watcher that is killed leaves nothing behind. The lock goes with the descriptor:
 /// F_OFD_SETLK in fcntl(2).
-fn watching(root: &Root, pid: i32) -> Result<Option<WatcherLock>> {
+fn watching(root: &Root, bytes: RangeInclusive<i64>) -> Result<Option<WatcherLock>> {
     private::make(&root.path(RUN_DIR))?;
     let path = root.path(RUN_DIR).join("watchers");
     let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
@@ -306,8 +337,8 @@ fn watching(root: &Root, pid: i32) -> Result<Option<WatcherLock>> {
     let byte = libc::flock {
         l_type: libc::F_WRLCK as _,
         l_whence: libc::SEEK_SET as _,
-        l_start: pid.into(),
-        l_len: 1,
+        l_start: *bytes.start(),
+        l_len: bytes.end() - bytes.start() + 1,
         l_pid: 0,
     };
     match fcntl(&file, FcntlArg::F_OFD_SETLK(&byte)) {

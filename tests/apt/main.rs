@@ -7,7 +7,8 @@
 //! The others are scenes ([`scene`]), each played without rokeep too: [`verbs`] are what apt can be told to do, [`shapes`]
 //! what becomes of a file, [`taken_over`] and [`diversions`] files that are not where their package lists them,
 //! [`generated`] files that no package lists, [`directories`] what is removed around a process. [`dry_runs`] change
-//! nothing. [`bare_dpkg`] is dpkg without apt, [`by_hand`] what a person does around both. [`systemd`] is what the units do.
+//! nothing. [`bare_dpkg`] is dpkg without apt, [`by_hand`] what a person does around both, [`ourselves`]
+//! what becomes of rokeep's own package. [`systemd`] is what the units do.
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -22,6 +23,7 @@ mod dry_runs;
 mod generated;
 mod interrupted;
 mod mishaps;
+mod ourselves;
 mod package_kit;
 mod packages;
 mod scene;

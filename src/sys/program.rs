@@ -1,0 +1,73 @@
+//! The program that runs, the one that is installed, and the copy that stands in where that one is being removed.
+
+use std::fs::{self, OpenOptions};
+use std::io;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use super::files::Root;
+
+/// Where packages have it.
+const INSTALLED: &str = "/usr/sbin/rokeep";
+
+/// Beside the journal, where nobody else can put anything. The hooks know this name too.
+const STAND_IN: &str = "/var/lib/rokeep/rokeep";
+
+/// The package was purged, and its maintainer script left the rest to the copy.
+const PURGED: &str = "/var/lib/rokeep/purged";
+
+/// This one.
+const RUNNING: &str = "/proc/self/exe";
+
+/// The copy.
+pub fn stand_in(root: &Root) -> PathBuf {
+    root.path(STAND_IN)
+}
+
+/// Whether the package was taken away, and there is a copy.
+pub fn stands_in(root: &Root) -> bool {
+    !is_there(&root.path(INSTALLED)) && is_there(&stand_in(root))
+}
+
+/// What a person calls it by now.
+pub fn name(root: &Root) -> &'static str {
+    if stands_in(root) { STAND_IN } else { "rokeep" }
+}
+
+/// Whether nothing is to be left of the package.
+pub fn is_purged(root: &Root) -> bool {
+    is_there(&root.path(PURGED))
+}
+
+/// Who is to go on where this program was replaced or removed while it ran; `None` where it was not.
+pub fn successor(root: &Root) -> Option<PathBuf> {
+    let running = root.path(RUNNING);
+    let others = [root.path(INSTALLED), stand_in(root)];
+    let first = others.into_iter().find(|program| is_there(program))?;
+    (!is_same_file(&running, &first)).then_some(first)
+}
+
+/// Puts a copy of this program into the place of one that stands in. It is there whole or not at all.
+///
+/// # Errors
+/// Where it cannot be written.
+pub fn put_stand_in(root: &Root) -> io::Result<()> {
+    let place = stand_in(root);
+    let new = place.with_extension("new");
+    let _ = fs::remove_file(&new);
+    let written = OpenOptions::new().write(true).create_new(true).mode(0o700).open(&new).and_then(|mut copy| {
+        io::copy(&mut fs::File::open(root.path(RUNNING))?, &mut copy)?;
+        copy.sync_all()
+    });
+    written.and_then(|()| fs::rename(&new, &place)).inspect_err(|_| drop(fs::remove_file(&new)))
+}
+
+/// Whether both names lead to the same file. One that leads nowhere does not.
+pub fn is_same_file(one: &Path, other: &Path) -> bool {
+    let identity = |path: &Path| fs::metadata(path).ok().map(|found| (found.dev(), found.ino()));
+    identity(one).is_some_and(|one| identity(other) == Some(one))
+}
+
+fn is_there(path: &Path) -> bool {
+    path.symlink_metadata().is_ok()
+}
