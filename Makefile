@@ -46,6 +46,7 @@ holders: needs-test ## docs/holders.md anew: what fuser, lsof, needrestart and r
 	cargo run $(LIKE_THIS) --example holders-table
 
 test: lint deb ## every test in every world; needs root
+	lintian --pedantic --display-info --fail-on error,warning,info,pedantic --allow-root target/deb/*.deb
 	cargo build $(LIKE_THIS) --bins --examples
 	cargo test $(LIKE_THIS) --no-fail-fast --doc
 	cargo test $(LIKE_THIS) --no-fail-fast --tests
@@ -81,7 +82,7 @@ at-once: needs-test ## everybody at once, thousands of rounds (AT_ONCE, AT_ONCE_
 
 # debian/changelog has to name the version that Cargo.toml has.
 lint: needs-build needs-test ## what can be said without running anything
-	shellcheck hooks/* debian/rokeep.postinst debian/rokeep.postrm debian/rokeep.prerm prerequisites .ci/run tests/support/guest/init fuzz/run
+	shellcheck hooks/* debian/tests/upgrade $(wildcard debian/*.init debian/*.postinst debian/*.postrm debian/*.prerm) prerequisites .ci/run tests/support/guest/init fuzz/run
 	grep --quiet "^rokeep ($$(cargo pkgid | sed 's/.*[#@]//'))" debian/changelog
 	$(call if-there-is,fmt) cargo fmt --check && cargo fmt --check --manifest-path fuzz/Cargo.toml
 	$(call if-there-is,clippy) cargo clippy $(LIKE_THIS) --all-targets -- --deny warnings
