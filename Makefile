@@ -2,7 +2,10 @@
 
 # Static, because it must run while libc itself is half-upgraded. The explicit --target keeps this from procedural macros,
 # which cannot be static.
-export RUSTFLAGS := -C target-feature=+crt-static
+#
+# Where it was built is in nothing that comes out: built anywhere else it is the same, to the byte ("make reproducible").
+CARGO_HOME ?= $(HOME)/.cargo
+export RUSTFLAGS := -C target-feature=+crt-static --remap-path-prefix=$(CURDIR)=. --remap-path-prefix=$(CARGO_HOME)=/cargo
 export CARGO_TARGET_DIR := $(CURDIR)/target
 TARGET = $(shell rustc --print host-tuple)
 LIKE_THIS = --locked --target $(TARGET)
@@ -32,6 +35,9 @@ install: build ## everything into place, below DESTDIR if that is set
 
 deb: needs-build needs-deb ## the Debian package, in target/deb
 	debian/rules binary
+
+reproducible: needs-build needs-deb ## the Debian package twice, in different places and by different people, and compares them
+	debian/build-twice
 
 demo: needs-test deb ## a real upgrade on a read-only /usr, without rokeep and with it; needs root
 	cargo build $(LIKE_THIS) --bins --examples
@@ -82,7 +88,7 @@ at-once: needs-test ## everybody at once, thousands of rounds (AT_ONCE, AT_ONCE_
 
 # debian/changelog has to name the version that Cargo.toml has.
 lint: needs-build needs-test ## what can be said without running anything
-	shellcheck hooks/* debian/tests/upgrade $(wildcard debian/*.init debian/*.postinst debian/*.postrm debian/*.prerm) prerequisites .ci/run tests/support/guest/init fuzz/run
+	shellcheck hooks/* debian/build-twice debian/tests/upgrade $(wildcard debian/*.init debian/*.postinst debian/*.postrm debian/*.prerm) prerequisites .ci/run tests/support/guest/init fuzz/run
 	grep --quiet "^rokeep ($$(cargo pkgid | sed 's/.*[#@]//'))" debian/changelog
 	$(call if-there-is,fmt) cargo fmt --check && cargo fmt --check --manifest-path fuzz/Cargo.toml
 	$(call if-there-is,clippy) cargo clippy $(LIKE_THIS) --all-targets -- --deny warnings
@@ -98,6 +104,6 @@ clean: ## as if freshly cloned
 needs-%:
 	@./prerequisites $*
 
-.PHONY: help build install deb demo bench holders test crash power-cut at-once soak fuzz lint clean
+.PHONY: help build install deb reproducible demo bench holders test crash power-cut at-once soak fuzz lint clean
 # The order of the prerequisites above is meant.
 .NOTPARALLEL:
