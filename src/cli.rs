@@ -8,13 +8,14 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::builder::{PathBufValueParser, TypedValueParser};
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use rokeep::by_hand::{self, Lasting};
 use rokeep::core::apt_stream;
 use rokeep::core::columns::{shown, shown_json};
 use rokeep::core::duration;
 use rokeep::core::message::Outcome;
+use rokeep::core::status::metrics::metrics;
 use rokeep::core::status::text::text;
 use rokeep::pins::Look;
 use rokeep::plan::lists;
@@ -45,9 +46,8 @@ const EXIT_CODES: &str = "Exit codes: 0 done; 1 something needs attention; 2 wro
 enum Command {
     /// Show each managed mount, its aliases, who holds what and what frees it
     Status {
-        /// For programs: one JSON object
-        #[arg(long)]
-        json: bool,
+        #[command(flatten)]
+        form: Form,
     },
     /// Drop the aliases that nobody needs any more, and put back what could not be put back before
     ///
@@ -130,6 +130,17 @@ enum Command {
     },
 }
 
+#[derive(Debug, Args)]
+#[group(multiple = false)]
+struct Form {
+    /// For programs: one JSON object
+    #[arg(long)]
+    json: bool,
+    /// For Prometheus: metrics, as node_exporter's textfile collector reads them
+    #[arg(long)]
+    prometheus: bool,
+}
+
 #[derive(Debug, Subcommand)]
 enum Remount {
     /// Make mounts writable, until "rokeep remount ro" or the next start of the machine
@@ -199,13 +210,13 @@ pub fn run(cli: &Cli) -> ExitCode {
 
 fn perform(root: &Root, command: &Command) -> Result<ExitCode> {
     match command {
-        Command::Status { json } => show_status(root, *json),
+        Command::Status { form } => show_status(root, form),
         Command::Cleanup { deep, json } => {
             let look = if *deep { Look::Deep } else { Look::Usual };
             let cleaned = closing(root, recover::clean_up(root, look))?;
             let attention_needed = !cleaned.problems.is_empty();
             let code = tell(root, cleaned)?;
-            let status = if *json { show_status(root, true)? } else { code };
+            let status = if *json { show_status(root, &Form { json: true, prometheus: false })? } else { code };
             Ok(if attention_needed { code } else { status })
         }
         Command::Plan { things, json } => show_plan(root, things, *json),
@@ -307,12 +318,13 @@ fn announcement() -> Result<Announced> {
     Ok(std::fs::File::from(fd).into())
 }
 
-fn show_status(root: &Root, json: bool) -> Result<ExitCode> {
+fn show_status(root: &Root, form: &Form) -> Result<ExitCode> {
     let status = report::status(root)?;
     let output = io::stdout();
-    let text = match json {
-        true => shown_json(&serde_json::to_string_pretty(&status)?) + "\n",
-        false => text(&status, terminal::look(&output)),
+    let text = match form {
+        Form { json: true, .. } => shown_json(&serde_json::to_string_pretty(&status)?) + "\n",
+        Form { prometheus: true, .. } => metrics(&status),
+        Form { json: false, prometheus: false } => text(&status, terminal::look(&output)),
     };
     // A reader that stopped reading has seen enough.
     let _ = output.lock().write_all(text.as_bytes());

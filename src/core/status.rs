@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod fill;
+pub mod metrics;
 mod page;
 pub mod text;
 

@@ -166,3 +166,44 @@ fn every_field_is_documented_and_no_other() {
     }
     assert_eq!(documented, described);
 }
+
+// ── what docs/monitoring.md says ────────────────────────────────────────────────────────────────────────────────────
+
+/// Each metric of a system on which there is something to say of all of them; and its labels.
+#[test]
+fn every_metric_is_documented_with_its_labels_and_no_other() {
+    const PAGE: &str = include_str!("../../docs/monitoring.md");
+    let (world, _holder) = replaced(|world| world.hold(Mapped(TOOL)));
+    let said = world.rokeep(["status", "--prometheus"]).assert_code(0).stdout;
+    let mut told: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for sample in said.lines().filter(|line| !line.starts_with('#')) {
+        let (what, value) = sample.rsplit_once(' ').expect("a value");
+        assert!(value.parse::<u64>().is_ok(), "{sample}");
+        let (name, labels) = what.split_once('{').unwrap_or((what, ""));
+        assert!(said.contains(&format!("# TYPE {name} gauge\n")), "{name}");
+        let labels = labels.trim_end_matches('}').split(',').filter_map(|label| Some(label.split_once('=')?.0));
+        told.entry(name).or_default().extend(labels);
+    }
+
+    let mut documented: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    let mut before = BTreeSet::new();
+    for row in PAGE.lines().filter_map(|line| line.strip_prefix("| `rokeep_")) {
+        let mut cells = row.split(" | ");
+        let name = cells.next().expect("a name").trim_end_matches('`');
+        let labels = cells.next().expect("labels");
+        let of_its_own = || labels.split(", ").map(|label| label.trim_matches('`')).filter(|label| *label != "none");
+        before = if labels == "the same" { before } else { of_its_own().collect() };
+        documented.insert(name, before.clone());
+    }
+    let told: BTreeMap<&str, BTreeSet<&str>> =
+        told.into_iter().map(|(name, labels)| (name.trim_start_matches("rokeep_"), labels)).collect();
+    assert_eq!(documented, told, "{said}");
+    assert!(said.contains("rokeep_holder_files{kind=\"command\",name=\"holder\",user=\"\",inside=\"\"} 1\n"), "{said}");
+    assert!(said.contains("rokeep_mount_state{mount=\"/usr\",state=\"read-only\"} 1\n"), "{said}");
+}
+
+#[test]
+fn one_form_at_a_time() {
+    let world = Small::ext4();
+    world.rokeep(["status", "--json", "--prometheus"]).assert_code(2);
+}
