@@ -23,6 +23,7 @@ use crate::sys::marker::{self, Marked};
 use crate::sys::mounts::Mounted;
 use crate::sys::processes;
 use crate::sys::program;
+use crate::sys::progress::Progress;
 use crate::sys::site::Site;
 use crate::sys::state::Locked;
 use crate::sys::store::{self, Store};
@@ -228,7 +229,12 @@ fn drop_in_store(site: &Site, here: &Spot, aliases: &[(Spot, AliasName)]) -> nix
         Err(_) => return Ok(()),
     };
     let here: Vec<AliasName> = aliases.iter().filter(|(spot, _)| spot == here).map(|(_, alias)| *alias).collect();
-    here.iter().try_for_each(|alias| store.drop_alias(*alias))?;
+    let mut progress = Progress::of("dropping", here.len());
+    here.iter().try_for_each(|alias| {
+        progress.step();
+        store.drop_alias(*alias)
+    })?;
+    drop(progress);
     match store.remove_if_empty(site) {
         // A mount below that is read-only by itself refuses even what is not there; nothing was to be done there.
         Err(Errno::EROFS) if here.is_empty() => Ok(()),

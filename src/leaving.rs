@@ -12,7 +12,8 @@ use anyhow::{Context, Result};
 
 use crate::core::verdict::Run;
 use crate::sys::files::Root;
-use crate::sys::{private, program, state};
+use crate::sys::state::{self, Locked};
+use crate::sys::{private, program};
 
 /// Says that dpkg is going to remove the package.
 ///
@@ -41,7 +42,12 @@ pub fn what_becomes_of(root: &Root, kept: &[String]) -> Option<String> {
 /// # Errors
 /// Where it cannot be told whether something is left, or the copy not be removed.
 pub fn finish(root: &Root) -> Result<()> {
-    if !program::stands_in(root) || !is_done(root)? {
+    if !program::stands_in(root) {
+        return Ok(());
+    }
+    // Nobody begins anything meanwhile.
+    let locked = Locked::wait(root)?;
+    if !is_done(root, &locked)? {
         return Ok(());
     }
     let gone = match program::is_purged(root) {
@@ -52,6 +58,6 @@ pub fn finish(root: &Root) -> Result<()> {
 }
 
 /// No watcher will go on, no mount has to go back, and nothing is kept.
-fn is_done(root: &Root) -> Result<bool> {
-    Ok(state::nobody_watches(root)? && state::session(root)?.is_over() && state::journal(root)?.records.is_empty())
+fn is_done(root: &Root, locked: &Locked) -> Result<bool> {
+    Ok(state::nobody_watches(root)? && locked.session()?.is_over() && locked.journal()?.records.is_empty())
 }

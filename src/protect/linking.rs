@@ -19,6 +19,7 @@ use crate::core::plan::PlannedAlias;
 use crate::plan::Grounds;
 use crate::sys::files::{Lookup, Root};
 use crate::sys::link::{self, Linked, Source};
+use crate::sys::progress::Progress;
 use crate::sys::site::Site;
 use crate::sys::store::{self, Store};
 
@@ -61,10 +62,13 @@ impl<'a, 'p> Linking<'a, 'p> {
             }
         };
         let mut attempts = Vec::with_capacity(aliases.len());
+        let mut progress = Progress::of("protecting", aliases.len());
         let mut done = aliases.iter().try_for_each(|alias| {
+            progress.step();
             attempts.push(self.link(alias, |source| store.attempt(source, alias.inode))?);
             Ok(())
         });
+        drop(progress);
         let (site, mut out_of_reach) = (Arc::<Path>::from(self.site.path()), Vec::new());
         let doubtful = self.doubtful(&store, &attempts);
         for (alias, attempt) in aliases.iter().zip(attempts) {

@@ -24,6 +24,7 @@ pub mod namespaces;
 pub mod private;
 pub mod processes;
 pub mod program;
+pub mod progress;
 pub mod remounting;
 pub mod rights;
 pub mod scan;

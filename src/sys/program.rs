@@ -13,6 +13,9 @@ const INSTALLED: &str = "/usr/sbin/rokeep";
 /// Beside the journal, where nobody else can put anything. The hooks know this name too.
 const STAND_IN: &str = "/var/lib/rokeep/rokeep";
 
+/// Being written; of one that was killed meanwhile too. The maintainer scripts know it.
+const NEW: &str = "new";
+
 /// The package was purged, and its maintainer script left the rest to the copy.
 const PURGED: &str = "/var/lib/rokeep/purged";
 
@@ -53,7 +56,7 @@ pub fn successor(root: &Root) -> Option<PathBuf> {
 /// Where it cannot be written.
 pub fn put_stand_in(root: &Root) -> io::Result<()> {
     let place = stand_in(root);
-    let new = place.with_extension("new");
+    let new = place.with_extension(NEW);
     let _ = fs::remove_file(&new);
     let written = OpenOptions::new().write(true).create_new(true).mode(0o700).open(&new).and_then(|mut copy| {
         io::copy(&mut fs::File::open(root.path(RUNNING))?, &mut copy)?;

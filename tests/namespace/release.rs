@@ -82,3 +82,22 @@ fn it_is_refused_while_anybody_needs_what_there_is() {
     world.rokeep(["release"]).assert_code(0);
     world.assert_no_store("/usr");
 }
+
+/// Of what takes more than a second a person sees how far it is, and the line goes when it is done; a log sees nothing.
+#[test]
+fn how_far_it_is_is_for_terminals() {
+    let slow = |settings: &[(&str, &str)]| {
+        let world = Small::on(Ext4).installed("tool", "1", &[TOOL, DATA]);
+        world.begin();
+        world.protect(&[Upgrade("tool", "1", "2")]);
+        world.end();
+        let first = [TOOL, DATA].into_iter().filter_map(|file| Some(world.inode(file)?.1)).min().expect("two files");
+        (world.on_a_terminal_when_slow(&first.to_string(), settings, &["release"]), world)
+    };
+    let (seen, world) = slow(&[("TERM", "xterm")]);
+    assert_eq!(seen, "\r\x1b[Krokeep: dropping 2 of 2 files\r\x1b[K");
+    world.assert_no_store("/usr");
+    for settings in [&[("TERM", "dumb")][..], &[]] {
+        assert_eq!(slow(settings).0, "", "{settings:?}");
+    }
+}
