@@ -117,6 +117,22 @@ fn the_first_installation_takes_two_lines_more() -> Result<()> {
     })
 }
 
+/// Its apt, its dpkg and their hooks are later ones; what the package needs is there, which is nothing.
+#[test]
+fn on_debian_13() -> Result<()> {
+    let ready = Ready::on(Debian::trixie()?)?.with_something_held()?;
+    let debian = &ready.debian;
+    let needs = debian.must("dpkg-query", &["--show", "--showformat", "${Pre-Depends}${Depends}", "rokeep"])?;
+    assert_eq!(needs, "");
+    well(debian, &["install", "--reinstall", PACKAGE])?;
+    debian.kill(ready.tool)?;
+    debian.must("rokeep", &["cleanup"])?;
+    assert!(!debian.has_store());
+    well(debian, &["purge", "rokeep"])?;
+    assert_eq!(without_dpkgs(&left_over(debian)), Vec::<&String>::new());
+    Ok(())
+}
+
 // ── upgraded ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 /// The watcher runs the old program until apt has ended; what it has then is let go by the new one.

@@ -39,6 +39,11 @@ impl Debian {
         Debian::of("bookworm")
     }
 
+    /// Debian 13.
+    pub fn trixie() -> Result<Debian> {
+        Debian::of("trixie")
+    }
+
     fn of(suite: &str) -> Result<Debian> {
         Debian::come_up(suite, Sandbox::start)
     }
