@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use clap::Parser;
+use clap::FromArgMatches;
 
-use rokeep::arguments::{Arguments, Command, Hook, Remount};
+use rokeep::arguments::{self, Arguments, Command, Hook, Remount};
 use rokeep::by_hand::{self, Lasting};
 use rokeep::core::apt_stream;
 use rokeep::core::columns::{shown, shown_json};
@@ -26,7 +26,8 @@ use rokeep::{announce, dpkg, preview, protect, recover, release, report, session
 
 /// Reads the command line. One that is wrong ends the process: with words that repeat some of it, harmlessly.
 pub fn read() -> Arguments {
-    Arguments::try_parse().unwrap_or_else(|error| {
+    let read = arguments::definition().try_get_matches().and_then(|matches| Arguments::from_arg_matches(&matches));
+    read.unwrap_or_else(|error| {
         if error.use_stderr() {
             let text = error.render().to_string();
             text.lines().for_each(|line| drop(writeln!(io::stderr(), "{}", shown(line))));
