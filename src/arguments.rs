@@ -115,6 +115,7 @@ pub enum Command {
     #[command(hide = true)]
     Watch {
         /// Its process id
+        #[arg(value_name = "PID")]
         pid: i32,
         /// Go on in the background, away from the terminal
         #[arg(long)]
