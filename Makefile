@@ -26,12 +26,20 @@ build: needs-build ## the binary, statically linked
 	@headers=$$(readelf --wide --program-headers $(BINARY)) && case $$headers in \
 		*INTERP*) echo "make: $(BINARY) is not static: it needs a program interpreter" >&2; exit 1;; esac
 
-install: build ## everything into place, below DESTDIR if that is set
+man: needs-build ## the manual pages and what shells complete, in target/man and target/completions
+	cargo run $(LIKE_THIS) --example manual -- target
+
+install: build man ## everything into place, below DESTDIR if that is set
 	install -D --mode=755 --target-directory=$(DESTDIR)/usr/sbin $(BINARY)
 	install -D --mode=755 --target-directory=$(DESTDIR)/etc/rokeep/hooks hooks/*
 	install -D --mode=644 --target-directory=$(DESTDIR)/etc/apt/apt.conf.d apt.conf.d/*
 	install -D --mode=644 --target-directory=$(DESTDIR)/etc/dpkg/dpkg.cfg.d dpkg.cfg.d/*
 	install -D --mode=644 --target-directory=$(DESTDIR)$(UNITDIR) systemd/*
+	install -D --mode=644 --target-directory=$(DESTDIR)/usr/share/man/man8 target/man/rokeep.8
+	install -D --mode=644 --target-directory=$(DESTDIR)/usr/share/man/man5 target/man/rokeep.toml.5
+	install -D --mode=644 target/completions/rokeep.bash $(DESTDIR)/usr/share/bash-completion/completions/rokeep
+	install -D --mode=644 --target-directory=$(DESTDIR)/usr/share/zsh/vendor-completions target/completions/_rokeep
+	install -D --mode=644 --target-directory=$(DESTDIR)/usr/share/fish/vendor_completions.d target/completions/rokeep.fish
 
 deb: needs-build needs-deb ## the Debian package, in target/deb
 	debian/rules binary
@@ -104,6 +112,6 @@ clean: ## as if freshly cloned
 needs-%:
 	@./prerequisites $*
 
-.PHONY: help build install deb reproducible demo bench holders test crash power-cut at-once soak fuzz lint clean
+.PHONY: help build man install deb reproducible demo bench holders test crash power-cut at-once soak fuzz lint clean
 # The order of the prerequisites above is meant.
 .NOTPARALLEL:

@@ -1,26 +1,23 @@
 //! Arguments to command to exit code.
 
-use std::ffi::OsString;
 use std::io::{self, IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
 
 use anyhow::{Context, Result};
-use clap::builder::{PathBufValueParser, TypedValueParser};
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::FromArgMatches;
 
+use rokeep::arguments::{self, Arguments, Command, Form, Hook, Remount};
 use rokeep::by_hand::{self, Lasting};
 use rokeep::core::apt_stream;
 use rokeep::core::columns::{shown, shown_json};
-use rokeep::core::duration;
 use rokeep::core::message::Outcome;
 use rokeep::core::status::metrics::metrics;
 use rokeep::core::status::text::text;
 use rokeep::pins::Look;
 use rokeep::plan::lists;
 use rokeep::session::AtTheEnd;
-use rokeep::settings::{self, Settings};
+use rokeep::settings::Settings;
 use rokeep::sys::announced::Announced;
 use rokeep::sys::files::Root;
 use rokeep::sys::kernel;
@@ -29,170 +26,23 @@ use rokeep::sys::state;
 use rokeep::sys::terminal;
 use rokeep::{announce, dpkg, leaving, preview, protect, recover, release, report, session, watch};
 
-/// Keeps read-only file systems read-only across apt and dpkg, without a reboot.
-///
-/// The hooks of apt and dpkg do the work; there is nothing to call by hand. When something is held, "rokeep status" says by whom and
-/// what frees it.
-#[derive(Debug, Parser)]
-#[command(version, arg_required_else_help = true, after_help = EXIT_CODES)]
-pub struct Cli {
-    #[command(subcommand)]
-    command: Command,
-}
-
-const EXIT_CODES: &str = "Exit codes: 0 done; 1 something needs attention; 2 wrong usage; 3 could not do it.";
-
-#[derive(Debug, Subcommand)]
-enum Command {
-    /// Show each managed mount, its aliases, who holds what and what frees it
-    Status {
-        #[command(flatten)]
-        form: Form,
-    },
-    /// Drop the aliases that nobody needs any more, and put back what could not be put back before
-    ///
-    /// Who holds a file is asked of /proc and the like. None of that shows a Landlock rule, a uprobe or a fanotify event that
-    /// nobody has read, which keep a replaced file in use as well; once its alias is gone the mount ends degraded, and nobody
-    /// can be named. "--deep" keeps such files; what has lost its alias already can only be waited for. Where that happens
-    /// again and again, have every cleanup look so: cleanup = "deep" in /etc/rokeep/config.toml.
-    Cleanup {
-        /// Ask the kernel too, before anything is dropped, what it has in use
-        ///
-        /// It is told to forget everything that nobody uses: the dentry and inode caches of the whole machine are dropped,
-        /// and it is slower until they have filled again. Needs Linux 5.19. Tells nothing of files on tmpfs, which stay.
-        #[arg(long)]
-        deep: bool,
-        /// Show the status afterwards as one JSON object
-        #[arg(long)]
-        json: bool,
-    },
-    /// Show what would get an alias, why, and how many bytes it would keep alive; changes nothing
-    ///
-    /// Without arguments it reads what apt tells a Pre-Install-Pkgs hook, in protocol version 3, from standard input.
-    Plan {
-        /// Packages that would be removed or replaced, and archives that would be installed
-        #[arg(value_name = "PACKAGE|FILE.deb")]
-        things: Vec<PathBuf>,
-        /// For programs: one JSON object
-        #[arg(long)]
-        json: bool,
-    },
-    /// Have the mounts writable while a command runs, and put them back when it has ended
-    ///
-    /// For what changes them without apt: dpkg-reconfigure locales, locale-gen, make install. What is in use when it begins is
-    /// protected; what comes into use and is replaced while it runs is not. The command has the terminal and every signal
-    /// to itself. If rokeep is killed meanwhile, the mounts go back when the command has ended; what the command leaves
-    /// running in the background finds them read-only.
-    ///
-    /// The exit status is the command's, or 128 and the number of the signal that ended it; 127 where it was not found, 126
-    /// where it cannot be run, 3 where the mounts could not become writable and it was not started. A mount that could not go
-    /// back is said, and changes the status from 0 to 1 only with strict_exit = true in /etc/rokeep/config.toml.
-    Run {
-        /// Only these mount points, managed or not; otherwise every managed mount that is read-only
-        #[arg(value_name = "MOUNT", value_parser = PathBufValueParser::new().try_map(mount_before_command))]
-        mounts: Vec<PathBuf>,
-        /// The command and its arguments
-        #[arg(last = true, required = true, value_name = "COMMAND")]
-        command: Vec<OsString>,
-    },
-    /// Make mounts writable for a while, or put them back, by hand
-    Remount {
-        #[command(subcommand)]
-        to: Remount,
-    },
-    /// Drop every alias but those of replaced files that somebody uses: before rokeep is removed
-    ///
-    /// Also those of files that a package run was to replace and did not, and of what is in no journal. Exits with 1 where
-    /// something has to stay, and says for whom.
-    Release,
-    /// Finish whatever an interrupted package run left
-    ///
-    /// Then looks at every file of the managed mounts: aliases that are in no journal, as it was lost or came back from a
-    /// backup, are written down again. "rokeep cleanup" drops those that nobody needs.
-    Recover,
-    /// What the package's maintainer script calls before dpkg removes the package
-    #[command(hide = true)]
-    Leave,
-    /// What apt and dpkg call
-    #[command(hide = true)]
-    Hook {
-        /// Which hook
-        name: Hook,
-    },
-    /// Wait until a package manager has ended, then end its session if it did not; and until mounts are held by hand no more
-    #[command(hide = true)]
-    Watch {
-        /// Its process id
-        pid: i32,
-        /// Go on in the background, away from the terminal
-        #[arg(long)]
-        detach: bool,
-    },
-}
-
-#[derive(Debug, Args)]
-#[group(multiple = false)]
-struct Form {
-    /// For programs: one JSON object
-    #[arg(long)]
-    json: bool,
-    /// For Prometheus: metrics, as node_exporter's textfile collector reads them
-    #[arg(long)]
-    prometheus: bool,
-}
-
-#[derive(Debug, Subcommand)]
-enum Remount {
-    /// Make mounts writable, until "rokeep remount ro" or the next start of the machine
-    ///
-    /// They are then held by hand: no package run, cleanup or timer puts them back, and "rokeep status" says so. Of what is
-    /// in use now everything is protected, so that they can go back. Again with another --for, it lasts as long as the last
-    /// one says.
-    Rw {
-        /// These mount points, managed or not; otherwise every managed mount that is read-only
-        #[arg(value_name = "MOUNT", value_parser = PathBufValueParser::new().try_map(mount_point))]
-        mounts: Vec<PathBuf>,
-        /// Go back after so long: 90s, 30m, 2h, 1h30m, at most 7d. While a package run is on, when that is done
-        #[arg(long = "for", value_name = "TIME", value_parser = duration::parse)]
-        time: Option<Duration>,
-    },
-    /// Put mounts back to read-only, and say what is in the way if that is not possible
-    ///
-    /// Not while a package run or "rokeep run" is on.
-    Ro {
-        /// These mount points, managed or not; otherwise every one that is writable because of rokeep
-        #[arg(value_name = "MOUNT", value_parser = PathBufValueParser::new().try_map(mount_point))]
-        mounts: Vec<PathBuf>,
-    },
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Hook {
-    PreInvoke,
-    PreInstallPkgs,
-    PostInvoke,
-    DpkgPreInvoke,
-    DpkgPostInvoke,
-}
-
-impl Cli {
-    /// Reads the command line. One that is wrong ends the process: with words that repeat some of it, harmlessly.
-    pub fn read() -> Cli {
-        Cli::try_parse().unwrap_or_else(|error| {
-            if error.use_stderr() {
-                let text = error.render().to_string();
-                text.lines().for_each(|line| drop(writeln!(io::stderr(), "{}", shown(line))));
-                std::process::exit(error.exit_code());
-            }
-            error.exit()
-        })
-    }
+/// Reads the command line. One that is wrong ends the process: with words that repeat some of it, harmlessly.
+pub fn read() -> Arguments {
+    let read = arguments::definition().try_get_matches().and_then(|matches| Arguments::from_arg_matches(&matches));
+    read.unwrap_or_else(|error| {
+        if error.use_stderr() {
+            let text = error.render().to_string();
+            text.lines().for_each(|line| drop(writeln!(io::stderr(), "{}", shown(line))));
+            std::process::exit(error.exit_code());
+        }
+        error.exit()
+    })
 }
 
 /// Runs the command and answers the process's exit code.
-pub fn run(cli: &Cli) -> ExitCode {
+pub fn run(arguments: &Arguments) -> ExitCode {
     let done = Root::system().context("cannot open /").and_then(|root| {
-        let code = perform(&root, &cli.command);
+        let code = perform(&root, &arguments.command);
         if let Err(error) = leaving::finish(&root) {
             log(&root, Priority::Error, &format!("{error:#}"));
         }
@@ -361,15 +211,6 @@ fn tell(root: &Root, outcome: Outcome) -> Result<ExitCode> {
         }
     }
     Ok(attention(!outcome.problems.is_empty()))
-}
-
-/// As mountinfo spells it.
-fn mount_point(name: PathBuf) -> Result<PathBuf, &'static str> {
-    settings::plain(&name).ok_or("a mount point is an absolute path")
-}
-
-fn mount_before_command(name: PathBuf) -> Result<PathBuf, &'static str> {
-    settings::plain(&name).ok_or("a mount point is an absolute path, and a command comes after \"--\"")
 }
 
 fn attention(needed: bool) -> ExitCode {

@@ -28,7 +28,7 @@
 //!
 //! Where the kernel refuses to go back, [`blockers`] says who is in the way, and [`copies`] closes what other mounts there
 //! are of that file system. [`pins`] looks for what is in use and shows nowhere, where somebody asks for it. [`settings`]
-//! are optional.
+//! are optional. [`arguments`] is the command line.
 //!
 //! A stage gathers through [`sys`], asks [`core`], and performs what `core` answered. `core` is pure: values in, values
 //! out. `sys` is the edge: it asks the kernel and decides nothing.
@@ -44,6 +44,7 @@
     )
 )]
 
+pub mod arguments;
 pub mod managed;
 pub mod settings;
 

@@ -62,7 +62,7 @@ impl fmt::Display for StillHeld {
 /// [`StillHeld`]; where /run/rokeep or the lock cannot be made.
 pub fn wait(root: &Root) -> Result<File> {
     private::make(&state::run_dir(root))?;
-    let path = state::run_dir(root).join("lock");
+    let path = root.path(state::LOCK);
     let (began, mut is_silent) = (Instant::now(), true);
     let mut file = open(&path)?;
     loop {

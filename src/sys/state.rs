@@ -26,6 +26,9 @@ use crate::core::session::{self, Session};
 const RUN_DIR: &str = "/run/rokeep";
 const STATE_DIR: &str = "/var/lib/rokeep";
 const SESSION: &str = "/run/rokeep/session.json";
+/// Of whoever changes any of this.
+pub const LOCK: &str = "/run/rokeep/lock";
+const WATCHERS: &str = "/run/rokeep/watchers";
 const LOOKS: &str = "/run/rokeep/looks.json";
 const SPARE: &str = "/var/lib/rokeep/journal.spare";
 const JOURNAL: &str = "/var/lib/rokeep/journal.jsonl";
@@ -45,7 +48,7 @@ pub fn run_dir(root: &Root) -> PathBuf {
 
 /// Whether any rokeep has had the lock since the machine was started.
 pub fn was_ever_locked(root: &Root) -> bool {
-    run_dir(root).join("lock").symlink_metadata().is_ok()
+    root.path(LOCK).symlink_metadata().is_ok()
 }
 
 /// Reads the session; none is a session of nobody and nothing.
@@ -331,7 +334,7 @@ pub fn deadlines_lock(root: &Root) -> Result<Option<WatcherLock>> {
 /// F_OFD_SETLK in fcntl(2).
 fn watching(root: &Root, bytes: RangeInclusive<i64>) -> Result<Option<WatcherLock>> {
     private::make(&root.path(RUN_DIR))?;
-    let path = root.path(RUN_DIR).join("watchers");
+    let path = root.path(WATCHERS);
     let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
     let file = file.with_context(|| format!("cannot open {}", path.display()))?;
     let byte = libc::flock {

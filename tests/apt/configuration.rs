@@ -24,6 +24,24 @@ fn apt_lists_our_hooks_by_name_and_last() -> Result<()> {
     Ok(())
 }
 
+/// "man rokeep" is there for whoever has the package, and so is what their shell completes.
+#[test]
+fn the_package_brings_the_manual() -> Result<()> {
+    let debian = Debian::bookworm()?.with_rokeep_as_it_is()?;
+    let listed = debian.must("dpkg", &["--listfiles", "rokeep"])?;
+    for path in [
+        "/usr/share/man/man8/rokeep.8.gz",
+        "/usr/share/man/man5/rokeep.toml.5.gz",
+        "/usr/share/bash-completion/completions/rokeep",
+        "/usr/share/zsh/vendor-completions/_rokeep",
+        "/usr/share/fish/vendor_completions.d/rokeep.fish",
+        "/usr/share/doc/rokeep/README.md.gz",
+    ] {
+        assert!(listed.lines().any(|line| line == path), "{path} is not in\n{listed}");
+    }
+    Ok(())
+}
+
 /// The package can be removed; its hooks stay, as conffiles do, and let apt work.
 #[test]
 fn hooks_without_their_program_let_apt_work() -> Result<()> {

@@ -121,7 +121,7 @@ fn rokeep_package() -> Result<PathBuf> {
         .filter(|path| path.extension() == Some(OsStr::new("deb")))
         .max_by_key(|path| modified(path))
         .context("there is no package in target/deb: run make deb")?;
-    let sources = ["src", "hooks", "apt.conf.d", "dpkg.cfg.d", "systemd", "Cargo.toml", "Cargo.lock"];
+    let sources = ["src", "hooks", "apt.conf.d", "dpkg.cfg.d", "systemd", "man", "Cargo.toml", "Cargo.lock"];
     let newer =
         sources.iter().flat_map(|name| files(&tree.join(name))).find(|path| modified(path) > modified(&package));
     match newer {
