@@ -33,7 +33,7 @@ fn what_only_programs_call_is_there_too() {
     assert!(!hidden.is_empty());
     for (name, command) in hidden {
         let typed = format!("rokeep {name} ");
-        let called = section.lines().find(|line| line.trim_start().starts_with(&typed));
+        let called = section.lines().find(|line| format!("{} ", line.trim()).starts_with(&typed));
         let called = called.unwrap_or_else(|| panic!("{typed:?} is not in\n{section}"));
         for arg in command.get_arguments() {
             let values = arg.get_possible_values();
