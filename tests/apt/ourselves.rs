@@ -133,6 +133,42 @@ fn on_debian_13() -> Result<()> {
     Ok(())
 }
 
+/// At the start of the machine and every ten minutes somebody looks, whoever starts programs there.
+#[test]
+fn who_looks_again_later() -> Result<()> {
+    let ready = Ready::on(Debian::bookworm()?)?.with_something_held()?;
+    let debian = &ready.debian;
+    debian.must("sh", &["-c", "ls /etc/rc2.d/S*rokeep-boot"])?;
+    let line = debian.read("/etc/cron.d/rokeep")?;
+    let line = line.lines().find(|line| !line.starts_with('#')).context("a line")?;
+    let [times @ .., user, command] = &line.splitn(7, ' ').collect::<Vec<_>>()[..] else { panic!("{line}") };
+    assert_eq!((times, *user), (&["*/10", "*", "*", "*", "*"][..], "root"));
+
+    let looks: [&[&str]; 2] = [&["sh", "-c", command], &["/etc/init.d/rokeep-boot", "start"]];
+    let again = debian.package("tool", "3")?.program(TOOL)?.build()?;
+    let holders = [ready.tool, debian.spawn(TOOL, &["infinity"])?];
+    for ((look, holder), upgrade) in looks.iter().zip(holders).zip([Some(&again), None]) {
+        let (program, arguments) = look.split_first().context("a program")?;
+        debian.must(program, arguments)?;
+        assert_eq!(debian.aliases()?.len(), 1, "it is in use");
+        debian.kill(holder)?;
+        debian.must(program, arguments)?;
+        assert!(debian.aliases()?.is_empty() && debian.usr()? == ReadOnly, "{look:?}");
+        upgrade.map(|upgrade| well(debian, &["install", upgrade])).transpose()?;
+    }
+
+    let debian = Debian::bookworm_with_systemd()?;
+    debian.must("rm", &["/usr/sbin/policy-rc.d"])?;
+    let debian = debian.with_rokeep_as_it_is()?;
+    for unit in ["rokeep-boot.service", "rokeep-cleanup.timer"] {
+        assert_eq!(debian.must("systemctl", &["is-enabled", unit])?.trim(), "enabled");
+        let file = debian.must("systemctl", &["show", "--value", "--property=FragmentPath", unit])?;
+        assert_eq!(file.trim(), format!("/usr/lib/systemd/system/{unit}").replacen("/usr/lib", "/lib", 1));
+    }
+    assert_eq!(debian.state_of("rokeep-cleanup.timer")?, "active");
+    Ok(())
+}
+
 // ── upgraded ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 /// The watcher runs the old program until apt has ended; what it has then is let go by the new one.
