@@ -12,6 +12,8 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 use rokeep::by_hand::{self, Lasting};
 use rokeep::core::apt_stream;
+use rokeep::core::check::Verdict;
+use rokeep::core::check::text::text as checked_as_text;
 use rokeep::core::columns::{shown, shown_json};
 use rokeep::core::duration;
 use rokeep::core::message::Outcome;
@@ -25,7 +27,7 @@ use rokeep::sys::files::Root;
 use rokeep::sys::kernel;
 use rokeep::sys::log::{Priority, log};
 use rokeep::sys::terminal;
-use rokeep::{announce, dpkg, preview, protect, recover, release, report, session, watch};
+use rokeep::{announce, check, dpkg, preview, protect, recover, release, report, session, watch};
 
 /// Keeps read-only file systems read-only across apt and dpkg, without a reboot.
 ///
@@ -44,6 +46,15 @@ const EXIT_CODES: &str = "Exit codes: 0 done; 1 something needs attention; 2 wro
 enum Command {
     /// Show each managed mount, its aliases, who holds what and what frees it
     Status {
+        /// For programs: one JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Say whether everything is in place: hooks, units, kernel, mounts; and what to do where it is not. Changes nothing
+    ///
+    /// Each line is "ok", "attention" (it works, and there is something to do or to know), "BROKEN", or "unknown" where it
+    /// could not be seen, as by who is not root. Exits with 0 where nobody has anything to do.
+    Check {
         /// For programs: one JSON object
         #[arg(long)]
         json: bool,
@@ -190,6 +201,7 @@ pub fn run(cli: &Cli) -> ExitCode {
 fn perform(root: &Root, command: &Command) -> Result<ExitCode> {
     match command {
         Command::Status { json } => show_status(root, *json),
+        Command::Check { json } => show_check(root, *json),
         Command::Cleanup { deep, json } => {
             let look = if *deep { Look::Deep } else { Look::Usual };
             let cleaned = closing(root, recover::clean_up(root, look))?;
@@ -299,6 +311,17 @@ fn show_status(root: &Root, json: bool) -> Result<ExitCode> {
     // A reader that stopped reading has seen enough.
     let _ = output.lock().write_all(text.as_bytes());
     Ok(attention(!status.problems.is_empty()))
+}
+
+fn show_check(root: &Root, json: bool) -> Result<ExitCode> {
+    let checked = check::check(root)?;
+    let output = io::stdout();
+    let text = match json {
+        true => shown_json(&serde_json::to_string_pretty(&checked)?) + "\n",
+        false => checked_as_text(&checked, terminal::look(&output)),
+    };
+    let _ = output.lock().write_all(text.as_bytes());
+    Ok(attention(checked.verdict != Verdict::InPlace))
 }
 
 fn show_plan(root: &Root, things: &[PathBuf], json: bool) -> Result<ExitCode> {

@@ -5,7 +5,6 @@
 #![forbid(unsafe_code)]
 
 mod fill;
-mod page;
 pub mod text;
 
 use serde::Serialize;

@@ -26,6 +26,7 @@ pub mod processes;
 pub mod remounting;
 pub mod rights;
 pub mod scan;
+pub mod seen;
 pub mod shown;
 pub mod site;
 pub mod state;
