@@ -144,12 +144,10 @@ fn comes_after(facts: &Facts, called: &Called) -> Option<Finding> {
     if remount(hook.command, *script, &facts.managed).is_some() {
         return None;
     }
-    let never_fails =
-        [&b"|| true"[..], b"||true", b"|| :"].iter().any(|end| hook.command.trim_ascii_end().ends_with(end));
     let (topic, command) = (Topic::Apt, said(hook.command));
     let finding = match hook.list {
         List::PreInvoke | List::Another => return None,
-        List::PreInstallPkgs if never_fails => return None,
+        List::PreInstallPkgs if never_fails(hook) => return None,
         List::PreInstallPkgs => topic.attention(format!(
             "this Pre-Install-Pkgs hook comes after rokeep's: {command}. If it stops apt, the mounts are writable already, \
              until rokeep's watcher closes them"
@@ -164,6 +162,11 @@ fn comes_after(facts: &Facts, called: &Called) -> Option<Finding> {
         )),
     };
     Some(earlier(finding, facts, hook))
+}
+
+fn never_fails(hook: &Hook) -> bool {
+    let command = hook.command.trim_ascii_end();
+    [&b"|| true"[..], b"||true", b"|| :"].iter().any(|end| command.ends_with(end))
 }
 
 fn deletes_locales(hook: &Hook, script: Option<&Script>) -> bool {
@@ -213,24 +216,40 @@ fn home_made(facts: &Facts, all: &[Called], called: &Called) -> Option<Finding> 
              can see that it was read-only; it takes that for your wish, protects nothing, and does not close it"
         )),
         List::PostInvoke if comes_first => topic.broken(format!(
-            "a remount hook of {list} {stands} comes before rokeep's{through}: {command}. It fails (\"mount point is busy\") as \
-             soon as a file in use was replaced; then apt exits 100 and calls no hook after it"
+            "a remount hook of {list} {stands} comes before rokeep's{through}: {command}. As soon as a file in use was \
+             replaced it fails (\"mount point is busy\"), {}",
+            if never_fails(hook) {
+                "says nothing, and leaves the mount writable"
+            } else {
+                "apt exits 100 and calls no hook after it"
+            }
         )),
         List::PreInvoke | List::PostInvoke | List::PreInstallPkgs => topic.attention(format!(
             "a remount hook of {list} {stands} does what rokeep does{through}: {command}"
         )),
         List::Another => topic.attention(format!(
-            "a remount hook of {} {stands} makes mounts writable, or closes them, outside of package runs{through}: {command}",
-            said(hook.tag.split(|byte| *byte == b':').filter(|part| !part.is_empty()).collect::<Vec<_>>().join(&b"::"[..]).as_slice())
+            "a remount hook of {} {stands} opens or closes mounts where there is no package run, and rokeep knows nothing of \
+             that{through}: {command}",
+            said(list_of(hook))
         )),
+    };
+    let whether = match hook.list {
+        List::Another => "; what it is for, as new lists of packages, may need a /var that can be written",
+        List::PreInvoke | List::PreInstallPkgs | List::PostInvoke => "; rokeep does what it is for",
     };
     Some(match found {
         Some((file, line)) => finding.advice(format!(
-            "remove the hook in line {line} of {} (or the file, if nothing else is in it); rokeep does what it is for",
+            "remove the hook in line {line} of {} (or the file, if nothing else is in it){whether}",
             message::path(file)
         )),
-        None => finding.advice("look for that command in /etc/apt, and remove the hook; rokeep does what it is for"),
+        None => finding.advice(format!("look for that command in /etc/apt, and remove the hook{whether}")),
     })
+}
+
+/// The name of its list, without its own.
+fn list_of<'a>(hook: &Hook<'a>) -> &'a [u8] {
+    let end = hook.tag.windows(2).rposition(|two| two == b"::");
+    end.and_then(|end| hook.tag.get(..end)).unwrap_or(hook.tag)
 }
 
 /// In which words apt tells ours what it is going to do.

@@ -124,13 +124,15 @@ fn in_list(tag: &[u8], list: &[u8]) -> bool {
     head.is_some_and(|(head, tail)| head.eq_ignore_ascii_case(list) && tail.starts_with(b"::"))
 }
 
-/// The file that a command stands in, and its line, counted from 1. None where it is written in another way there.
+/// The file that a command stands in, and its line, counted from 1. None where it is written in another way there. apt takes
+/// every quotation mark away, also those of a shell.
 pub fn place<'a>(files: &'a [ConfigFile], command: &[u8]) -> Option<(&'a Path, usize)> {
-    let quoted = command.iter().flat_map(|byte| if *byte == b'"' { vec![b'\\', b'"'] } else { vec![*byte] });
-    let quoted: Vec<u8> = quoted.collect();
     files.iter().find_map(|file| {
         let mut lines = file.text.split(|byte| *byte == b'\n').zip(1..);
-        let has = |line: &[u8]| contains(line, command) || contains(line, &quoted);
+        let has = |line: &[u8]| {
+            let bare: Vec<u8> = line.iter().copied().filter(|byte| *byte != b'"').collect();
+            contains(&bare, command) || contains(line, command)
+        };
         let found = lines.find(|(line, _)| !is_comment(line) && has(line));
         found.map(|(_, number)| (file.path.as_path(), number))
     })
@@ -202,7 +204,7 @@ mod tests {
             ),
         ];
         assert_eq!(place(&files, b"mount x"), Some((Path::new("/etc/apt/apt.conf.d/10b"), 2)));
-        assert_eq!(place(&files, b"echo \"b\""), Some((Path::new("/etc/apt/apt.conf.d/10b"), 3)));
+        assert_eq!(place(&files, b"echo \\b\\"), Some((Path::new("/etc/apt/apt.conf.d/10b"), 3)));
         assert_eq!(place(&files, b"mount y"), None);
     }
 }
