@@ -30,8 +30,7 @@ const MOST_BYTES: u64 = 1 << 20;
 pub fn check(root: &Root) -> Result<Check> {
     calls::keep_descriptors_to_ourselves();
     let (settings, of_settings) = settings(root);
-    let (session, of_state) = state::look(root);
-    let managed = mounts::look(root, &settings, &session).context("cannot look at the mounts")?;
+    let (of_state, managed) = of_one_moment(root, &settings)?;
     let apt = apt::look(root, managed.points());
     let configuration = apt::configuration(&apt).cloned();
     Ok(check::check(&Facts {
@@ -47,6 +46,20 @@ pub fn check(root: &Root) -> Result<Check> {
         others: others(root, configuration),
         mounts: managed.facts,
     }))
+}
+
+/// Session and mounts as they were together, as `status` has them: whoever opens a mount writes the session first.
+fn of_one_moment(root: &Root, settings: &Settings) -> Result<(check::state::Facts, mounts::Looked)> {
+    let (mut session, mut of_state) = state::look(root);
+    let mut tries_left = 20;
+    loop {
+        let managed = mounts::look(root, settings, &session).context("cannot look at the mounts")?;
+        let (now, of_now) = state::look(root);
+        if now == session || tries_left == 0 {
+            return Ok((of_state, managed));
+        }
+        (session, of_state, tries_left) = (now, of_now, tries_left - 1);
+    }
 }
 
 fn settings(root: &Root) -> (Settings, settings::Facts) {
