@@ -61,7 +61,7 @@ fn files(case: &Case) -> Vec<ConfigFile> {
     names.dedup();
     let file = |name: &std::ffi::OsStr| {
         let path = Path::new("/etc/apt/apt.conf.d").join(name);
-        let text = case.find(&format!("apt.conf.d/{}", name.display())).unwrap_or_else(|| ours(case).text);
+        let text = case.find(&format!("apt.conf.d/{}", name.to_string_lossy())).unwrap_or_else(|| ours(case).text);
         ConfigFile { path, text }
     };
     let mut files: Vec<ConfigFile> = names.iter().map(|name| file(name)).collect();

@@ -278,7 +278,7 @@ fn protocol(configuration: &Configuration, all: &[Called]) -> Vec<Finding> {
     }
     if findings.is_empty() {
         let descriptor = said(descriptor.unwrap_or_default());
-        findings.push(topic.ok(format!("apt tells the hook what it will do in version 3, on descriptor {descriptor}")));
+        findings.push(topic.ok(format!("rokeep is told what apt will do (version 3, descriptor {descriptor})")));
     }
     findings
 }
@@ -289,8 +289,7 @@ fn odd_settings(configuration: &Configuration) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut odd = |name: &str, value: &[u8], means: &str| {
         let what = format!("{name} is {}: {means}", said(value));
-        findings
-            .push(topic.attention(what).advice(format!("look for it in /etc/apt, and remove it unless it is meant")));
+        findings.push(topic.attention(what).advice("look for it in /etc/apt, and remove it unless it is meant"));
     };
     let set = |name: &str| configuration.value(name.as_bytes());
     if let Some(root) = set("DPkg::Chroot-Directory").filter(|root| *root != b"/") {

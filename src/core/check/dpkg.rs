@@ -94,7 +94,7 @@ fn own_file(ours: &Seen<File>) -> Vec<Finding> {
     }
     match altered(topic, PATH, SHIPPED, &file.text) {
         Some(finding) => vec![finding],
-        None => vec![topic.ok("dpkg calls rokeep's hooks before and after it does something, also without apt")],
+        None => vec![topic.ok("dpkg calls rokeep's hooks, with apt and without")],
     }
 }
 

@@ -147,7 +147,7 @@ fn by_table(point: &Point, entry: &Entry) -> Option<Finding> {
             Some(topic.attention(what).command_about(&point.path, |point| format!("mount -o remount,ro {point}")))
         }
         (Says::ReadOnly, Now::ReadOnly | Now::OpenedByUs) => {
-            Some(topic.ok(format!("{name} will be read-only after the next start (line {line} of /etc/fstab)")))
+            Some(topic.ok(format!("{name} is read-only after a start (line {line} of /etc/fstab)")))
         }
     }
 }
@@ -190,7 +190,7 @@ fn elsewhere(point: &Point, command_line: &[u8]) -> Option<Finding> {
     if let Some(options) = &point.unit_options {
         let unit = unit_name(&point.path);
         return Some(match says(options) {
-            Says::ReadOnly => topic.ok(format!("{name} will be read-only after the next start ({unit})")),
+            Says::ReadOnly => topic.ok(format!("{name} is read-only after a start ({unit})")),
             Says::Writable | Says::Both => {
                 let what = format!("{name} will be writable after the next start: the unit {unit} does not say ro");
                 topic
@@ -201,13 +201,13 @@ fn elsewhere(point: &Point, command_line: &[u8]) -> Option<Finding> {
     }
     if point.path == Path::new("/") {
         // The last one counts (init/do_mounts.c); neither is read-only.
-        let words = command_line.split(u8::is_ascii_whitespace);
-        let last = words.filter(|word| matches!(*word, b"ro" | b"rw")).next_back();
+        let mut words = command_line.split(u8::is_ascii_whitespace);
+        let last = words.rfind(|word| matches!(*word, b"ro" | b"rw"));
         return Some(match last {
             Some(b"rw") => topic
                 .attention("/ will be writable after the next start: the kernel's command line says rw, and /etc/fstab nothing")
                 .advice("have / in /etc/fstab with the option ro"),
-            Some(_) | None => topic.ok("/ will be read-only after the next start (it is not in /etc/fstab)"),
+            Some(_) | None => topic.ok("/ is read-only after a start (it is not in /etc/fstab)"),
         });
     }
     let what = format!("{name} is not in /etc/fstab: how it will be after the next start is not known");

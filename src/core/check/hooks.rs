@@ -43,7 +43,7 @@ pub fn find(facts: &Facts) -> Vec<Finding> {
         findings.extend(script(&Path::new(DIRECTORY).join(name), shipped, found));
     }
     if findings.is_empty() {
-        findings.push(topic.ok(format!("the {} hooks in {DIRECTORY} are as the package brought them", SHIPPED.len())));
+        findings.push(topic.ok(format!("all {} hooks are as the package brought them", SHIPPED.len())));
     }
     findings.extend(facts.beside.iter().map(|file| {
         let what = format!("{} lies beside a file of rokeep's: another version of it", message::path(file));

@@ -117,7 +117,7 @@ fn one(managed: &Managed) -> Vec<Finding> {
         .collect();
     findings.extend(short_of_room(managed, &point));
     if findings.is_empty() {
-        let room = managed.room.map_or_else(String::new, |room| format!(", {}", said(room)));
+        let room = managed.room.map_or_else(String::new, |room| format!(", {}", bytes_free(room)));
         let open = match managed.open_for {
             Need::PackageRun => "writable for a package run",
             Need::ByHand | Need::Nobody => "read-only",
@@ -208,13 +208,22 @@ fn short_of_room(managed: &Managed, point: &str) -> Option<Finding> {
 }
 
 fn said(room: Room) -> String {
-    let percent = |part: u64, whole: u64| u128::from(part) * 100 / u128::from(whole.max(1));
-    let Room { bytes: all, free_bytes, inodes, free_inodes } = room;
-    let space = format!("{} of {} free ({} %)", bytes(free_bytes), bytes(all), percent(free_bytes, all));
-    match inodes {
-        0 => space,
-        inodes => format!("{space}, {free_inodes} of {inodes} inodes ({} %)", percent(free_inodes, inodes)),
+    match room.inodes {
+        0 => bytes_free(room),
+        all => {
+            let free = room.free_inodes;
+            format!("{}, {free} of {all} inodes ({} %)", bytes_free(room), percent(free, all))
+        }
     }
+}
+
+fn bytes_free(room: Room) -> String {
+    let Room { bytes: all, free_bytes: free, .. } = room;
+    format!("{} of {} free ({} %)", bytes(free), bytes(all), percent(free, all))
+}
+
+fn percent(part: u64, whole: u64) -> u128 {
+    u128::from(part) * 100 / u128::from(whole.max(1))
 }
 
 #[cfg(test)]
@@ -249,7 +258,7 @@ mod tests {
         let with_store = |mode, kind| Seen::There(Object { kind, mode, owner: 0 });
         let with_room = |free_bytes, free_inodes| Some(Room { free_bytes, free_inodes, ..ROOM });
         for (what, managed, state, says) in [
-            ("read-only", managed(CLOSED), State::Ok, "2.0 GiB of 4.0 GiB free (50 %), 500 of 1000 inodes (50 %)"),
+            ("read-only", managed(CLOSED), State::Ok, "2.0 GiB of 4.0 GiB free (50 %)"),
             ("a bind mount", managed(DEGRADED), State::Ok, "is read-only"),
             ("for a run", Managed { open_for: Need::PackageRun, ..found_closed(OPEN) }, State::Ok, "for a package run"),
             ("by hand", Managed { open_for: Need::ByHand, ..found_closed(OPEN) }, State::Attention, "remount ro /usr"),

@@ -54,20 +54,20 @@ fn one(facts: &Facts, package: &str) -> Option<Finding> {
     }
     let set = |name: &str| facts.configuration.as_ref().and_then(|all| all.value(name.as_bytes())).is_some_and(is_true);
     Some(match package {
-        "apt-listbugs" | "apt-listchanges" => topic.ok(format!("{package} may stop apt before anything is writable")),
-        "etckeeper" => topic.ok("etckeeper commits before the mounts are opened, and before they are closed"),
-        "localepurge" => topic.ok("localepurge deletes files of /usr before it is closed"),
+        "apt-listbugs" | "apt-listchanges" => topic.ok(format!("{package} may stop apt while all is read-only")),
+        "etckeeper" => topic.ok("etckeeper commits before rokeep opens and closes"),
+        "localepurge" => topic.ok("localepurge deletes files before /usr is closed"),
         "needrestart" if only_lists(&facts.needrestart) => topic.attention(
             "needrestart only lists services ($nrconf{restart} = 'l'): what they hold is kept until they are restarted, and \
              \"rokeep status\" says what frees it",
         ),
-        "needrestart" => topic.ok("needrestart restarts services before the mounts are closed, which frees what they held"),
-        "packagekit" => topic.ok("PackageKit calls apt's hooks; each of its package runs has a session of its own"),
+        "needrestart" => topic.ok("needrestart frees what services hold before that is looked at"),
+        "packagekit" => topic.ok("each package run of PackageKit has its own session"),
         "unattended-upgrades" if set("Unattended-Upgrade::InstallOnShutdown") => topic.attention(
             "unattended-upgrades installs while the machine goes down (InstallOnShutdown): what is in use then goes after the \
              next start",
         ),
-        "unattended-upgrades" => topic.ok("unattended-upgrades calls apt's hooks; with MinimalSteps each step is a package run"),
+        "unattended-upgrades" => topic.ok("each step of unattended-upgrades is a package run"),
         _ => return None,
     })
 }
@@ -92,7 +92,7 @@ fn only_lists(files: &[ConfigFile]) -> bool {
             .collect();
         solid.strip_prefix(b"$nrconf{restart}=").and_then(|value| value.first().copied())
     };
-    lines.filter_map(value).last() == Some(b'l')
+    lines.filter_map(value).next_back() == Some(b'l')
 }
 
 #[cfg(test)]

@@ -52,7 +52,7 @@ pub fn find(facts: &Facts) -> Vec<Finding> {
     }
     if findings.is_empty() {
         let version = env!("CARGO_PKG_VERSION");
-        findings.push(topic.ok(format!("{PATH} is this one ({version}), static, and nobody but root can change it")));
+        findings.push(topic.ok(format!("{PATH} {version} is this one, static and root's alone")));
     }
     findings
 }

@@ -74,7 +74,7 @@ pub fn find(facts: &Facts) -> Vec<Finding> {
     };
     if findings.is_empty() {
         let records = message::count(records, "alias");
-        findings.push(topic.ok(format!("session and journal are in order; {records} noted in the journal")));
+        findings.push(topic.ok(format!("session and journal are in order, {records} noted")));
     }
     findings
 }

@@ -144,10 +144,7 @@ fn of_systemd(units: &[Unit]) -> Vec<Finding> {
         }
     }
     if findings.is_empty() {
-        findings.push(topic.ok(
-            "rokeep-boot.service and rokeep-cleanup.timer are enabled, the timer waits, and no setting keeps rokeep's units \
-             from the machine's mounts",
-        ));
+        findings.push(topic.ok("boot unit and timer are enabled; none is kept from the mounts"));
     }
     findings.extend(OF_APT.into_iter().filter_map(named).flat_map(of_apt));
     findings
