@@ -76,7 +76,7 @@ pub fn find(facts: &Facts) -> Vec<Finding> {
         findings.extend(List::OURS.into_iter().flat_map(|list| in_list(facts, &all, list)));
         findings.extend(protocol(configuration, &all));
     }
-    findings.extend(all.iter().filter_map(|called| home_made(facts, &all, called)));
+    findings.extend(home_made(facts, &all));
     findings.extend(odd_settings(configuration));
     findings
 }
@@ -128,14 +128,26 @@ fn in_list(facts: &Facts, all: &[Called], list: List) -> Vec<Finding> {
     let after: Vec<Finding> = hooks.iter().skip(last + 1).filter_map(|called| comes_after(facts, called)).collect();
     if after.is_empty() && findings.is_empty() {
         let place = match hooks.len() {
-            1 => "and no other".to_owned(),
-            all if *last + 1 == all => format!("last of {all}"),
-            all => format!("as number {} of {all}; those after it do no harm", last + 1),
+            1 => "alone".to_owned(),
+            all if *last + 1 == all => {
+                format!("last of {all}{}", behind(facts, hooks.get(..*last).unwrap_or_default()))
+            }
+            all => format!("number {} of {all}; those after it do no harm", last + 1),
         };
-        findings.push(topic.ok(format!("{name} calls rokeep's hook, {place}")));
+        findings.push(topic.ok(format!("{name}: rokeep is {place}")));
     }
     findings.extend(after);
     findings
+}
+
+/// In which files those stand that come before ours.
+fn behind(facts: &Facts, before: &[&Called]) -> String {
+    let mut names: Vec<String> = before
+        .iter()
+        .filter_map(|called| Some(message::path(Path::new(place(&facts.files, called.hook.command)?.0.file_name()?))))
+        .collect();
+    names.dedup();
+    if names.is_empty() { String::new() } else { format!(", behind {}", message::few(&names, 3)) }
 }
 
 /// One that is run when ours is done, unless it is known to do no harm there. One that remounts is said by itself.
@@ -190,16 +202,34 @@ fn earlier(finding: Finding, facts: &Facts, hook: &Hook) -> Finding {
 }
 
 /// The pair that everybody begins with, and its relatives.
-fn home_made(facts: &Facts, all: &[Called], called: &Called) -> Option<Finding> {
+fn home_made(facts: &Facts, all: &[Called]) -> Vec<Finding> {
+    let first_of_ours = |list| all.iter().position(|called| called.hook.list == list && called.hook.is_ours());
+    let ours = List::OURS.map(|list| (list, first_of_ours(list)));
+    let comes_first = |at: usize, list: List| {
+        let first = ours.iter().find_map(|(known, first)| first.filter(|_| *known == list));
+        first.is_none_or(|first| at < first)
+    };
+    let remounts = all.iter().enumerate().filter_map(|(at, called)| {
+        let order = if comes_first(at, called.hook.list) { Order::Before } else { Order::After };
+        remounting(facts, called, order)
+    });
+    remounts.collect()
+}
+
+/// On which side of ours a hook is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Order {
+    Before,
+    After,
+}
+
+fn remounting(facts: &Facts, called: &Called, order: Order) -> Option<Finding> {
     let Called { hook, script } = called;
     let how = remount(hook.command, *script, &facts.managed)?;
     if hook.is_ours() {
         return None;
     }
     let (topic, command) = (Topic::Apt, said(hook.command));
-    let ours = all.iter().position(|other| other.hook.list == hook.list && other.hook.is_ours());
-    let own = all.iter().position(|other| std::ptr::eq(other, called));
-    let comes_first = ours.is_none_or(|ours| own.is_some_and(|own| own < ours));
     let through = match how {
         Remount::Itself => String::new(),
         Remount::InScript(path, line) => format!(" ({}, line {line})", message::path(path)),
@@ -211,11 +241,11 @@ fn home_made(facts: &Facts, all: &[Called], called: &Called) -> Option<Finding> 
     );
     let list = hook.list.name();
     let finding = match hook.list {
-        List::PreInvoke if comes_first => topic.broken(format!(
+        List::PreInvoke if order == Order::Before => topic.broken(format!(
             "a remount hook of {list} {stands} comes before rokeep's{through}: {command}. The mount is writable before rokeep \
              can see that it was read-only; it takes that for your wish, protects nothing, and does not close it"
         )),
-        List::PostInvoke if comes_first => topic.broken(format!(
+        List::PostInvoke if order == Order::Before => topic.broken(format!(
             "a remount hook of {list} {stands} comes before rokeep's{through}: {command}. As soon as a file in use was \
              replaced it fails (\"mount point is busy\"), {}",
             if never_fails(hook) {
