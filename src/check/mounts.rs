@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 
 use crate::core::check::mounts::{Facts, Managed, Need};
-use crate::core::check::seen::{Kind, Seen};
+use crate::core::check::seen::{Kind, Object, Seen};
 use crate::core::check::{fstab, settings};
 use crate::core::message;
 use crate::core::session::Session;
@@ -95,15 +95,26 @@ fn managed(root: &Root, mounted: &Mounted, session: &Session, settings: &Setting
         Some(_) if by_hand => Need::ByHand,
         Some(_) | None => Need::Nobody,
     };
-    let store = mounted.mount.point.join(".rokeep");
     Managed {
         found,
         open_for,
         named: settings.names(&mounted.mount.point),
         device: mounts::protection(&mounted.mount),
         room: mounted.room().ok(),
-        store: seen::itself(&inside(root, &store)),
+        store: store(root, mounted),
         mount: mounted.mount.clone(),
+    }
+}
+
+/// One that is on another mount, link(2) does not reach.
+fn store(root: &Root, mounted: &Mounted) -> Seen<Object> {
+    let path = mounted.mount.point.join(".rokeep");
+    let on = root.open_dir(&path).ok().flatten().and_then(|dir| dir.stat().ok());
+    match seen::itself(&inside(root, &path)) {
+        Seen::There(object) if on.is_some_and(|on| on.mount_id != mounted.mount.id) => {
+            Seen::There(Object { kind: Kind::Other, ..object })
+        }
+        found => found,
     }
 }
 

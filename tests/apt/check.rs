@@ -14,7 +14,6 @@ impl Debian {
         let run = self.run("rokeep", &["check", "--json"])?;
         let check = Check::read(&run.stdout).map_err(|error| anyhow!("not what check promises: {error}: {run:?}"))?;
         ensure!(run.code == i32::from(check.verdict != "in-place"), "{run:?}");
-        ensure!(run.took < Duration::from_secs(2), "{run:?}");
         Ok(check)
     }
 
@@ -42,6 +41,10 @@ fn right_after_the_install_everything_is_in_place() -> Result<()> {
     let debian = installed()?;
     let text = debian.must("rokeep", &["check"])?;
     assert!(text.ends_with("\n\neverything is in place\n"), "{text}");
+    let times = [(); 5].map(|()| debian.run("rokeep", &["check"]).map(|run| run.took));
+    // Other tests may have the processors meanwhile.
+    let is_quick = |took: &Result<Duration>| took.as_ref().is_ok_and(|took| *took < Duration::from_secs(1));
+    assert!(times.iter().any(is_quick), "{times:?}");
     for installed in ["PackageKit", "unattended-upgrades"] {
         assert!(text.contains(installed), "{text}");
     }

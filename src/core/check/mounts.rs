@@ -39,7 +39,7 @@ pub struct Managed {
     pub device: Device,
     /// How much room there is, where that could be told.
     pub room: Option<Room>,
-    /// What is at its `.rokeep`, and nothing where something else is mounted there.
+    /// What is at its `.rokeep`; another mount there is no directory.
     pub store: Seen<Object>,
 }
 
@@ -183,7 +183,10 @@ fn store(managed: &Managed, point: &str) -> Option<Finding> {
         Seen::There(object) if object.kind == Kind::Directory && object.owner == 0 && object.is_private() => None,
         Seen::Missing => None,
         Seen::There(_) => {
-            let what = format!("{} is no directory of root's alone: rokeep puts no alias there", message::path(&path));
+            let what = format!(
+                "{} is no directory of root's alone on this mount: rokeep puts no alias there",
+                message::path(&path)
+            );
             Some(topic.broken(what).advice(format!("move it away, while {point} is writable")))
         }
         Seen::Unknown(why) => Some(topic.unknown(format!("{} could not be looked at: {why}", message::path(&path)))),
