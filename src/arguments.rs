@@ -37,6 +37,17 @@ pub enum Command {
         #[command(flatten)]
         form: Form,
     },
+    /// Say whether everything is in place, and what to do where it is not
+    ///
+    /// Looks at the program, its hooks, what apt and dpkg were told and by whom else, units, kernel, mounts, /etc/fstab, and what
+    /// rokeep remembers. Changes nothing. Each line is "ok", "attention" (it works, and there is something to know or to do),
+    /// "BROKEN", or "unknown" where it could not be seen, as by who is not root.
+    #[command(after_help = EXIT_CODES_OF_CHECK)]
+    Check {
+        /// Print one JSON object, for programs
+        #[arg(long)]
+        json: bool,
+    },
     /// Drop aliases that nobody needs any more, and close what is still open
     ///
     /// What a timer does every ten minutes, at once: a mount that is degraded, or that a package run left writable, goes back
@@ -206,7 +217,7 @@ pub fn definition() -> clap::Command {
 
 /// In the order in which a person needs them.
 const GROUPS: [(&str, &[&str]); 4] = [
-    ("To see what is going on", &["status", "plan"]),
+    ("To see what is going on", &["status", "check", "plan"]),
     ("To put right what was left", &["cleanup", "recover"]),
     ("To change files without apt", &["run", "remount"]),
     ("To take rokeep away", &["release"]),
@@ -245,6 +256,12 @@ Exit codes:
   1  something does: a mount is degraded, or writable without a
      package run
   3  could not find out";
+
+const EXIT_CODES_OF_CHECK: &str = "\
+Exit codes:
+  0  nobody has anything to do
+  1  somebody has, or something could not be seen
+  3  could not look";
 
 const EXAMPLES_OF_PLAN: &str = "\
 Examples:

@@ -15,13 +15,12 @@ use crate::core::paths::ListedPath;
 use crate::core::verdict::{Because, DirectoryVerdict, Kind, Run, Verdict};
 use crate::pins::{self, Look};
 use crate::plan::lists;
-use crate::survey::{self, Alias, Ask, KeptDirectory, Survey, survey};
+use crate::survey::{self, Ask, KeptDirectory, Survey, survey};
 use crate::sys::files::{Directory, Root};
 use crate::sys::kernel::Stat;
 use crate::sys::link;
 use crate::sys::marker::{self, Marked};
 use crate::sys::mounts::Mounted;
-use crate::sys::processes;
 use crate::sys::program;
 use crate::sys::progress::Progress;
 use crate::sys::site::Site;
@@ -119,11 +118,9 @@ fn look_at(root: &Root, mounts: &[&Mounted], journal: &Journal, run: Run, ask: A
     }
 }
 
-/// One line for each thing that a person may wonder about afterwards. That a watcher runs an old rokeep is none: it lets go
-/// of that when its package manager has ended.
+/// One line for each thing that a person may wonder about afterwards.
 pub fn summary(root: &Root, survey: &Survey) -> Vec<String> {
-    let held = survey.with(Verdict::Keep(Because::Held)).filter(|alias| !alias.is_pinned());
-    let held: Vec<_> = held.filter(|alias| !only_rokeep_has(alias)).collect();
+    let held: Vec<_> = survey.with(Verdict::Keep(Because::Held)).filter(|alias| !alias.is_pinned()).collect();
     let rokeep = program::name(root);
     let in_directories = DirectoryVerdict::Keep(Because::Held);
     let directories: Vec<&KeptDirectory> =
@@ -161,11 +158,6 @@ pub fn summary(root: &Root, survey: &Survey) -> Vec<String> {
     }
     lines.extend(pins::summary(survey));
     lines
-}
-
-fn only_rokeep_has(alias: &Alias) -> bool {
-    let is_rokeep = |holder: &Holder| holder.process().is_some_and(|process| processes::is_rokeep(process.pid));
-    !alias.holders.is_empty() && alias.holders.iter().all(is_rokeep)
 }
 
 /// Processes by their numbers, then whatever else there is.

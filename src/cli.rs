@@ -10,6 +10,8 @@ use clap::FromArgMatches;
 use rokeep::arguments::{self, Arguments, Command, Form, Hook, Remount};
 use rokeep::by_hand::{self, Lasting};
 use rokeep::core::apt_stream;
+use rokeep::core::check::Verdict;
+use rokeep::core::check::text::text as checked_as_text;
 use rokeep::core::columns::{shown, shown_json};
 use rokeep::core::message::Outcome;
 use rokeep::core::status::metrics::metrics;
@@ -21,10 +23,10 @@ use rokeep::settings::Settings;
 use rokeep::sys::announced::Announced;
 use rokeep::sys::files::Root;
 use rokeep::sys::kernel;
+use rokeep::sys::lock::StillHeld;
 use rokeep::sys::log::{Priority, log};
-use rokeep::sys::state;
 use rokeep::sys::terminal;
-use rokeep::{announce, dpkg, leaving, preview, protect, recover, release, report, session, watch};
+use rokeep::{announce, check, dpkg, leaving, preview, protect, recover, release, report, session, watch};
 
 /// Reads the command line. One that is wrong ends the process: with words that repeat some of it, harmlessly.
 pub fn read() -> Arguments {
@@ -43,8 +45,10 @@ pub fn read() -> Arguments {
 pub fn run(arguments: &Arguments) -> ExitCode {
     let done = Root::system().context("cannot open /").and_then(|root| {
         let code = perform(&root, &arguments.command);
-        if let Err(error) = leaving::finish(&root) {
-            log(&root, Priority::Error, &format!("{error:#}"));
+        if may_finish(&arguments.command, &code) {
+            if let Err(error) = leaving::finish(&root) {
+                log(&root, Priority::Error, &format!("{error:#}"));
+            }
         }
         code
     });
@@ -58,9 +62,16 @@ pub fn run(arguments: &Arguments) -> ExitCode {
     })
 }
 
+/// Not who only looks, nor who has waited for another rokeep in vain.
+fn may_finish(command: &Command, done: &Result<ExitCode>) -> bool {
+    let looks = matches!(command, Command::Status { .. } | Command::Check { .. } | Command::Plan { .. });
+    !looks && !done.as_ref().is_err_and(|why| why.is::<StillHeld>())
+}
+
 fn perform(root: &Root, command: &Command) -> Result<ExitCode> {
     match command {
         Command::Status { form } => show_status(root, form),
+        Command::Check { json } => show_check(root, *json),
         Command::Cleanup { deep, json } => {
             let look = if *deep { Look::Deep } else { Look::Usual };
             let cleaned = closing(root, recover::clean_up(root, look))?;
@@ -80,7 +91,7 @@ fn perform(root: &Root, command: &Command) -> Result<ExitCode> {
         Command::Remount { to: Remount::Ro { mounts } } => tell(root, closing(root, by_hand::close(root, mounts))?),
         Command::Release => tell(root, closing(root, release::release(root))?),
         Command::Recover => tell(root, closing(root, recover::recover_and_search(root))?),
-        Command::Leave => leave(root),
+        Command::Leave => tell(root, leaving::prepare(root)?),
         Command::Watch { pid, detach } => {
             if *detach {
                 watch::detach()?;
@@ -100,12 +111,6 @@ fn perform(root: &Root, command: &Command) -> Result<ExitCode> {
         Command::Hook { name: Hook::DpkgPreInvoke } => dpkg_pre_invoke(root),
         Command::Hook { name: Hook::DpkgPostInvoke } => Ok(dpkg_post_invoke(root)),
     }
-}
-
-/// Unless a package run is on, nothing will be left to do for the copy.
-fn leave(root: &Root) -> Result<ExitCode> {
-    leaving::prepare(root)?;
-    if state::session(root)?.is_over() { tell(root, release::release(root)?) } else { Ok(ExitCode::SUCCESS) }
 }
 
 fn closing<T>(root: &Root, done: Result<T>) -> Result<T> {
@@ -179,6 +184,17 @@ fn show_status(root: &Root, form: &Form) -> Result<ExitCode> {
     // A reader that stopped reading has seen enough.
     let _ = output.lock().write_all(text.as_bytes());
     Ok(attention(!status.problems.is_empty()))
+}
+
+fn show_check(root: &Root, json: bool) -> Result<ExitCode> {
+    let checked = check::check(root)?;
+    let output = io::stdout();
+    let text = match json {
+        true => shown_json(&serde_json::to_string_pretty(&checked)?) + "\n",
+        false => checked_as_text(&checked, terminal::look(&output)),
+    };
+    let _ = output.lock().write_all(text.as_bytes());
+    Ok(attention(checked.verdict != Verdict::InPlace))
 }
 
 fn show_plan(root: &Root, things: &[PathBuf], json: bool) -> Result<ExitCode> {

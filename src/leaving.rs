@@ -10,18 +10,45 @@ use std::fs;
 
 use anyhow::{Context, Result};
 
+use crate::core::holder::Holder;
+use crate::core::message::Outcome;
 use crate::core::verdict::Run;
+use crate::release;
+use crate::survey::Alias;
 use crate::sys::files::Root;
 use crate::sys::state::{self, Locked};
-use crate::sys::{private, program};
+use crate::sys::{private, processes, program};
+use crate::watch;
 
-/// Says that dpkg is going to remove the package.
+/// dpkg is going to remove the package. While a package run is on, a watcher of it is there that does not need what is
+/// removed; otherwise all is done that there is to do.
 ///
 /// # Errors
-/// Where no copy can be made: the mounts then go back when the package manager has ended, and not before.
-pub fn prepare(root: &Root) -> Result<()> {
+/// Where no copy can be made: the mounts then go back when the package manager has ended, and not before. Where something
+/// could not be released.
+pub fn prepare(root: &Root) -> Result<Outcome> {
+    let prepared = put_stand_in(root);
+    let session = state::session(root)?;
+    if session.is_over() {
+        return release::release(root).and_then(|released| prepared.map(|()| released));
+    }
+    prepared?;
+    for frontend in session.frontends.iter().filter(|frontend| processes::is_alive(frontend)) {
+        watch::start_process(root, frontend, Some(program::stand_in(root)));
+    }
+    Ok(Outcome::default())
+}
+
+fn put_stand_in(root: &Root) -> Result<()> {
     private::make(&state::state_dir(root))?;
     program::put_stand_in(root).with_context(|| format!("cannot write {}", program::stand_in(root).display()))
+}
+
+/// That a watcher runs an old rokeep is not worth a word: it lets go of that when its package manager has ended.
+pub fn only_we_have(root: &Root, alias: &Alias) -> bool {
+    let is_rokeep = |holder: &Holder| holder.process().is_some_and(|process| processes::is_rokeep(process.pid));
+    let is_ours = alias.names.iter().any(|name| *name == program::installed(root));
+    is_ours && !alias.holders.is_empty() && alias.holders.iter().all(is_rokeep)
 }
 
 /// What package run is over when one is.
@@ -29,11 +56,12 @@ pub fn run_that_is_over(root: &Root) -> Run {
     if program::stands_in(root) { Run::Released } else { Run::Over }
 }
 
-/// What a person has to know where something is kept and the package is gone.
-pub fn what_becomes_of(root: &Root, kept: &[String]) -> Option<String> {
+/// What a person has to know where the package is gone and something is left to do, as messages speak of a program that is
+/// not there.
+pub fn who_stands_in(root: &Root) -> Option<String> {
     let copy = program::name(root);
-    let is_left = program::stands_in(root) && !kept.is_empty();
-    is_left.then(|| format!("rokeep was removed; \"{copy} cleanup\" drops what is kept once that is let go"))
+    program::stands_in(root)
+        .then(|| format!("rokeep was removed, and something is left to do: then \"{copy} cleanup\""))
 }
 
 /// Where the package was removed and nothing is left to do, the copy goes too, and if it was purged, all that rokeep
@@ -45,19 +73,19 @@ pub fn finish(root: &Root) -> Result<()> {
     if !program::stands_in(root) {
         return Ok(());
     }
-    // Nobody begins anything meanwhile.
+    // Nobody begins anything meanwhile, nor is it installed again unseen.
     let locked = Locked::wait(root)?;
-    if !is_done(root, &locked)? {
+    if !program::stands_in(root) || !is_done(root, &locked)? {
         return Ok(());
     }
     let gone = match program::is_purged(root) {
-        true => state::forget_everything(root),
-        false => fs::remove_file(program::stand_in(root)).and_then(|()| state::forget_run(root)),
+        true => fs::remove_dir_all(state::state_dir(root)),
+        false => fs::remove_file(program::stand_in(root)),
     };
     gone.context("cannot remove what rokeep remembers, which nobody needs any more")
 }
 
 /// No watcher will go on, no mount has to go back, and nothing is kept.
 fn is_done(root: &Root, locked: &Locked) -> Result<bool> {
-    Ok(state::nobody_watches(root)? && locked.session()?.is_over() && locked.journal()?.records.is_empty())
+    Ok(locked.session()?.is_over() && locked.journal()?.records.is_empty() && state::nobody_watches(root)?)
 }

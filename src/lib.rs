@@ -20,8 +20,8 @@
 //!
 //! What stands on disk and in no journal is written down again by [`adopt`].
 //!
-//! A person asks [`report`] what is read-only, what is held, by whom, and what frees it; and [`preview`] what a run would
-//! protect.
+//! A person asks [`report`] what is read-only, what is held, by whom, and what frees it; [`preview`] what a run would
+//! protect; and [`check`] whether all that this needs is in place.
 //!
 //! What a person does without apt is in [`by_hand`]: a session around any program, or a mount that stays writable for a
 //! while. [`release`] is for who removes rokeep, and [`leaving`] is how the package run ends that does.
@@ -68,6 +68,7 @@ pub mod recover;
 pub mod watch;
 
 pub mod by_hand;
+pub mod check;
 pub mod leaving;
 pub mod release;
 pub mod report;

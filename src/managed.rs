@@ -58,7 +58,7 @@ pub fn all(root: &Root, settings: &Settings, session: &Session, journal: &Journa
 
 /// In a container, what nobody in it may make writable is none of ours: it is read-only for the container, and apt does
 /// what it would do without rokeep. Whoever names a mount in the settings of a container means it all the same.
-fn is_ours(standing: Standing, mounted: &Mounted) -> bool {
+pub(crate) fn is_ours(standing: Standing, mounted: &Mounted) -> bool {
     match standing {
         Standing::Machine => true,
         Standing::NobodyMayMount => !mounted.mount.flags.refuse_writes(),

@@ -211,12 +211,14 @@ pub(crate) fn close_if_unused(
 fn close_and_say(root: &Root, locked: &Locked, session: Session, ask: Ask, look: Look) -> Result<Outcome> {
     let (mut outcome, cleaned) = close(root, locked, session, ask, look)?;
     match cleaned {
-        Ok(survey) => {
-            let kept = cleanup::summary(root, &survey);
-            outcome.notes.extend(leaving::what_becomes_of(root, &kept));
-            outcome.notes.extend(kept);
+        Ok(mut survey) => {
+            survey.aliases.retain(|alias| !leaving::only_we_have(root, alias));
+            outcome.notes.extend(cleanup::summary(root, &survey));
         }
         Err(error) => outcome.problems.insert(0, format!("the cleanup was not finished: {error:#}")),
+    }
+    if !(outcome.notes.is_empty() && outcome.problems.is_empty()) {
+        outcome.notes.extend(leaving::who_stands_in(root));
     }
     Ok(outcome)
 }

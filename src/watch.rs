@@ -7,6 +7,7 @@
 
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
@@ -29,15 +30,17 @@ use crate::sys::{children, kernel, processes, program, state};
 /// A watcher that cannot be started is said in the log, and fails nothing: it is the second line of defence.
 pub fn start(root: &Root, frontend: &Frontend) {
     kernel::keep_descriptors_to_ourselves();
-    if start_unit(root, frontend.pid) {
-        return;
+    if !start_unit(root, frontend.pid) {
+        start_process(root, frontend, program::successor(root));
     }
-    if let Err(error) = start_process(frontend.pid) {
-        log(
-            root,
-            Priority::Error,
-            &format!("cannot start the watcher of {}: {error:#}", message::text(&frontend.command)),
-        );
+}
+
+/// Starts one as a process of its own, of this program unless another one is to do it. Where there is one already it ends at
+/// once.
+pub(crate) fn start_process(root: &Root, frontend: &Frontend, program: Option<PathBuf>) {
+    if let Err(error) = detached(frontend.pid, program) {
+        let whose = message::text(&frontend.command);
+        log(root, Priority::Error, &format!("cannot start the watcher of {whose}: {error:#}"));
     }
 }
 
@@ -56,9 +59,10 @@ fn is_root_of_the_system() -> bool {
     program::is_same_file("/proc/1/root/.".as_ref(), "/".as_ref())
 }
 
-fn start_process(pid: i32) -> Result<()> {
+fn detached(pid: i32, program: Option<PathBuf>) -> Result<()> {
+    let program = program.map_or_else(std::env::current_exe, Ok).context("cannot tell which program this is")?;
     // It answers once it has left apt's terminal, so that no Ctrl-C can reach it any more.
-    let mut watcher = Command::new(std::env::current_exe().context("cannot tell which program this is")?);
+    let mut watcher = Command::new(program);
     watcher.args(["watch", "--detach", &pid.to_string()]);
     let detached = children::ends_soon(alone(&mut watcher)).context("cannot start a process")?;
     ensure!(detached.success(), "it could not leave the terminal");
@@ -91,8 +95,11 @@ pub fn watch(root: &Root, pid: i32, mut tell: impl FnMut(Outcome)) -> Result<()>
     for frontend in state::session(root)?.frontends.iter().filter(|frontend| processes::is_alive(frontend)) {
         start(root, frontend);
     }
+    // Before the deadlines, which may be far, and after them.
     go_on_as_successor(root, pid);
-    keep_deadlines(root, tell)
+    keep_deadlines(root, tell)?;
+    go_on_as_successor(root, pid);
+    Ok(())
 }
 
 /// Goes on as whoever has taken this program's place: the rokeep that is installed now, or the copy of one that is being

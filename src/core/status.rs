@@ -6,7 +6,6 @@
 
 mod fill;
 pub mod metrics;
-mod page;
 pub mod text;
 
 use serde::Serialize;

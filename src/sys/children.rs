@@ -1,7 +1,9 @@
 //! Programs that end by themselves in a moment, and are not waited for longer.
 
-use std::io;
-use std::process::{Command, ExitStatus};
+use std::io::{self, Read};
+use std::process::{Command, ExitStatus, Stdio};
+use std::sync::mpsc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// Usually it takes a hundredth of a second. Others wait meanwhile for what this process has locked, a minute at most.
@@ -23,5 +25,93 @@ pub fn ends_soon(command: &mut Command) -> io::Result<ExitStatus> {
             return Err(io::Error::new(io::ErrorKind::TimedOut, "it does not end"));
         }
         std::thread::sleep(PAUSE);
+    }
+}
+
+/// What a program said.
+#[derive(Debug)]
+pub struct Said {
+    /// How it ended.
+    pub status: ExitStatus,
+    /// On standard output.
+    pub output: Vec<u8>,
+    /// On standard error.
+    pub errors: Vec<u8>,
+}
+
+/// Whoever asks wants to know now.
+const ATTENTION: Duration = Duration::from_secs(3);
+
+/// No more than this is listened to.
+const MOST_BYTES: u64 = 8 << 20;
+
+/// Runs a program that only answers something, with no environment and nothing to read, and takes down what it says. One
+/// that does not come to its end, or goes on speaking, is killed.
+///
+/// # Errors
+/// Where it cannot be started, and that it was killed.
+pub fn answers_soon(command: &mut Command) -> io::Result<Said> {
+    let until = Instant::now() + ATTENTION;
+    command.env_clear().stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn()?;
+    let [output, errors] = [child.stdout.take().map(listen), child.stderr.take().map(listen)];
+    // What it has started and left may have its output open longer than it lives itself.
+    let heard = |from: Option<mpsc::Receiver<Vec<u8>>>| {
+        let left = until.saturating_duration_since(Instant::now());
+        from.and_then(|from| from.recv_timeout(left).ok())
+    };
+    let (output, errors) = (heard(output), heard(errors));
+    loop {
+        if let Some(status) = child.try_wait()? {
+            let late = || io::Error::new(io::ErrorKind::TimedOut, "its output does not end");
+            return Ok(Said { status, output: output.ok_or_else(late)?, errors: errors.ok_or_else(late)? });
+        }
+        if Instant::now() > until {
+            child.kill()?;
+            child.wait()?;
+            return Err(io::Error::new(io::ErrorKind::TimedOut, "it does not answer"));
+        }
+        thread::sleep(PAUSE);
+    }
+}
+
+fn listen(from: impl Read + Send + 'static) -> mpsc::Receiver<Vec<u8>> {
+    let (teller, told) = mpsc::channel();
+    let read = move || {
+        let mut bytes = Vec::new();
+        // What comes too late is heard by nobody.
+        let _ = from.take(MOST_BYTES).read_to_end(&mut bytes).map(|_| teller.send(bytes));
+    };
+    // Without a thread nobody tells anything.
+    let _ = thread::Builder::new().spawn(read);
+    told
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sh(script: &str) -> io::Result<Said> {
+        answers_soon(Command::new("/bin/sh").args(["-c", script]))
+    }
+
+    #[test]
+    fn what_it_says_is_taken_down() {
+        let said = sh("echo out; echo err >&2; exit 3").unwrap();
+        assert_eq!((said.status.code(), &said.output[..], &said.errors[..]), (Some(3), &b"out\n"[..], &b"err\n"[..]));
+    }
+
+    #[test]
+    fn it_has_no_environment_and_nothing_to_read() {
+        assert_eq!(sh("cat; echo \"$HOME$CARGO_MANIFEST_DIR\"").unwrap().output, b"\n");
+    }
+
+    #[test]
+    fn who_does_not_answer_is_not_waited_for() {
+        for script in ["exec sleep 60", "sleep 60 & echo x"] {
+            let began = Instant::now();
+            assert_eq!(sh(script).unwrap_err().kind(), io::ErrorKind::TimedOut, "{script}");
+            assert!(began.elapsed() < 2 * ATTENTION, "{script}: it took {:?}", began.elapsed());
+        }
     }
 }

@@ -136,9 +136,22 @@ pub fn let_go_of_contents(dir: &Directory, entry: &OsStr, inode: Inode) -> nix::
     posix_fadvise(&file, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED)
 }
 
+/// Whether there are such marks, for this process. One is made, on the root directory, and taken away again.
+///
+/// # Errors
+/// The kernel's answer, if not: `EINVAL` before Linux 5.19, `ENOSYS` where it was built without fanotify, `EPERM`.
+pub fn are_known(root: &Root) -> nix::Result<()> {
+    let any = root.open_dir(Path::new("/"))?.ok_or(Errno::ENOENT)?;
+    let group = Fanotify::init(INIT, EVENTS)?;
+    add(&group, &any, OsStr::new(".")).and_then(|()| clear(&group))
+}
+
+const INIT: InitFlags = InitFlags::FAN_CLASS_NOTIF.union(InitFlags::FAN_CLOEXEC).union(InitFlags::FAN_UNLIMITED_MARKS);
+
+const EVENTS: EventFFlags = EventFFlags::O_RDONLY.union(EventFFlags::O_CLOEXEC);
+
 fn group() -> Result<Fanotify> {
-    let flags = InitFlags::FAN_CLASS_NOTIF | InitFlags::FAN_CLOEXEC | InitFlags::FAN_UNLIMITED_MARKS;
-    match Fanotify::init(flags, EventFFlags::O_RDONLY | EventFFlags::O_CLOEXEC) {
+    match Fanotify::init(INIT, EVENTS) {
         Ok(group) => Ok(group),
         Err(Errno::ENOSYS) => bail!("this kernel was built without fanotify"),
         Err(Errno::EPERM) => bail!("this process may not use fanotify here (a container?)"),

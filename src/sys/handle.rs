@@ -30,6 +30,19 @@ struct Raw {
     bytes: [u8; MOST_BYTES],
 }
 
+/// Whether the kernel opens files by their handles to this process. It is asked with no handle at all.
+///
+/// # Errors
+/// Its answer, if it does not: `ENOSYS` where it was built without, `EPERM` without `CAP_DAC_READ_SEARCH`.
+pub fn can_be_opened() -> nix::Result<()> {
+    // SAFETY: a plain number, and no address that could be read.
+    let result = unsafe { libc::syscall(libc::SYS_open_by_handle_at, -1, std::ptr::null::<Raw>(), libc::O_PATH) };
+    match Errno::result(result) {
+        Ok(_) | Err(Errno::EFAULT | Errno::EBADF | Errno::EINVAL) => Ok(()),
+        Err(other) => Err(other),
+    }
+}
+
 impl FileHandle {
     /// The handle of what a link in /proc leads to.
     ///

@@ -68,8 +68,11 @@ pub fn wait(root: &Root) -> Result<File> {
     loop {
         match file.try_lock_exclusive() {
             Ok(()) if is_at(&file, &path) => return Ok(file),
-            // Somebody has removed it meanwhile: it keeps nobody else out any more.
-            Ok(()) => file = open(&path)?,
+            // Somebody has removed it meanwhile, or the whole directory: it keeps nobody else out any more.
+            Ok(()) => {
+                private::make(&state::run_dir(root))?;
+                file = open(&path)?;
+            }
             Err(error) if error.raw_os_error() == fs2::lock_contended_error().raw_os_error() => {}
             Err(error) => return Err(error).with_context(|| format!("cannot lock {}", path.display())),
         }

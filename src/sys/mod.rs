@@ -28,6 +28,7 @@ pub mod progress;
 pub mod remounting;
 pub mod rights;
 pub mod scan;
+pub mod seen;
 pub mod shown;
 pub mod site;
 pub mod state;

@@ -10,11 +10,13 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat, openat2};
 use nix::libc;
 use nix::sys::stat::Mode;
+use nix::sys::statvfs::fstatvfs;
 use nix::unistd::syncfs;
 
 use super::files::{Directory, Root};
 use super::kernel::{self, LastLink, Stat};
 use super::remounting::{self, Subject};
+use crate::core::check::mounts::Room;
 use crate::core::message;
 use crate::core::mount_state::{Flags, Step};
 use crate::core::mountinfo::{self, Mount};
@@ -122,6 +124,22 @@ impl Mounted {
     pub fn flush(&self) -> nix::Result<()> {
         // Not by the descriptor that there is: it may be one that only names (O_PATH).
         syncfs(openat(self, ".", OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?)
+    }
+
+    /// How much room there is, and is left, for root.
+    ///
+    /// # Errors
+    /// Those of fstatvfs(3).
+    #[allow(clippy::useless_conversion, reason = "the numbers are narrower on 32 bits")]
+    pub fn room(&self) -> nix::Result<Room> {
+        let stat = fstatvfs(self)?;
+        let unit = u64::from(stat.fragment_size());
+        Ok(Room {
+            bytes: u64::from(stat.blocks()) * unit,
+            free_bytes: u64::from(stat.blocks_free()) * unit,
+            inodes: u64::from(stat.files()),
+            free_inodes: u64::from(stat.files_free()),
+        })
     }
 
     /// Whether this process may make it writable. Changes nothing.

@@ -38,6 +38,17 @@ pub fn others(this: &OwnedFd) -> impl Iterator<Item = nix::Result<OwnedFd>> {
     })
 }
 
+/// Whether the kernel would list others to this process.
+///
+/// # Errors
+/// Its answer, if it would not: `ENOTTY` or `EINVAL` before Linux 6.12, `EPERM` in a pid namespace of its own.
+pub fn can_be_listed(this: &OwnedFd) -> nix::Result<()> {
+    match step(this, NS_MNT_GET_NEXT) {
+        Ok(_) | Err(Errno::ENOENT) => Ok(()),
+        Err(other) => Err(other),
+    }
+}
+
 /// A mount namespace on the way through several.
 #[derive(Debug)]
 pub enum Stop<'a> {

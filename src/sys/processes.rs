@@ -256,12 +256,12 @@ fn is_shell(process: &Process) -> bool {
     program_is(process.pid, &SHELLS)
 }
 
-/// Whether its program's file has one of these names, or had.
 /// Whether it is a rokeep, as far as its program's name tells: one that was replaced meanwhile, too.
 pub fn is_rokeep(pid: i32) -> bool {
     program_is(pid, &["rokeep"])
 }
 
+/// Whether its program's file has one of these names, or had.
 fn program_is(pid: i32, names: &[&str]) -> bool {
     let program = fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_default();
     let name = program.file_name().unwrap_or_default().to_string_lossy();

@@ -32,9 +32,9 @@ pub fn stands_in(root: &Root) -> bool {
     !is_there(&root.path(INSTALLED)) && is_there(&stand_in(root))
 }
 
-/// What a person calls it by now.
+/// What a person calls it, now or as soon as dpkg has removed it.
 pub fn name(root: &Root) -> &'static str {
-    if stands_in(root) { STAND_IN } else { "rokeep" }
+    if is_there(&stand_in(root)) { STAND_IN } else { "rokeep" }
 }
 
 /// Whether nothing is to be left of the package.
@@ -42,12 +42,18 @@ pub fn is_purged(root: &Root) -> bool {
     is_there(&root.path(PURGED))
 }
 
+/// Where packages have it, as it is called in the lists of what was replaced.
+pub fn installed(root: &Root) -> PathBuf {
+    root.path(INSTALLED)
+}
+
 /// Who is to go on where this program was replaced or removed while it ran; `None` where it was not.
 pub fn successor(root: &Root) -> Option<PathBuf> {
-    let running = root.path(RUNNING);
-    let others = [root.path(INSTALLED), stand_in(root)];
-    let first = others.into_iter().find(|program| is_there(program))?;
-    (!is_same_file(&running, &first)).then_some(first)
+    // proc_pid_exe(5): what the kernel says behind a name that is gone.
+    let running = fs::read_link(root.path(RUNNING)).ok()?;
+    let was_replaced = running.as_os_str().as_encoded_bytes().ends_with(b" (deleted)");
+    let others = || [root.path(INSTALLED), stand_in(root)].into_iter().find(|program| is_there(program));
+    was_replaced.then(others).flatten()
 }
 
 /// Puts a copy of this program into the place of one that stands in. It is there whole or not at all.

@@ -2,7 +2,11 @@
 
 use std::env;
 use std::io::{self, IsTerminal, Stderr, Write};
+use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::unistd::{getpgrp, tcgetpgrp};
 
 /// What takes no longer needs no line that comes and goes.
 const SILENCE: Duration = Duration::from_secs(1);
@@ -35,6 +39,9 @@ impl Progress {
         let now = Instant::now();
         if now >= self.next {
             self.next = now + PACE;
+            if !takes_a_line(terminal) {
+                return;
+            }
             self.is_shown = true;
             // A broken terminal must not end us.
             let _ = write!(terminal, "\r\x1b[Krokeep: {} {} of {} files", self.doing, self.done, self.all);
@@ -42,9 +49,16 @@ impl Progress {
     }
 }
 
+/// Whoever has stopped it, with Ctrl-S or by a connection that hangs, or runs us in the background, must not stop us.
+fn takes_a_line(terminal: &Stderr) -> bool {
+    let in_background = tcgetpgrp(terminal).is_ok_and(|group| group != getpgrp());
+    let ready = poll(&mut [PollFd::new(terminal.as_fd(), PollFlags::POLLOUT)], PollTimeout::ZERO);
+    !in_background && ready == Ok(1)
+}
+
 impl Drop for Progress {
     fn drop(&mut self) {
-        if let Some(terminal) = self.terminal.as_mut().filter(|_| self.is_shown) {
+        if let Some(terminal) = self.terminal.as_mut().filter(|terminal| self.is_shown && takes_a_line(terminal)) {
             let _ = write!(terminal, "\r\x1b[K");
         }
     }

@@ -124,6 +124,22 @@ pub fn set_attribute(mount: impl AsFd, access: Access) -> nix::Result<()> {
     Errno::result(result).map(drop)
 }
 
+/// Whether the kernel has mount_setattr(2), Linux 5.12. Changes nothing: it is asked with nothing to change.
+///
+/// # Errors
+/// What it says to this process, other than that it has it.
+pub fn can_change_one_mount() -> nix::Result<()> {
+    // SAFETY: plain numbers and a NUL-terminated literal; of no bytes, none are read.
+    let result = unsafe {
+        libc::syscall(libc::SYS_mount_setattr, -1, c"".as_ptr(), libc::AT_EMPTY_PATH, std::ptr::null::<u8>(), 0)
+    };
+    match Errno::result(result) {
+        // The size is looked at first of all.
+        Ok(_) | Err(Errno::EINVAL | Errno::EBADF) => Ok(()),
+        Err(other) => Err(other),
+    }
+}
+
 /// A copy of a mount that is nowhere, and gone with its descriptor. open_tree(2): Linux 5.2.
 fn copy(mount: impl AsFd) -> nix::Result<OwnedFd> {
     const OPEN_TREE_CLONE: libc::c_uint = 1;

@@ -283,23 +283,6 @@ fn write_records<R: Borrow<Record>>(to: &mut impl Write, records: impl IntoItera
     })
 }
 
-/// Removes all of it. Nothing may be left to restore or to let go.
-///
-/// # Errors
-/// Where something cannot be removed.
-pub fn forget_everything(root: &Root) -> io::Result<()> {
-    forget_run(root)?;
-    fs::remove_dir_all(root.path(STATE_DIR))
-}
-
-/// Removes what does not outlive the machine. Nothing may be left to restore.
-///
-/// # Errors
-/// Where something cannot be removed.
-pub fn forget_run(root: &Root) -> io::Result<()> {
-    fs::remove_dir_all(root.path(RUN_DIR))
-}
-
 /// The watcher's own lock: one for each frontend, so that hundreds of small package runs of one frontend share it. It is
 /// given back when it is dropped.
 ///

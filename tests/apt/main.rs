@@ -2,7 +2,8 @@
 //!
 //! [`control`] is what happens without rokeep, [`upgrade`] the same upgrade with it. [`mishaps`] are runs that cannot
 //! go well, [`interrupted`] runs that end too soon, [`package_kit`] those of a daemon that lives on, [`packages`] small ones
-//! of other kinds, [`configuration`] what apt sees of us.
+//! of other kinds, [`configuration`] what apt sees of us, and [`check`] what
+//! rokeep says of that.
 //!
 //! The others are scenes ([`scene`]), each played without rokeep too: [`verbs`] are what apt can be told to do, [`shapes`]
 //! what becomes of a file, [`taken_over`] and [`diversions`] files that are not where their package lists them,
@@ -15,6 +16,7 @@ mod support;
 
 mod bare_dpkg;
 mod by_hand;
+mod check;
 mod configuration;
 mod control;
 mod directories;

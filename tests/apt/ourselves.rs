@@ -68,6 +68,14 @@ fn is_read_only_soon(debian: &Debian) -> Result<()> {
     debian.settled_without(&["rokeep"]).map(drop)
 }
 
+/// Before it can notice that its dpkg was, and call its last hook.
+fn apt_is_killed(debian: &Debian, apt: u32) -> Result<()> {
+    debian.must("kill", &["-STOP", &apt.to_string()])?;
+    debian.must("pkill", &["-KILL", "-x", "dpkg"])?;
+    debian.kill(apt)?;
+    debian.must("pkill", &["-KILL", "-x", "sleep"]).map(drop)
+}
+
 /// The package in a later version, whose program is another file.
 fn next_version(debian: &Debian) -> Result<String> {
     let script = format!(
@@ -82,11 +90,17 @@ fn next_version(debian: &Debian) -> Result<String> {
     Ok("/var/tmp/next.deb".to_owned())
 }
 
-/// Files of ours outside of where the test has put its own.
+fn installed_by_hand(debian: &Debian, package: &str) -> Result<()> {
+    debian.must("mount", &["-o", "remount,rw", "/usr"])?;
+    debian.must("dpkg", &["--install", package])?;
+    debian.must("mount", &["-o", "remount,ro", "/usr"]).map(drop)
+}
+
+/// Files of ours outside of where the test has put its own. What is in /run goes with the machine.
 fn left_over(debian: &Debian) -> Vec<String> {
     let root = debian.outside("/");
     let is_ours = |path: &Path| path.to_string_lossy().contains("rokeep");
-    let places = ["etc", "usr", "var/lib", "run"].map(|place| root.join(place));
+    let places = ["etc", "usr", "var/lib"].map(|place| root.join(place));
     let entries = places.iter().flat_map(|place| WalkDir::new(place).follow_links(false)).filter_map(Result::ok);
     let names = entries.filter_map(|entry| Some(entry.path().strip_prefix(&root).ok()?.to_owned()));
     names.filter(|name| is_ours(name)).map(|name| name.display().to_string()).collect()
@@ -144,7 +158,9 @@ fn who_looks_again_later() -> Result<()> {
     let [times @ .., user, command] = &line.splitn(7, ' ').collect::<Vec<_>>()[..] else { panic!("{line}") };
     assert_eq!((times, *user), (&["*/10", "*", "*", "*", "*"][..], "root"));
 
-    let looks: [&[&str]; 2] = [&["sh", "-c", command], &["/etc/init.d/rokeep-boot", "start"]];
+    // What cron gives to its jobs on Debian.
+    let cron = ["env", "-i", "PATH=/usr/bin:/bin", "sh", "-c", command];
+    let looks: [&[&str]; 2] = [&cron, &["/etc/init.d/rokeep-boot", "start"]];
     let again = debian.package("tool", "3")?.program(TOOL)?.build()?;
     let holders = [ready.tool, debian.spawn(TOOL, &["infinity"])?];
     for ((look, holder), upgrade) in looks.iter().zip(holders).zip([Some(&again), None]) {
@@ -209,9 +225,7 @@ fn upgraded_in_a_run_that_is_killed() -> Result<()> {
         wait_until(A_WHILE, || Ok(debian.outside("/run/waiting").exists()))?;
         assert_eq!(debian.usr()?, Writable);
 
-        debian.must("pkill", &["-KILL", "-x", "dpkg"])?;
-        debian.kill(apt)?;
-        debian.must("pkill", &["-KILL", "-x", "sleep"])?;
+        apt_is_killed(debian, apt)?;
 
         is_read_only_soon(debian)?;
         wait_until(A_WHILE, || Ok(debian.aliases()?.is_empty()))?;
@@ -296,25 +310,92 @@ fn removed_while_something_is_held() -> Result<()> {
     })
 }
 
+/// dpkg deletes what has come into use since it began.
+#[test]
+fn removed_and_usr_cannot_go_back() -> Result<()> {
+    let ready = Ready::on(Debian::bookworm()?)?;
+    let debian = &ready.debian;
+    let deletes = "[ \"$1\" != remove ] || { cp /usr/bin/sleep /usr/bin/late; \
+        /usr/bin/late infinity >/dev/null 2>&1 </dev/null & sleep 0.2; rm /usr/bin/late; }";
+    installed_by_hand(debian, &debian.package("zz-late", "1")?.script("postrm", deletes)?.build()?)?;
+
+    let run = debian.apt(&["-y", "remove", "rokeep", "zz-late"])?;
+
+    assert_eq!(run.code, 0, "{run:?}");
+    for part in ["/usr is degraded", "late (", "rokeep was removed", &format!("{STAND_IN} cleanup")] {
+        assert!(run.stderr.contains(part), "{part}: {run:?}");
+    }
+    debian.settled()?.must("pkill", &["-KILL", "-x", "late"])?;
+    debian.must(STAND_IN, &["cleanup"])?;
+    assert_eq!(debian.usr()?, ReadOnly);
+    assert!(!debian.has_store() && !debian.outside(STAND_IN).exists());
+    Ok(())
+}
+
+/// Whoever waits for that runs the program that is removed.
+#[test]
+fn removed_while_usr_is_held_by_hand_for_a_time() -> Result<()> {
+    let ready = Ready::on(Debian::bookworm()?)?;
+    let debian = &ready.debian;
+    debian.must("rokeep", &["remount", "rw", "/usr", "--for", "15s"])?;
+
+    debian.must("apt-get", &["-y", "remove", "rokeep"])?;
+
+    assert_eq!(debian.usr()?, Writable);
+    is_read_only_soon(debian)?;
+    assert!(!debian.has_store() && !debian.outside(STAND_IN).exists());
+    Ok(())
+}
+
+/// Another system's package is none of this one's business: dpkg --root with scripts that are not run in there.
+#[test]
+fn what_is_removed_elsewhere_changes_nothing_here() -> Result<()> {
+    let ready = Ready::on(Debian::bookworm()?)?.with_something_held()?;
+    let debian = &ready.debian;
+    debian.write("/etc/rokeep/config.toml", "mounts = ['/usr']\n")?;
+    let before = left_over(debian);
+    for (script, action) in [("prerm", "remove"), ("postrm", "remove"), ("postrm", "purge"), ("postinst", "configure")]
+    {
+        // The helpers that debhelper calls find nothing there.
+        let script = format!("DPKG_ROOT=/srv/image /var/lib/dpkg/info/rokeep.{script} {action} 2>/dev/null || true");
+        debian.must("sh", &["-c", &script])?;
+    }
+    assert_eq!(left_over(debian), before);
+    assert_eq!(debian.aliases()?.len(), 1);
+    Ok(())
+}
+
+/// dpkg changes its mind.
+#[test]
+fn not_removed_after_all() -> Result<()> {
+    let ready = Ready::on(Debian::bookworm()?)?;
+    let debian = &ready.debian;
+    debian.must("/var/lib/dpkg/info/rokeep.prerm", &["remove"])?;
+    debian.write("/var/lib/rokeep/purged", "")?;
+    assert!(debian.outside(STAND_IN).exists());
+    debian.must("/var/lib/dpkg/info/rokeep.postinst", &["abort-remove"])?;
+    for file in [STAND_IN, "/var/lib/rokeep/purged"] {
+        assert!(!debian.outside(file).exists(), "{file}");
+    }
+    well(debian, &["install", &ready.next_tool])?;
+    assert_eq!(debian.aliases()?.len(), 1, "it works as before");
+    Ok(())
+}
+
 #[test]
 fn removed_in_a_run_that_is_killed() -> Result<()> {
     each(|debian| {
         let ready = Ready::on(debian)?;
         let debian = &ready.debian;
         let postrm = "if [ \"$1\" = remove ]; then touch /run/waiting; sleep infinity; fi";
-        debian.must("mount", &["-o", "remount,rw", "/usr"])?;
-        // dpkg removes what depends on it first, and this after it.
-        let slow = debian.package("zz-slow", "1")?.script("postrm", postrm)?.build()?;
-        debian.must("dpkg", &["--install", &slow])?;
-        debian.must("mount", &["-o", "remount,ro", "/usr"])?;
+        // dpkg removes it after ours.
+        installed_by_hand(debian, &debian.package("zz-slow", "1")?.script("postrm", postrm)?.build()?)?;
         let apt = debian.spawn("apt-get", &["-y", "remove", "rokeep", "zz-slow"])?;
         wait_until(A_WHILE, || Ok(debian.outside("/run/waiting").exists()))?;
         ensure!(!debian.outside("/usr/sbin/rokeep").exists(), "it is removed first");
         assert_eq!(debian.usr()?, Writable);
 
-        debian.must("pkill", &["-KILL", "-x", "dpkg"])?;
-        debian.kill(apt)?;
-        debian.must("pkill", &["-KILL", "-x", "sleep"])?;
+        apt_is_killed(debian, apt)?;
 
         is_read_only_soon(debian)?;
         wait_until(A_WHILE, || Ok(!debian.has_store()))?;
@@ -380,8 +461,35 @@ fn purged_while_something_is_held() -> Result<()> {
     Ok(())
 }
 
+/// It is in use when the package is removed, and no more when that is purged.
+#[test]
+fn purged_once_nothing_is_held_any_more() -> Result<()> {
+    let ready = Ready::on(Debian::bookworm()?)?.with_something_held()?;
+    let debian = &ready.debian;
+    well(debian, &["remove", "rokeep"])?;
+    debian.kill(ready.tool)?;
+    debian.must("apt-get", &["-y", "purge", "rokeep"])?;
+    is_read_only_soon(debian)?;
+    assert!(!debian.has_store());
+    assert_eq!(without_dpkgs(&left_over(debian)), Vec::<&String>::new());
+    Ok(())
+}
+
+/// No hook is left to end the run, and somebody has killed the watcher.
+#[test]
+fn purged_and_nobody_watches() -> Result<()> {
+    let ready = Ready::on(Debian::bookworm()?)?;
+    let debian = &ready.debian;
+    let kills = "DPkg::Pre-Install-Pkgs:: \"pkill -KILL -x rokeep || true\";\n";
+    debian.write("/etc/apt/apt.conf.d/zzz-kills", kills)?;
+    well(debian, &["purge", "rokeep"])?;
+    assert!(!debian.has_store());
+    assert_eq!(without_dpkgs(&left_over(debian)), Vec::<&String>::new());
+    Ok(())
+}
+
 /// What dpkg knows of a package that it had once, apt of what it has downloaded, and systemd of a timer.
 fn without_dpkgs(left: &[String]) -> Vec<&String> {
-    let of_others = ["var/lib/dpkg/", "var/lib/systemd/"];
+    let of_others = ["var/lib/dpkg/", "var/lib/systemd/timers/"];
     left.iter().filter(|name| !of_others.iter().any(|of| name.starts_with(of))).collect()
 }

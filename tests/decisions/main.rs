@@ -7,6 +7,7 @@
 //! The streams were written by apt 2.6.1 on Debian 12 (without the lines that name a host), mountinfo and maps by Linux
 //! 6.18 for a process in a small root of its own. What could not be recorded says so by being short.
 
+mod check;
 mod copies;
 mod journal;
 mod maps;
@@ -42,7 +43,7 @@ macro_rules! kinds {
     };
 }
 
-kinds! { copies journal maps mount_state mountinfo options plan refusal session status stream verdict }
+kinds! { check copies journal maps mount_state mountinfo options plan refusal session status stream verdict }
 
 #[test]
 fn every_directory_is_judged() {

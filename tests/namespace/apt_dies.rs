@@ -85,7 +85,10 @@ fn after_the_watcher_itself_was_upgraded() {
     let of_a_later_one = text.replacen("\"format\":2", "\"format\":99", 1);
     assert_ne!(text, of_a_later_one);
     std::fs::write(session, of_a_later_one).expect("it is there");
-    world.removes("/usr/sbin/rokeep");
+    // The name that the watcher runs by, and the one by which it is installed.
+    for name in ["/tool/rokeep", "/usr/sbin/rokeep"] {
+        world.removes(name);
+    }
     world.write("/usr/sbin/rokeep", b"#!/bin/sh\necho \"$@\" > /srv/called\n");
     world.set_mode("/usr/sbin/rokeep", 0o755);
     world.apt_dies();

@@ -139,13 +139,34 @@ fn every_program_is_started_by_its_whole_path_and_what_we_start_has_no_environme
     }
 }
 
+/// Of apt and of systemd something is asked, and of nobody else.
+#[test]
+fn check_starts_two_programs_by_their_whole_paths_and_without_an_environment() {
+    let world = with_hostile_programs();
+    world.makes_directory("/run/systemd/system");
+    for program in ["/usr/bin/apt-config", "/usr/bin/systemctl"] {
+        world.has_program(program, "export -p");
+    }
+    let mut words: Vec<&str> = HOSTILE.iter().flat_map(|setting| ["/tool/holder", "env", setting]).collect();
+    words.extend(["/tool/rokeep", "check"]);
+    let started = world.executed(|| drop(world.among_others(&words, None)));
+    let programs: BTreeSet<&str> = started.iter().filter_map(|one| one.program.to_str()).collect();
+    let expected = ["/tool/holder", "/tool/rokeep", "/usr/bin/apt-config", "/usr/bin/systemctl"];
+    assert_eq!(programs, BTreeSet::from(expected), "{started:#?}");
+    for one in started.iter().filter(|one| one.program.starts_with("/usr/bin")) {
+        assert!(one.succeeded && one.without_environment, "{}", one.line);
+    }
+    assert!(world.inode(WITNESS).is_none(), "somebody else's program was run");
+}
+
 /// The same by hand; a person's own command is what "run" is for, and has his environment.
 #[test]
 fn no_command_writes_what_is_not_ours() {
     let world = Small::ext4().installed("tool", "1", &["/usr/bin/tool"]);
     world.set_mode("/tmp", 0o1777);
-    let commands: [&[&str]; 6] = [
+    let commands: [&[&str]; 7] = [
         &["status"],
+        &["check"],
         &["plan", "tool"],
         &["remount", "rw", "--for", "1h"],
         &["remount", "ro"],

@@ -16,6 +16,7 @@ mod bare_dpkg;
 mod becoming_writable;
 mod between_dpkg_runs;
 mod by_hand;
+mod check;
 mod clock;
 mod closed_to_others;
 mod containers;

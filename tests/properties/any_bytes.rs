@@ -40,7 +40,7 @@ macro_rules! laws {
 }
 
 laws! {
-    cgroup command deb diversions journal list maps md5sums members mountinfo session settings status stream
+    cgroup command deb diversions dump journal list maps md5sums members mountinfo session settings status stream
 }
 
 #[test]

@@ -67,7 +67,9 @@ impl Model {
     pub fn may_lose_its_directory(&self, holder: &Holder) -> bool {
         let is_not_to_be_kept = packages::NOT_TO_BE_KEPT.iter().any(|path| holder.path.starts_with(path));
         let in_the_same_run = holder.came != Came::Before && packages::is_in_a_directory_of_its_own(&holder.path);
-        in_the_same_run || is_not_to_be_kept || packages::is_in_the_way(&holder.path)
+        // Nobody can tell that somebody has a file of it.
+        let is_unseen = holder.state == "in-flight" && packages::is_in_a_directory_of_its_own(&holder.path);
+        in_the_same_run || is_unseen || is_not_to_be_kept || packages::is_in_the_way(&holder.path)
     }
 
     /// Whether /usr may be degraded though nobody is seen who has lost anything.

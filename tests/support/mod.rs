@@ -2,6 +2,7 @@
 #![allow(dead_code, unused_imports, reason = "each test binary uses its own part")]
 
 pub mod calls;
+pub mod check;
 pub mod debian;
 pub mod dice;
 pub mod disk_log;

@@ -1,4 +1,4 @@
-//! As much of JSON Schema (draft 2020-12) as `docs/status.schema.json` uses. A word that is not known here is an error.
+//! As much of JSON Schema (draft 2020-12) as `docs/status.schema.json` and `docs/check.schema.json` use. A word that is not known here is an error.
 //!
 //! The crates that know all of it bring some seventy others with them.
 

@@ -8,6 +8,7 @@ mod archives;
 mod at_once;
 mod belongings;
 mod by_hand;
+mod checked;
 mod disks;
 mod dpkg;
 mod elsewhere;

@@ -23,11 +23,12 @@ pub fn metrics(status: &Status) -> String {
     page.gauge("rokeep_kept_directories", "Directories that are kept by a marker.", directories);
     let bytes = status.mounts.iter().map(|mount| (on(mount), mount.aliases.bytes));
     page.gauge("rokeep_kept_bytes", "Bytes on disk that replaced files still take.", bytes);
-    let files = status.groups.iter().map(|group| (group_of(group), group.holds.files));
+    let groups = merged(&status.groups);
+    let files = groups.iter().map(|group| (group.labels.clone(), group.files));
     page.gauge("rokeep_holder_files", "Replaced files that somebody uses, by who has to be restarted or ended.", files);
-    let bytes = status.groups.iter().map(|group| (group_of(group), group.holds.bytes));
+    let bytes = groups.iter().map(|group| (group.labels.clone(), group.bytes));
     page.gauge("rokeep_holder_bytes", "Bytes on disk of those files.", bytes);
-    let since = status.groups.iter().filter_map(|group| Some((group_of(group), group.since?)));
+    let since = groups.iter().filter_map(|group| Some((group.labels.clone(), group.since?)));
     page.gauge("rokeep_holder_start_time_seconds", "When the first of these was started, since 1970.", since);
     let session = [(vec![], u8::from(status.session.is_some()))];
     page.gauge("rokeep_session_open", "Whether a package run has the mounts writable now.", session);
@@ -59,6 +60,31 @@ fn aliases(mount: &MountStatus) -> impl Iterator<Item = (Labels<'_>, usize)> {
 
 fn on(mount: &MountStatus) -> Labels<'_> {
     vec![("mount", mount.mount.as_str().into())]
+}
+
+/// Groups of one name, as the first process of a container and others of that name are, are one here: nobody may say two
+/// things of the same labels.
+struct Merged<'a> {
+    labels: Labels<'a>,
+    files: usize,
+    bytes: u64,
+    since: Option<u64>,
+}
+
+fn merged(groups: &[GroupStatus]) -> Vec<Merged<'_>> {
+    let mut all: Vec<Merged> = Vec::new();
+    for group in groups {
+        let labels = group_of(group);
+        match all.iter_mut().find(|known| known.labels == labels) {
+            Some(known) => {
+                known.files += group.holds.files;
+                known.bytes += group.holds.bytes;
+                known.since = known.since.into_iter().chain(group.since).min();
+            }
+            None => all.push(Merged { labels, files: group.holds.files, bytes: group.holds.bytes, since: group.since }),
+        }
+    }
+    all
 }
 
 /// What tells a group from others; what does not apply is empty, which to Prometheus is as good as not there.
@@ -147,6 +173,16 @@ mod tests {
             assert_eq!(text.lines().filter(|one| *one == line).count(), 1, "{line}:\n{text}");
         }
         assert!(text.lines().all(|line| line.starts_with("# ") || line.starts_with("rokeep_")), "{text}");
+    }
+
+    #[test]
+    fn nobody_says_two_things_of_the_same() {
+        let mut status = status();
+        status.groups.extend(self::status().groups);
+        let text = metrics(&status);
+        let samples: Vec<&str> = text.lines().filter_map(|line| Some(line.rsplit_once(' ')?.0)).collect();
+        assert!(samples.iter().all(|one| samples.iter().filter(|other| *other == one).count() == 1), "{text}");
+        assert!(text.contains("inside=\"\"} 8192\n") && text.contains("inside=\"\"} 7\n"), "{text}");
     }
 
     #[test]

@@ -1,14 +1,14 @@
 //! `status` for a person: most important last, in as many columns as there are.
 #![forbid(unsafe_code)]
 
-pub use super::page::{Look, Paint};
-use super::page::{Page, Style};
 use super::{AliasCounts, GroupStatus, HeldKind, HolderKind, MountStatus, ProcessStatus, Status, WhoStatus};
 use crate::core::columns::{self, Part, shown};
 use crate::core::holder::How;
 use crate::core::holding::Amount;
 use crate::core::message::{ago, bytes, count, few};
 use crate::core::mount_state::MountState;
+pub use crate::core::page::{Look, Paint};
+use crate::core::page::{Page, Style};
 
 /// The text.
 pub fn text(status: &Status, look: Look) -> String {

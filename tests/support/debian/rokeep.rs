@@ -122,8 +122,15 @@ fn rokeep_package() -> Result<PathBuf> {
         .max_by_key(|path| modified(path))
         .context("there is no package in target/deb: run make deb")?;
     let sources = ["src", "hooks", "apt.conf.d", "dpkg.cfg.d", "systemd", "man", "Cargo.toml", "Cargo.lock"];
-    let newer =
-        sources.iter().flat_map(|name| files(&tree.join(name))).find(|path| modified(path) > modified(&package));
+    let sources = sources.iter().flat_map(|name| files(&tree.join(name)));
+    // Debhelper leaves its own files beside them.
+    let of_debhelper = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        ["debhelper", "substvars"].iter().any(|part| name.contains(part)) || name == "files"
+    };
+    let packaging = fs::read_dir(tree.join("debian"))?.flatten().map(|entry| entry.path());
+    let packaging = packaging.filter(|path| path.is_file() && !of_debhelper(path));
+    let newer = sources.chain(packaging).find(|path| modified(path) > modified(&package));
     match newer {
         Some(source) => bail!("{} is newer than {}: run make deb", source.display(), package.display()),
         None => Ok(package),

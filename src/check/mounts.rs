@@ -1,0 +1,173 @@
+//! The managed mounts, as they are and as they will be.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+
+use crate::core::check::mounts::{Facts, Managed, Need};
+use crate::core::check::seen::{Kind, Object, Seen};
+use crate::core::check::{fstab, settings};
+use crate::core::message;
+use crate::core::session::Session;
+use crate::managed::is_ours;
+use crate::settings::Settings;
+use crate::sys::files::Root;
+use crate::sys::mounts::{self, Mounted};
+use crate::sys::{clock, rights, seen};
+
+/// The managed mounts.
+#[derive(Debug)]
+pub struct Looked {
+    /// Those that are mount points.
+    pub facts: Facts,
+    /// Managed mount points at which nothing is mounted, and whether the settings name them.
+    missing: Vec<(PathBuf, Named)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Named {
+    BySettings,
+    ByDefault,
+}
+
+impl Looked {
+    /// Where they are, and where they would be.
+    pub fn points(&self) -> Vec<PathBuf> {
+        let there = self.facts.mounts.iter().map(|managed| &managed.mount.point);
+        there.chain(self.missing.iter().map(|(point, _)| point)).cloned().collect()
+    }
+
+    /// What the settings name and is not there.
+    pub fn named_and_missing(&self, settings: settings::Facts) -> settings::Facts {
+        let missing =
+            self.missing.iter().filter(|(_, named)| *named == Named::BySettings).map(|(point, _)| point.clone());
+        match settings {
+            settings::Facts::Fine(_) => settings::Facts::Fine(missing.collect()),
+            other => other,
+        }
+    }
+
+    /// Whether a package run opens the mount at this point.
+    pub fn opens(&self, point: &Path) -> bool {
+        self.facts.mounts.iter().any(|managed| managed.mount.point == point && managed.is_looked_after())
+    }
+}
+
+/// Looks at each.
+///
+/// # Errors
+/// Where there is no mount table.
+pub fn look(root: &Root, settings: &Settings, session: &Session) -> Result<Looked> {
+    mounts::table(root)?;
+    let standing = rights::standing(root);
+    let mut looked = Looked {
+        facts: Facts { mounts: Vec::new(), unknown: Vec::new(), standing, unmerged: unmerged(root) },
+        missing: Vec::new(),
+    };
+    let mut points = settings.mounts();
+    points.extend(session.mounts.iter().map(|noted| noted.mount.point.clone()));
+    points.dedup();
+    let mut seen = Vec::new();
+    for point in points {
+        if seen.contains(&point) {
+            continue;
+        }
+        seen.push(point.clone());
+        let named = if settings.names(&point) { Named::BySettings } else { Named::ByDefault };
+        match mounts::at(root, &point) {
+            Ok(Some(mounted)) if named == Named::BySettings || is_ours(standing, &mounted) => {
+                looked.facts.mounts.push(managed(root, &mounted, session, settings));
+            }
+            Ok(Some(_)) => {}
+            Ok(None) => looked.missing.push((point, named)),
+            Err(why) => looked.facts.unknown.push((point, format!("{why:#}"))),
+        }
+    }
+    Ok(looked)
+}
+
+fn managed(root: &Root, mounted: &Mounted, session: &Session, settings: &Settings) -> Managed {
+    let id = mounted.id();
+    let found = session.found(&id);
+    let by_hand = session.held(clock::seconds_since_boot()).any(|(noted, _)| noted.mount == id);
+    let open_for = match found {
+        Some(_) if session.in_use() => Need::PackageRun,
+        Some(_) if by_hand => Need::ByHand,
+        Some(_) | None => Need::Nobody,
+    };
+    Managed {
+        found,
+        open_for,
+        named: settings.names(&mounted.mount.point),
+        device: mounts::protection(&mounted.mount),
+        room: mounted.room().ok(),
+        store: store(root, mounted),
+        mount: mounted.mount.clone(),
+    }
+}
+
+/// One that is on another mount, link(2) does not reach.
+fn store(root: &Root, mounted: &Mounted) -> Seen<Object> {
+    let path = mounted.mount.point.join(".rokeep");
+    let on = root.open_dir(&path).ok().flatten().and_then(|dir| dir.stat().ok());
+    match seen::itself(&inside(root, &path)) {
+        Seen::There(object) if on.is_some_and(|on| on.mount_id != mounted.mount.id) => {
+            Seen::There(Object { kind: Kind::Other, ..object })
+        }
+        found => found,
+    }
+}
+
+/// Where a path of the tree is for this process.
+fn inside(root: &Root, path: &Path) -> PathBuf {
+    root.path("/").join(path.strip_prefix("/").unwrap_or(path))
+}
+
+fn unmerged(root: &Root) -> Vec<PathBuf> {
+    let is_directory = |path: &&str| match seen::itself(&root.path(path)) {
+        Seen::There(object) => object.kind == Kind::Directory,
+        Seen::Missing | Seen::Unknown(_) => false,
+    };
+    ["/bin", "/sbin", "/lib"].into_iter().filter(is_directory).map(PathBuf::from).collect()
+}
+
+/// What /etc/fstab and the like will make of them.
+pub fn after_the_next_start(root: &Root, looked: &Looked) -> fstab::Facts {
+    const MOST_BYTES: u64 = 1 << 20;
+    let mounted = looked.facts.mounts.iter().map(|managed| {
+        let closed = managed.mount.flags.refuse_writes();
+        let now = match managed.found {
+            _ if closed => fstab::Now::ReadOnly,
+            Some(_) => fstab::Now::OpenedByUs,
+            None => fstab::Now::Writable,
+        };
+        (managed.mount.point.clone(), now)
+    });
+    let missing = looked.missing.iter().map(|(point, _)| (point.clone(), fstab::Now::NotMounted));
+    let point =
+        |(path, now): (PathBuf, fstab::Now)| fstab::Point { unit_options: unit_options(root, &path), path, now };
+    let table = match seen::file(&root.path("/etc/fstab"), MOST_BYTES) {
+        Seen::There(file) => Ok(fstab::parse(&file.text)),
+        Seen::Missing => Ok(Vec::new()),
+        Seen::Unknown(why) => Err(message::text(&why)),
+    };
+    let command_line = std::fs::read(root.path("/proc/cmdline")).unwrap_or_default();
+    fstab::Facts { points: mounted.chain(missing).map(point).collect(), table, command_line }
+}
+
+/// Of the unit that systemd would take (systemd.unit(5)).
+fn unit_options(root: &Root, point: &Path) -> Option<Vec<u8>> {
+    const MOST_BYTES: u64 = 1 << 16;
+    let name = fstab::unit_name(point);
+    let places = [
+        "/etc/systemd/system",
+        "/run/systemd/system",
+        "/run/systemd/generator",
+        "/usr/lib/systemd/system",
+        "/run/systemd/generator.late",
+    ];
+    places.iter().find_map(|dir| match seen::file(&root.path(&format!("{dir}/{name}")), MOST_BYTES) {
+        Seen::There(file) => Some(fstab::options_of_unit(&file.text)),
+        Seen::Missing | Seen::Unknown(_) => None,
+    })
+}
