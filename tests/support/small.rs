@@ -339,7 +339,7 @@ impl Small {
             // One may have ended by itself meanwhile.
             self.runs("/tool/holder", &["kill", &pid.to_string()]);
         }
-        self.assert_within(Duration::from_secs(10), "they are dead", || self.running_rokeeps().is_empty());
+        self.assert_within(Duration::from_secs(60), "they are dead", || self.running_rokeeps().is_empty());
     }
 
     /// The processes that run rokeep, whatever they call themselves; also one that is ending, as long as it has its locks.
