@@ -1,12 +1,11 @@
 //! Whether everything is in place, asked of real mounts and files. What is said of apt's hooks is decided in
 //! `tests/decisions/check`. That every answer keeps to its schema, and changes nothing, is looked at wherever a test asks.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
-
 use crate::support::check::Check;
+use crate::support::schema;
 use crate::support::small::{
     Access::{ReadOnly, Writable, WriteProtected},
     FileSystem::{Exfat, Ext4, Squashfs, Tmpfs},
@@ -410,19 +409,5 @@ fn the_example_in_the_documentation_is_one() {
 
 #[test]
 fn every_field_is_documented_and_no_other() {
-    let schema: Value = serde_json::from_str(SCHEMA).expect("a schema");
-    let fields = |object: &Value| object["properties"].as_object().expect("an object").keys().cloned().collect();
-    let mut described: BTreeMap<String, BTreeSet<String>> = BTreeMap::from([("check".to_owned(), fields(&schema))]);
-    let parts = schema["$defs"].as_object().expect("definitions");
-    described.extend(parts.iter().map(|(name, part)| (name.clone(), fields(part))));
-    let mut documented: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    let mut part = String::new();
-    for line in PAGE.lines() {
-        if let Some(name) = line.strip_prefix("### ") {
-            part = name.to_owned();
-        } else if let Some((field, _)) = line.strip_prefix("| `").and_then(|row| row.split_once('`')) {
-            documented.entry(part.clone()).or_default().insert(field.to_owned());
-        }
-    }
-    assert_eq!(documented, described);
+    schema::assert_documented(SCHEMA, "check", PAGE);
 }

@@ -5,8 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use serde_json::Value;
-
+use crate::support::schema;
 use crate::support::small::{
     Alias,
     Change::Upgrade,
@@ -149,22 +148,7 @@ fn the_example_in_the_documentation_is_one() {
 
 #[test]
 fn every_field_is_documented_and_no_other() {
-    let schema: Value = serde_json::from_str(SCHEMA).expect("a schema");
-    let fields = |object: &Value| object["properties"].as_object().expect("an object").keys().cloned().collect();
-    let mut described: BTreeMap<String, BTreeSet<String>> = BTreeMap::from([("status".to_owned(), fields(&schema))]);
-    let parts = schema["$defs"].as_object().expect("definitions");
-    described.extend(parts.iter().map(|(name, part)| (name.clone(), fields(part))));
-
-    let mut documented: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    let mut part = String::new();
-    for line in PAGE.lines() {
-        if let Some(name) = line.strip_prefix("### ") {
-            part = name.to_owned();
-        } else if let Some((field, _)) = line.strip_prefix("| `").and_then(|row| row.split_once('`')) {
-            documented.entry(part.clone()).or_default().insert(field.to_owned());
-        }
-    }
-    assert_eq!(documented, described);
+    schema::assert_documented(SCHEMA, "status", PAGE);
 }
 
 // ── what docs/monitoring.md says ────────────────────────────────────────────────────────────────────────────────────

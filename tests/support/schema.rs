@@ -1,12 +1,36 @@
-//! As much of JSON Schema (draft 2020-12) as `docs/status.schema.json` and `docs/check.schema.json` use. A word that is not known here is an error.
+//! As much of JSON Schema (draft 2020-12) as `docs/status.schema.json` and `docs/check.schema.json` use. A word that is not
+//! known here is an error.
 //!
 //! The crates that know all of it bring some seventy others with them.
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
 /// Whether a value is what the schema says; if not, where and why.
 pub fn check(schema: &Value, value: &Value) -> Result<(), String> {
     Schema { root: schema }.check(schema, value, "$")
+}
+
+/// A page of the documentation has each field of a schema in a table, below a heading for each part, and no other. `whole` is
+/// what the page calls the outermost part.
+pub fn assert_documented(schema: &str, whole: &str, page: &str) {
+    let schema: Value = serde_json::from_str(schema).expect("a schema");
+    let fields = |object: &Value| object["properties"].as_object().expect("an object").keys().cloned().collect();
+    let mut described: BTreeMap<String, BTreeSet<String>> = BTreeMap::from([(whole.to_owned(), fields(&schema))]);
+    let parts = schema["$defs"].as_object().expect("definitions");
+    described.extend(parts.iter().map(|(name, part)| (name.clone(), fields(part))));
+
+    let mut documented: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    let mut part = String::new();
+    for line in page.lines() {
+        if let Some(name) = line.strip_prefix("### ") {
+            part = name.to_owned();
+        } else if let Some((field, _)) = line.strip_prefix("| `").and_then(|row| row.split_once('`')) {
+            documented.entry(part.clone()).or_default().insert(field.to_owned());
+        }
+    }
+    assert_eq!(documented, described);
 }
 
 struct Schema<'a> {
