@@ -333,13 +333,15 @@ impl Small {
         value
     }
 
-    /// SIGKILL for every rokeep that still runs.
+    /// SIGKILL for every rokeep that still runs, and for whom they have forked meanwhile: a watcher leaves its terminal so.
     pub fn kill_rokeep(&self) {
-        for pid in self.running_rokeeps() {
+        let kill_all = || {
+            let running = self.running_rokeeps();
             // One may have ended by itself meanwhile.
-            self.runs("/tool/holder", &["kill", &pid.to_string()]);
-        }
-        self.assert_within(Duration::from_secs(60), "they are dead", || self.running_rokeeps().is_empty());
+            running.iter().for_each(|pid| drop(self.runs("/tool/holder", &["kill", &pid.to_string()])));
+            running.is_empty()
+        };
+        self.assert_within(Duration::from_secs(10), "they are dead", kill_all);
     }
 
     /// The processes that run rokeep, whatever they call themselves; also one that is ending, as long as it has its locks.
