@@ -92,14 +92,16 @@ kill_apt() {
 [ -e /run/soak/acts ] || exit 0
 while read -r of in what state file; do
     [ "$of $in" = "$package $script" ] || continue
+    # What a script does when its dpkg is dead finds /usr closed, or not yet: docs/limits.md. So it ends with that.
     case $what in
     fail) exit 1;;
-    kill-dpkg) kill_and_wait "$dpkg";;
-    kill-apt) kill_apt;;
+    kill-dpkg) kill_and_wait "$dpkg"; exit 1;;
+    kill-apt) kill_apt; [ -e "/proc/$dpkg/fd/0" ] || exit 1;;
     kill-all)
         for one in $(pidof rokeep); do kill_and_wait "$one"; done
         kill_apt
-        kill_and_wait "$dpkg";;
+        kill_and_wait "$dpkg"
+        exit 1;;
     hold)
         [ "$state" != writing ] || : >>"$file"
         [ -e /etc/soak/may-hold ] && [ -e "$file" ] || continue
