@@ -42,7 +42,9 @@ install: build man ## everything into place, below DESTDIR if that is set
 	install -D --mode=644 --target-directory=$(DESTDIR)/usr/share/fish/vendor_completions.d target/completions/rokeep.fish
 
 deb: needs-build needs-deb ## the Debian package, in target/deb
-	debian/rules binary
+	rm -rf target/deb
+	mkdir -p target/deb
+	DEB_DIRECTORY=target/deb debian/rules binary
 
 reproducible: needs-build needs-deb ## the Debian package twice, in different places and by different people, and compares them
 	debian/build-twice
