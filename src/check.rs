@@ -18,6 +18,7 @@ use crate::core::check::{self, Check, Facts, hooks, others, program, settings};
 use crate::settings::{PATH, Settings};
 use crate::sys::files::Root;
 use crate::sys::kernel as calls;
+use crate::sys::program as installed;
 use crate::sys::seen;
 
 /// No configuration file or script is longer.
@@ -79,6 +80,7 @@ fn program(root: &Root) -> program::Facts {
         found: seen::file(&path, 4096),
         above: seen::objects(&[Path::new("/"), &root.path("/usr"), &root.path("/usr/sbin")]),
         is_this: here.zip(identity(&path)).map(|(here, there)| here == there),
+        copy: if installed::stands_in(root) { program::Copy::StandsIn } else { program::Copy::None },
     }
 }
 

@@ -7,7 +7,9 @@ use anyhow::Result;
 use crate::core::check::mounts::{Facts, Managed, Need};
 use crate::core::check::seen::{Kind, Object, Seen};
 use crate::core::check::{fstab, settings};
+use crate::core::container::Standing;
 use crate::core::message;
+use crate::core::mountinfo::Mount;
 use crate::core::session::Session;
 use crate::managed::is_ours;
 use crate::settings::Settings;
@@ -58,10 +60,16 @@ impl Looked {
 /// # Errors
 /// Where there is no mount table.
 pub fn look(root: &Root, settings: &Settings, session: &Session) -> Result<Looked> {
-    mounts::table(root)?;
+    let table = mounts::table(root)?;
     let standing = rights::standing(root);
     let mut looked = Looked {
-        facts: Facts { mounts: Vec::new(), unknown: Vec::new(), standing, unmerged: unmerged(root) },
+        facts: Facts {
+            mounts: Vec::new(),
+            unknown: Vec::new(),
+            standing,
+            passed_over: Vec::new(),
+            unmerged: unmerged(root),
+        },
         missing: Vec::new(),
     };
     let mut points = settings.mounts();
@@ -83,7 +91,21 @@ pub fn look(root: &Root, settings: &Settings, session: &Session) -> Result<Looke
             Err(why) => looked.facts.unknown.push((point, format!("{why:#}"))),
         }
     }
+    if standing == Standing::Machine {
+        looked.facts.passed_over = passed_over(&table, &seen);
+    }
     Ok(looked)
+}
+
+/// Where packages have their files, or maintainer scripts put some, and a mount is read-only that is not one of these.
+fn passed_over(table: &[Mount], looked_at: &[PathBuf]) -> Vec<PathBuf> {
+    let is_a_place =
+        |point: &Path| ["/usr", "/boot", "/etc", "/opt", "/var"].iter().any(|place| point.starts_with(place));
+    let closed = table.iter().filter(|mount| mount.flags.refuse_writes() && is_a_place(&mount.point));
+    let mut points: Vec<PathBuf> = closed.map(|mount| mount.point.clone()).collect();
+    points.retain(|point| !looked_at.contains(point));
+    points.dedup();
+    points
 }
 
 fn managed(root: &Root, mounted: &Mounted, session: &Session, settings: &Settings) -> Managed {
@@ -95,15 +117,21 @@ fn managed(root: &Root, mounted: &Mounted, session: &Session, settings: &Setting
         Some(_) if by_hand => Need::ByHand,
         Some(_) | None => Need::Nobody,
     };
-    Managed {
+    let mut managed = Managed {
         found,
         open_for,
         named: settings.names(&mounted.mount.point),
         device: mounts::protection(&mounted.mount),
-        room: mounted.room().ok(),
-        store: store(root, mounted),
+        room: None,
+        store: Seen::Missing,
         mount: mounted.mount.clone(),
+    };
+    // Another one may be on a server that does not answer, and is none of ours.
+    if managed.is_looked_after() {
+        managed.room = mounted.room().ok();
+        managed.store = store(root, mounted);
     }
+    managed
 }
 
 /// One that is on another mount, link(2) does not reach.

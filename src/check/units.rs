@@ -38,17 +38,31 @@ fn systemd() -> Init {
     }
 }
 
+/// Names in its directories (cron(8), run-parts(8)).
+fn cron_reads(name: &Path) -> bool {
+    name.as_os_str().as_encoded_bytes().iter().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(byte))
+}
+
 fn cron(root: &Root) -> Cron {
     let in_directories = ["/etc/cron.d", "/etc/cron.hourly", "/etc/cron.daily"].into_iter().flat_map(|dir| {
         seen::names(&root.path(dir))
             .into_iter()
+            .filter(|name| cron_reads(name))
             .map(move |name| Path::new(dir).join(name).to_string_lossy().into_owned())
     });
     let tables = ["/etc/crontab", "/var/spool/cron/crontabs/root"].map(str::to_owned).into_iter().chain(in_directories);
     let runs = |text: &[u8]| {
         let mut lines = text.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii_start().starts_with(b"#"));
-        lines.any(|line| String::from_utf8_lossy(line).contains("rokeep cleanup"))
+        lines.any(|line| {
+            let line = String::from_utf8_lossy(line);
+            let words: Vec<&str> = line.split_whitespace().collect();
+            words.windows(2).any(|pair| matches!(pair, [program, "cleanup"] if program.ends_with("rokeep")))
+        })
     };
+    let daemons = ["/usr/sbin/cron", "/usr/sbin/crond", "/usr/sbin/fcron", "/usr/bin/crond"];
+    if !daemons.iter().any(|daemon| root.path(daemon).exists()) {
+        return Cron::Absent;
+    }
     let mut files = tables.filter_map(|path| config_file(root, &path));
     if files.any(|file| runs(&file.text)) { Cron::Runs } else { Cron::RunsNot }
 }

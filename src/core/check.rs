@@ -169,6 +169,9 @@ pub fn check(facts: &Facts) -> Check {
     Check { format: FORMAT, version: env!("CARGO_PKG_VERSION"), verdict, findings }
 }
 
+/// What is there and was changed stays; what was deleted comes back.
+const REINSTALL: &str = "apt-get -o Dpkg::Options::=--force-confmiss install --reinstall ./rokeep_VERSION_ARCH.deb";
+
 impl Finding {
     /// Whether somebody has something to do about it. What could not be seen may be anything.
     pub fn needs_somebody(&self) -> bool {
@@ -197,9 +200,16 @@ impl Finding {
         Finding { fix: Some(Fix::Advice(advice.into())), ..self }
     }
 
-    /// The package, once more, brings what of it is lost.
+    /// The package, once more, brings what of it is lost. Where it is from is not known: apt may have no source of it.
     fn reinstall(self) -> Finding {
-        self.command("apt-get -o Dpkg::Options::=--force-confmiss install --reinstall rokeep")
+        self.advice(format!("install the package once more: \"{REINSTALL}\""))
+    }
+
+    /// The same where nothing of rokeep makes anything writable for that.
+    fn reinstall_by_hand(self) -> Finding {
+        self.advice(format!(
+            "\"mount -o remount,rw /usr\" (or /, if it is on that), then \"{REINSTALL}\", then \"rokeep remount ro /usr\""
+        ))
     }
 }
 

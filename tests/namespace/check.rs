@@ -66,6 +66,29 @@ fn what_is_missing_is_found() {
     check.assert_only("units", "attention", &["there is no systemd here"]);
     world.runs("/bin/sh", &["-c", check.only_command()]);
     assert_in_place(&world);
+    // cron does not read that.
+    world.runs(
+        "/bin/sh",
+        &["-c", "while read -r line; do echo \"$line\"; done < /etc/cron.d/rokeep > /etc/cron.d/rokeep.old"],
+    );
+    world.removes("/etc/cron.d/rokeep");
+    world.check_up().assert_only("units", "attention", &["there is no systemd here"]);
+    world.writably(|| world.removes("/usr/sbin/cron"));
+    let check = world.check_up();
+    check.assert_finds("units", "attention", &["no cron"]);
+    assert_eq!(check.verdict, "in-place", "usual in a container");
+}
+
+/// The kernel's packages write there, on a Raspberry Pi.
+#[test]
+fn what_is_read_only_and_not_looked_after_is_named() {
+    let world = in_place();
+    world.makes_directory("/boot/firmware");
+    world.runs("/tool/holder", &["mount", "tmpfs", "tmpfs", "", "/boot/firmware"]);
+    world.remount("ro", "/boot/firmware").expect("nobody uses it");
+    world.check_up().assert_finds("mounts", "attention", &["/boot/firmware is read-only", "config.toml"]);
+    world.write("/etc/rokeep/config.toml", b"mounts = ['/usr', '/boot/firmware']\n");
+    assert!(!world.check_up().findings.iter().any(|finding| finding.what.contains("not looked after")));
 }
 
 #[test]
@@ -201,10 +224,10 @@ fn what_was_made_writable_by_others_is_said_if_anybody_wants_it_read_only() {
     let world = in_place();
     world.remount("rw", "/usr").expect("it can be");
     let check = world.check_up();
-    check.assert_finds("fstab", "attention", &["line 1 of /etc/fstab", "mount -o remount,ro /usr"]);
+    check.assert_finds("fstab", "attention", &["line 1 of /etc/fstab", "rokeep remount ro /usr"]);
     check.assert_finds("mounts", "attention", &["nothing to look after"]);
     world.write(SETTINGS, b"mounts = ['/usr']\n");
-    world.check_up().assert_finds("mounts", "attention", &["the settings name it", "mount -o remount,ro /usr"]);
+    world.check_up().assert_finds("mounts", "attention", &["the settings name it", "rokeep remount ro /usr"]);
     world.remount("ro", "/usr").expect("it can be");
     assert_in_place(&world);
 }
@@ -281,7 +304,7 @@ fn what_will_be_writable_after_the_next_start_is_said_with_the_line() {
         world.check_up().assert_only("fstab", "attention", &["line 2 of /etc/fstab", says]);
     }
     world.write("/etc/fstab", b"");
-    world.check_up().assert_only("fstab", "unknown", &["/usr is not in /etc/fstab"]);
+    world.check_up().assert_finds("fstab", "attention", &["/usr is not in /etc/fstab"]);
     world.write("/etc/systemd/system/usr.mount", b"[Mount]\nWhat=/dev/usr\nOptions=nodev,ro\n");
     assert_in_place(&world);
 }
@@ -378,7 +401,7 @@ fn hostile_names_are_harmless() {
     world.write("/etc/dpkg/dpkg.cfg.d/x", b"pre-invoke=mount -o remount,rw /usr \x1b]0;x\x07\xff\n");
     let check = world.check_up();
     check.assert_finds("apt", "broken", &["line 1 of /etc/apt/apt.conf.d/00x", "%1B[2J"]);
-    check.assert_finds("fstab", "attention", &["/dev/%1B[2J /usr"]);
+    check.assert_finds("fstab", "attention", &["put ro into the options of line 1"]);
     check.assert_finds("dpkg", "broken", &["%1B]0;x%07%FF"]);
 }
 

@@ -89,9 +89,18 @@ impl Check {
     /// The command that puts the one thing right that is not in order.
     #[track_caller]
     pub fn only_command(&self) -> &str {
+        self.only_fix("command")
+    }
+
+    /// What is advised, where one thing is.
+    pub fn only_advice(&self) -> &str {
+        self.only_fix("advice")
+    }
+
+    fn only_fix(&self, kind: &str) -> &str {
         let fixes: Vec<&Fix> = self.findings.iter().filter_map(|finding| finding.fix.as_ref()).collect();
         let [fix] = &fixes[..] else { panic!("not one fix: {self:#?}") };
-        assert_eq!(fix.kind, "command", "{self:#?}");
+        assert_eq!(fix.kind, kind, "{self:#?}");
         &fix.text
     }
 }

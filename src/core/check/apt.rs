@@ -191,7 +191,7 @@ fn earlier(finding: Finding, facts: &Facts, hook: &Hook) -> Finding {
         Some((file, _)) if file.parent() == Path::new(PATH).parent() => {
             let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
             let to = format!("/etc/apt/apt.conf.d/50{}", name.trim_start_matches(['z', 'Z', '-', '_']));
-            finding.command_about(file, |file| format!("mv {file} {to}"))
+            finding.command_about(file, |file| format!("mv -n {file} {to}"))
         }
         Some((file, line)) => finding.advice(format!(
             "move line {line} of {} into a file of /etc/apt/apt.conf.d that sorts before zz-rokeep",

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Finding, Topic, said};
+use super::{Finding, Topic};
 use crate::core::message;
 use crate::core::mountinfo::unescape;
 
@@ -127,7 +127,10 @@ fn says(options: &[u8]) -> Says {
 fn by_table(point: &Point, entry: &Entry) -> Option<Finding> {
     let (topic, name, line) = (Topic::Fstab, message::path(&point.path), entry.line);
     let options = entry.fields.get(3).map_or(&b""[..], Vec::as_slice);
-    let change = format!("line {line} of /etc/fstab should read: {}", read_only(entry));
+    let change = match read_only(entry) {
+        Some(better) => format!("line {line} of /etc/fstab should read: {better}"),
+        None => format!("put ro into the options of line {line} of /etc/fstab"),
+    };
     match (says(options), point.now) {
         (_, Now::NotMounted) => Some(not_mounted(point, options)),
         (Says::Both, _) => {
@@ -144,7 +147,7 @@ fn by_table(point: &Point, entry: &Entry) -> Option<Finding> {
         (Says::ReadOnly, Now::Writable) => {
             let what =
                 format!("{name} is to be read-only by line {line} of /etc/fstab, and is writable: rokeep leaves it so");
-            Some(topic.attention(what).command_about(&point.path, |point| format!("mount -o remount,ro {point}")))
+            Some(topic.attention(what).command_about(&point.path, |point| format!("rokeep remount ro {point}")))
         }
         (Says::ReadOnly, Now::ReadOnly | Now::OpenedByUs) => {
             Some(topic.ok(format!("{name} is read-only after a start (line {line} of /etc/fstab)")))
@@ -168,8 +171,8 @@ fn not_mounted(point: &Point, options: &[u8]) -> Finding {
     topic.attention(what).command_about(&point.path, |point| format!("mount {point}"))
 }
 
-/// The line with `ro` in it.
-fn read_only(entry: &Entry) -> String {
+/// The line with `ro` in it, to be copied as it is; `None` where it cannot be shown so.
+fn read_only(entry: &Entry) -> Option<String> {
     let options = entry.fields.get(3).map_or(&b""[..], Vec::as_slice);
     let kept = options.split(|byte| *byte == b',').filter(|option| !matches!(*option, b"rw" | b"ro" | b""));
     let options = kept.chain([&b"ro"[..]]).collect::<Vec<_>>().join(&b',');
@@ -178,7 +181,8 @@ fn read_only(entry: &Entry) -> String {
     if let Some(field) = fields.get_mut(3) {
         *field = options;
     }
-    said(&fields.join(&b' '))
+    let line = String::from_utf8(fields.join(&b' ')).ok()?;
+    line.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()).then_some(line)
 }
 
 /// Not in the table.
@@ -211,11 +215,8 @@ fn elsewhere(point: &Point, command_line: &[u8]) -> Option<Finding> {
         });
     }
     let what = format!("{name} is not in /etc/fstab: how it will be after the next start is not known");
-    Some(
-        topic.unknown(what).advice(format!(
-            "have {name} in /etc/fstab with the option ro, or see to it that whatever mounts it says so"
-        )),
-    )
+    // Whatever mounts it may say so: ZFS, a container's own configuration, the kernel's command line.
+    Some(topic.attention(what))
 }
 
 #[cfg(test)]
@@ -246,11 +247,18 @@ mod tests {
             ("/dev/x /usr ext4 rw,noatime 0 2", Now::ReadOnly, State::Attention, "ext4 noatime,ro 0 2"),
             ("/dev/x /usr ext4", Now::ReadOnly, State::Attention, "read: /dev/x /usr ext4 ro"),
             ("/dev/x /usr ext4 ro,rw 0 2", Now::ReadOnly, State::Attention, "both ro and rw"),
-            ("/dev/x /usr ext4 ro 0 2", Now::Writable, State::Attention, "mount -o remount,ro /usr"),
+            (
+                "/dev/x\\040y% /usr ext4 rw 0 2",
+                Now::ReadOnly,
+                State::Attention,
+                "read: /dev/x\\\\040y% /usr ext4 ro 0 2",
+            ),
+            ("/dev/\u{e4} /usr ext4 rw 0 2", Now::ReadOnly, State::Attention, "put ro into the options of line 1"),
+            ("/dev/x /usr ext4 ro 0 2", Now::Writable, State::Attention, "rokeep remount ro /usr"),
             ("/dev/x /usr ext4 defaults 0 2", Now::NotMounted, State::Attention, "mount /usr"),
             ("/dev/x /usr ext4 noauto,ro 0 2", Now::NotMounted, State::Attention, "noauto"),
             ("/dev/x /usr ext4 noauto,x-systemd.automount 0 2", Now::NotMounted, State::Ok, "somebody looks"),
-            ("/dev/x / ext4 ro 0 1", Now::ReadOnly, State::Unknown, "not in /etc/fstab"),
+            ("/dev/x / ext4 ro 0 1", Now::ReadOnly, State::Attention, "not in /etc/fstab"),
         ] {
             let finding = found(table, "/usr", now).unwrap_or_else(|| panic!("{table}"));
             assert_eq!(finding.state, state, "{table}: {finding:#?}");

@@ -36,7 +36,7 @@ pub fn find(facts: &Facts) -> Vec<Finding> {
     let mut findings = changeable(topic, &facts.above);
     if facts.scripts.iter().all(|found| *found == Seen::Missing) {
         let what = format!("there are no hooks in {DIRECTORY}: apt and dpkg find them missing and pass them over");
-        findings.push(topic.broken(what).reinstall());
+        findings.push(topic.broken(what).reinstall_by_hand());
         return findings;
     }
     for ((name, shipped), found) in SHIPPED.iter().zip(&facts.scripts) {
@@ -63,7 +63,7 @@ fn script(path: &Path, shipped: &[u8], found: &Seen<File>) -> Option<Finding> {
         return Some(not_roots(topic, path));
     }
     if file.object.kind != Kind::File || file.text.is_empty() {
-        return Some(topic.broken(format!("{name} is empty, or no file")).command(back(&name)));
+        return Some(topic.broken(format!("{name} is empty, or no file")).reinstall());
     }
     if !file.object.is_executable() {
         let what = format!("{name} cannot be run, and is passed over");
@@ -76,11 +76,12 @@ fn script(path: &Path, shipped: &[u8], found: &Seen<File>) -> Option<Finding> {
 pub fn altered(topic: Topic, name: &str, shipped: &[u8], text: &[u8]) -> Option<Finding> {
     let what =
         format!("{name} is not as the package brought it: somebody has changed it, and it may do something else");
-    (text != shipped).then(|| topic.attention(what).command(back(name)))
-}
-
-fn back(name: &str) -> String {
-    format!("rm {name} && apt-get -o Dpkg::Options::=--force-confmiss install --reinstall rokeep")
+    (text != shipped).then(|| {
+        topic.attention(what).advice(
+            "if that was not meant: \"apt-get -o Dpkg::Options::=--force-confask install --reinstall \
+             ./rokeep_VERSION_ARCH.deb\" asks about each changed file",
+        )
+    })
 }
 
 #[cfg(test)]

@@ -20,6 +20,8 @@ pub struct Facts {
     pub unknown: Vec<(PathBuf, String)>,
     /// What mounts may be changed here.
     pub standing: Standing,
+    /// Mount points that packages write to, read-only, and none of the managed ones.
+    pub passed_over: Vec<PathBuf>,
     /// The directories of `/bin`, `/lib`, `/sbin` that are no links into /usr.
     pub unmerged: Vec<PathBuf>,
 }
@@ -94,10 +96,16 @@ pub fn find(facts: &Facts) -> Vec<Finding> {
         findings.push(
             topic
                 .attention(what)
-                .advice("put ro into the line of /usr in /etc/fstab, and \"mount -o remount,ro /usr\""),
+                .advice("have /usr, or /, with the option ro in /etc/fstab, then \"rokeep remount ro\" and its name"),
         );
     }
     findings.extend(ours.into_iter().flat_map(one));
+    for point in &facts.passed_over {
+        let point = message::path(point);
+        let what =
+            format!("{point} is read-only and not looked after: a package that has files there cannot be installed");
+        findings.push(topic.attention(what).advice(format!("name {point} in \"mounts\" of /etc/rokeep/config.toml")));
+    }
     if let [first, ..] = &facts.unmerged[..] {
         let what = format!(
             "/usr is not merged ({} is a directory of its own): what is there belongs to another mount",
@@ -158,7 +166,7 @@ fn how_it_is(managed: &Managed, point: &str) -> Option<Finding> {
         }
         (MountState::Writable, Need::Nobody) => {
             let what = format!("{point} is writable, though the settings name it, and rokeep leaves it as it finds it");
-            Some(topic.attention(what).command_about(&mount.point, |point| format!("mount -o remount,ro {point}")))
+            Some(topic.attention(what).command_about(&mount.point, |point| format!("rokeep remount ro {point}")))
         }
     }
 }
@@ -253,7 +261,13 @@ mod tests {
     }
 
     fn facts(managed: Managed) -> Facts {
-        Facts { mounts: vec![managed], unknown: vec![], standing: Standing::Machine, unmerged: vec![] }
+        Facts {
+            mounts: vec![managed],
+            unknown: vec![],
+            standing: Standing::Machine,
+            passed_over: vec![],
+            unmerged: vec![],
+        }
     }
 
     #[test]
@@ -267,7 +281,7 @@ mod tests {
             ("by hand", Managed { open_for: Need::ByHand, ..found_closed(OPEN) }, State::Attention, "remount ro /usr"),
             ("left open", found_closed(OPEN), State::Broken, "rokeep cleanup"),
             ("degraded", found_closed(DEGRADED), State::Attention, "degraded"),
-            ("named", Managed { named: true, ..managed(OPEN) }, State::Attention, "mount -o remount,ro /usr"),
+            ("named", Managed { named: true, ..managed(OPEN) }, State::Attention, "rokeep remount ro /usr"),
             ("nothing", managed(OPEN), State::Attention, "nothing to look after"),
             ("protected", Managed { device: Device::WriteProtected, ..managed(CLOSED) }, State::Broken, "blockdev"),
             ("squashfs", managed("1 1 8:1 / /usr ro - squashfs /dev/x ro\n"), State::Broken, "only be read"),
@@ -304,6 +318,13 @@ mod tests {
             assert!(format!("{finding:?}").contains(says), "{what}: {finding:#?}");
             assert_eq!(finding.fix.is_some(), state != State::Ok, "{what}: {finding:#?}");
         }
+    }
+
+    #[test]
+    fn what_nobody_looks_after_is_named() {
+        let firmware = Facts { passed_over: vec!["/boot/firmware".into()], ..facts(managed(CLOSED)) };
+        let found = find(&firmware);
+        assert!(matches!(&found[..], [_, finding] if finding.state == State::Attention && finding.needs_somebody()));
     }
 
     /// A small one is not short of room because it is small.

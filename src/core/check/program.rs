@@ -18,6 +18,17 @@ pub struct Facts {
     pub above: Vec<(PathBuf, Object)>,
     /// Whether it is the program that runs now; none where that could not be told.
     pub is_this: Option<bool>,
+    /// Whether there is a copy of one that was removed.
+    pub copy: Copy,
+}
+
+/// Whether there is a copy of a program that was removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Copy {
+    /// It ends what that left.
+    StandsIn,
+    /// There is none, or nobody needs it.
+    None,
 }
 
 /// What there is to say.
@@ -25,9 +36,15 @@ pub fn find(facts: &Facts) -> Vec<Finding> {
     let topic = Topic::Program;
     let file = match &facts.found {
         Seen::There(file) => file,
+        Seen::Missing if facts.copy == Copy::StandsIn => {
+            let what = "rokeep was removed while something was left to do, and a copy of it stands in";
+            return vec![topic.attention(what).command("/var/lib/rokeep/rokeep cleanup")];
+        }
         Seen::Missing => {
             return vec![
-                topic.broken(format!("there is no {PATH}: apt's hooks find it missing and do nothing")).reinstall(),
+                topic
+                    .broken(format!("there is no {PATH}: apt's hooks find it missing and do nothing"))
+                    .reinstall_by_hand(),
             ];
         }
         Seen::Unknown(why) => return vec![topic.unknown(format!("{PATH} could not be looked at: {why}"))],
@@ -37,8 +54,11 @@ pub fn find(facts: &Facts) -> Vec<Finding> {
         findings.push(not_roots(topic, Path::new(PATH)));
     }
     if file.object.kind != Kind::File || file.text.is_empty() {
-        findings
-            .push(topic.broken(format!("{PATH} is empty, or no file: apt's hooks stop every package run")).reinstall());
+        findings.push(
+            topic
+                .broken(format!("{PATH} is empty, or no file: apt's hooks stop every package run"))
+                .advice("put the program of the package there by hand, while /usr is writable"),
+        );
     } else if !file.object.is_executable() {
         let what = format!("{PATH} cannot be run: apt's hooks find it so and do nothing");
         findings.push(topic.broken(what).command(format!("chmod 755 {PATH}")));
@@ -108,7 +128,7 @@ mod tests {
     }
 
     fn facts(object: Object, text: Vec<u8>) -> Facts {
-        Facts { found: Seen::There(File { object, text }), above: Vec::new(), is_this: Some(true) }
+        Facts { found: Seen::There(File { object, text }), above: Vec::new(), is_this: Some(true), copy: Copy::None }
     }
 
     #[test]

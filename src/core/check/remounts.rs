@@ -48,15 +48,15 @@ fn line_remounts(line: &[u8], managed: &[PathBuf]) -> bool {
         return false;
     }
     let all: Vec<&[u8]> = words(line).collect();
-    let mounts = all.iter().any(|word| *word == b"mount" || word.ends_with(b"/mount"));
-    if !mounts {
-        return false;
-    }
+    let is_mount = |word: &&[u8]| **word == *b"mount" || word.ends_with(b"/mount");
+    let Some(after) = all.iter().position(is_mount).and_then(|at| all.get(at + 1..)) else { return false };
     let options = all.iter().flat_map(|word| word.strip_prefix(b"-o").unwrap_or(word).split(|byte| *byte == b','));
     let has_option = |option: &[u8]| options.clone().any(|one| one == option);
-    let names_ours = || managed.iter().any(|point| all.contains(&point.as_os_str().as_bytes()));
+    let places: Vec<&[u8]> = after.iter().filter(|word| word.starts_with(b"/")).copied().collect();
+    let names_ours = managed.iter().any(|point| places.contains(&point.as_os_str().as_bytes()));
     // What it remounts may be a variable.
-    has_option(b"remount") || (names_ours() && (has_option(b"rw") || has_option(b"ro")))
+    let may_be_ours = names_ours || (places.is_empty() && has_option(b"remount"));
+    may_be_ours && (has_option(b"rw") || has_option(b"ro"))
 }
 
 fn words(text: &[u8]) -> impl Iterator<Item = &[u8]> {
@@ -101,6 +101,10 @@ mod tests {
             "umount /srv/backup",
             "rokeep remount ro",
             "test -x /usr/bin/apt-show-versions || exit 0",
+            "mount -o remount,exec /tmp",
+            "mount -o remount,noexec /tmp || true",
+            "mount -o remount,rw /srv/data",
+            "mount -o remount,noatime /usr",
         ] {
             assert!(!remounts(command), "{command}");
         }
@@ -112,10 +116,11 @@ mod tests {
             path: "/usr/local/sbin/rw".into(),
             text: b"#!/bin/sh\n# mount -o remount,rw /usr\nmount -o remount,rw /usr\n".to_vec(),
         };
-        let found = remount(b"/usr/local/sbin/rw", Some(&script), &[]);
+        let managed = [PathBuf::from("/"), PathBuf::from("/usr")];
+        let found = remount(b"/usr/local/sbin/rw", Some(&script), &managed);
         assert_eq!(found, Some(Remount::InScript(Path::new("/usr/local/sbin/rw"), 3)));
-        assert_eq!(remount(b"mount -o remount,rw /", Some(&script), &[]), Some(Remount::Itself));
-        assert_eq!(remount(b"/usr/local/sbin/rw", None, &[]), None);
+        assert_eq!(remount(b"mount -o remount,rw /", Some(&script), &managed), Some(Remount::Itself));
+        assert_eq!(remount(b"/usr/local/sbin/rw", None, &managed), None);
         assert_eq!(
             paths_named(b"if [ -x /usr/sbin/a ]; then X=/etc/b \"/usr/lib/c d\"; fi"),
             ["/usr/sbin/a", "/etc/b", "/usr/lib/c"].map(PathBuf::from)

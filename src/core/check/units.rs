@@ -90,7 +90,12 @@ pub enum Cron {
     Runs,
     /// It is not, as far as can be seen.
     RunsNot,
+    /// There is no cron.
+    Absent,
 }
+
+/// What the package tells cron.
+const CRON: &str = include_str!("../../../debian/rokeep.cron.d");
 
 /// What systemd says of a unit: its properties.
 pub type Unit = BTreeMap<String, String>;
@@ -103,11 +108,17 @@ pub fn units() -> impl Iterator<Item = &'static str> {
 /// Reads what `systemctl show` says of several units: `Name=value` lines, an empty line between two units.
 pub fn parse(shown: &[u8]) -> Vec<Unit> {
     let text = String::from_utf8_lossy(shown);
-    let property = |line: &str| line.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()));
-    text.split("\n\n")
-        .map(|unit| unit.lines().filter_map(property).collect())
-        .filter(|unit: &Unit| !unit.is_empty())
-        .collect()
+    let read = |shown: &str| {
+        let mut unit = Unit::new();
+        for (name, value) in shown.lines().filter_map(|line| line.split_once('=')) {
+            // One that is there more than once, as ExecStartPre= may be, has a line for each.
+            let values = unit.entry(name.to_owned()).or_default();
+            values.push_str(if values.is_empty() { "" } else { "\n" });
+            values.push_str(value);
+        }
+        unit
+    };
+    text.split("\n\n").map(read).filter(|unit| !unit.is_empty()).collect()
 }
 
 /// What there is to say.
@@ -126,8 +137,15 @@ pub fn find(facts: &Facts) -> Vec<Finding> {
         Init::Another(Cron::RunsNot) => {
             let what = "there is no systemd here: the hooks do their work and rokeep watches apt by itself, but what is still \
                         in use when apt is done is not tried again before the next package run";
-            let line = "*/10 * * * * root /usr/sbin/rokeep cleanup";
+            let line = CRON.lines().next_back().unwrap_or_default();
             vec![topic.attention(what).command(format!("echo '{line}' > /etc/cron.d/rokeep"))]
+        }
+        // Usual in a container, where somebody else may start it.
+        Init::Another(Cron::Absent) => {
+            vec![topic.attention(
+                "there is no systemd here, and no cron: what is still in use when apt is done is tried again with the next \
+                 package run, or with \"rokeep cleanup\"",
+            )]
         }
     }
 }

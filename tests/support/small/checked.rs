@@ -19,7 +19,8 @@ impl Small {
         ] {
             world.write(to, &std::fs::read(tree.join(from)).expect("it is in this tree"));
         }
-        world.write("/etc/cron.d/rokeep", b"*/10 * * * * root /usr/sbin/rokeep cleanup\n");
+        world.writably(|| world.write("/usr/sbin/cron", b"a program\n"));
+        world.write("/etc/cron.d/rokeep", include_bytes!("../../../debian/rokeep.cron.d"));
         world.write("/etc/fstab", b"/dev/usr /usr ext4 ro,nodev 0 2\n");
         world.has_program(
             "/usr/bin/apt-config",
