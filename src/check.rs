@@ -72,15 +72,11 @@ fn settings(root: &Root) -> (Settings, settings::Facts) {
 }
 
 fn program(root: &Root) -> program::Facts {
-    use std::os::unix::fs::MetadataExt;
-    let path = root.path(program::PATH);
-    let identity = |path: &Path| std::fs::metadata(path).map(|found| (found.dev(), found.ino())).ok();
-    let here = identity(&root.path("/proc/self/exe"));
     program::Facts {
-        found: seen::file(&path, 4096),
+        found: seen::file(&root.path(program::PATH), 4096),
         above: seen::objects(&[Path::new("/"), &root.path("/usr"), &root.path("/usr/sbin")]),
-        is_this: here.zip(identity(&path)).map(|(here, there)| here == there),
-        copy: if installed::stands_in(root) { program::Copy::StandsIn } else { program::Copy::None },
+        is_this: installed::is_installed_one(root),
+        stand_in: installed::stands_in(root).then(|| installed::name(root)),
     }
 }
 
@@ -145,4 +141,9 @@ fn script_of(command: &[u8]) -> Option<Script> {
         }
         Seen::There(_) | Seen::Missing | Seen::Unknown(_) => None,
     })
+}
+
+/// What makes a name one that apt, dpkg or cron reads in a directory of theirs.
+fn consists_of_letters_digits_and(others: &[u8], name: &Path) -> bool {
+    name.as_os_str().as_encoded_bytes().iter().all(|byte| byte.is_ascii_alphanumeric() || others.contains(byte))
 }

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::FromArgMatches;
+use serde::Serialize;
 
 use rokeep::arguments::{self, Arguments, Command, Form, Hook, Remount};
 use rokeep::by_hand::{self, Lasting};
@@ -177,7 +178,7 @@ fn show_status(root: &Root, form: &Form) -> Result<ExitCode> {
     let status = report::status(root)?;
     let output = io::stdout();
     let text = match form {
-        Form { json: true, .. } => shown_json(&serde_json::to_string_pretty(&status)?) + "\n",
+        Form { json: true, .. } => as_json(&status)?,
         Form { prometheus: true, .. } => metrics(&status),
         Form { json: false, prometheus: false } => text(&status, terminal::look(&output)),
     };
@@ -190,7 +191,7 @@ fn show_check(root: &Root, json: bool) -> Result<ExitCode> {
     let checked = check::check(root)?;
     let output = io::stdout();
     let text = match json {
-        true => shown_json(&serde_json::to_string_pretty(&checked)?) + "\n",
+        true => as_json(&checked)?,
         false => checked_as_text(&checked, terminal::look(&output)),
     };
     let _ = output.lock().write_all(text.as_bytes());
@@ -211,10 +212,13 @@ fn show_plan(root: &Root, things: &[PathBuf], json: bool) -> Result<ExitCode> {
         things => announce::announce(root, things)?,
     };
     let preview = preview::preview(root, &stream)?;
-    let text =
-        if json { shown_json(&serde_json::to_string_pretty(&preview)?) + "\n" } else { preview::as_text(&preview) };
+    let text = if json { as_json(&preview)? } else { preview::as_text(&preview) };
     let _ = io::stdout().write_all(text.as_bytes());
     Ok(ExitCode::SUCCESS)
+}
+
+fn as_json(answer: &impl Serialize) -> Result<String> {
+    Ok(shown_json(&serde_json::to_string_pretty(answer)?) + "\n")
 }
 
 fn tell(root: &Root, outcome: Outcome) -> Result<ExitCode> {

@@ -47,8 +47,8 @@ fn put_stand_in(root: &Root) -> Result<()> {
 /// That a watcher runs an old rokeep is not worth a word: it lets go of that when its package manager has ended.
 pub fn only_we_have(root: &Root, alias: &Alias) -> bool {
     let is_rokeep = |holder: &Holder| holder.process().is_some_and(|process| processes::is_rokeep(process.pid));
-    let is_ours = alias.names.iter().any(|name| *name == program::installed(root));
-    is_ours && !alias.holders.is_empty() && alias.holders.iter().all(is_rokeep)
+    // Of most aliases nobody is known, and there may be very many.
+    !alias.holders.is_empty() && alias.names.contains(&program::installed(root)) && alias.holders.iter().all(is_rokeep)
 }
 
 /// What package run is over when one is.

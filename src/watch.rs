@@ -45,18 +45,13 @@ pub(crate) fn start_process(root: &Root, frontend: &Frontend, program: Option<Pa
 }
 
 fn start_unit(root: &Root, pid: i32) -> bool {
-    if !root.path("/run/systemd/system").is_dir() || !is_root_of_the_system() {
+    if !root.path("/run/systemd/system").is_dir() || program::is_in_a_chroot() != Some(false) {
         return false;
     }
     let unit = format!("rokeep-watch@{pid}.service");
     let mut systemctl = Command::new("/usr/bin/systemctl");
     systemctl.args(["--quiet", "--no-block", "start", &unit]);
     children::ends_soon(alone(&mut systemctl)).is_ok_and(|status| status.success())
-}
-
-/// In a chroot, systemctl says that it does nothing, and exits 0.
-fn is_root_of_the_system() -> bool {
-    program::is_same_file("/proc/1/root/.".as_ref(), "/".as_ref())
 }
 
 fn detached(pid: i32, program: Option<PathBuf>) -> Result<()> {

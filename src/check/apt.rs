@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::{MOST_BYTES, config_file, script_of};
+use super::{MOST_BYTES, config_file, consists_of_letters_digits_and, script_of};
 use crate::core::check::apt::{self, Dump, Facts};
 use crate::core::check::apt_hooks::{ConfigFile, Configuration};
 use crate::core::check::dpkg;
@@ -38,10 +38,7 @@ pub fn configuration(facts: &Facts) -> Option<&Configuration> {
 /// dpkg's configuration and its hooks.
 pub fn look_at_dpkg(root: &Root, managed: Vec<PathBuf>) -> dpkg::Facts {
     let directory = "/etc/dpkg/dpkg.cfg.d";
-    let legal = |name: &Path| {
-        name.as_os_str().as_encoded_bytes().iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(byte))
-    };
-    let mut others = files_in(root, directory, legal);
+    let mut others = files_in(root, directory, |name| consists_of_letters_digits_and(b"-_", name));
     others.retain(|file| file.path != Path::new(dpkg::PATH));
     others.extend(config_file(root, "/etc/dpkg/dpkg.cfg"));
     let scripts = dpkg::hooks(&others).map(|hook| script_of(hook.command)).collect();
@@ -64,11 +61,8 @@ fn dump() -> Dump {
 /// Those that apt reads (apt-pkg/contrib/fileutl.cc, `GetListOfFilesInDir`), in its order.
 fn apt_files(root: &Root) -> Vec<ConfigFile> {
     let legal = |name: &Path| {
-        let bytes = name.as_os_str().as_encoded_bytes();
         let ending = name.extension().is_none_or(|ending| ending == "conf");
-        ending
-            && bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(byte))
-            && !bytes.starts_with(b".")
+        ending && consists_of_letters_digits_and(b"-_.", name) && !name.as_os_str().as_encoded_bytes().starts_with(b".")
     };
     let mut files = files_in(root, "/etc/apt/apt.conf.d", legal);
     files.extend(config_file(root, "/etc/apt/apt.conf"));

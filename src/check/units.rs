@@ -1,28 +1,22 @@
 //! Who starts what by itself.
 
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::Command;
 
-use super::config_file;
+use super::{config_file, consists_of_letters_digits_and};
 use crate::core::check::units::{Cron, Facts, Init, PROPERTIES, parse, units};
 use crate::sys::files::Root;
-use crate::sys::{children, seen};
+use crate::sys::{children, program, seen};
 
 /// systemd's units, or cron's tables.
 pub fn look(root: &Root) -> Facts {
-    let init = if root.path("/run/systemd/system").is_dir() && !is_in_a_chroot() {
+    // Who may not look is in none, as far as he knows.
+    let init = if root.path("/run/systemd/system").is_dir() && program::is_in_a_chroot() != Some(true) {
         systemd()
     } else {
         Init::Another(cron(root))
     };
     Facts { init }
-}
-
-/// In one, systemctl says that it does nothing, and exits 0. Who may not look is in none, as far as he knows.
-fn is_in_a_chroot() -> bool {
-    let identity = |path: &str| std::fs::metadata(path).map(|found| (found.dev(), found.ino())).ok();
-    matches!((identity("/proc/1/root/."), identity("/")), (Some(system), Some(here)) if system != here)
 }
 
 fn systemd() -> Init {
@@ -38,16 +32,12 @@ fn systemd() -> Init {
     }
 }
 
-/// Names in its directories (cron(8), run-parts(8)).
-fn cron_reads(name: &Path) -> bool {
-    name.as_os_str().as_encoded_bytes().iter().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(byte))
-}
-
+/// cron(8) and run-parts(8) pass over files with other names.
 fn cron(root: &Root) -> Cron {
     let in_directories = ["/etc/cron.d", "/etc/cron.hourly", "/etc/cron.daily"].into_iter().flat_map(|dir| {
         seen::names(&root.path(dir))
             .into_iter()
-            .filter(|name| cron_reads(name))
+            .filter(|name| consists_of_letters_digits_and(b"_-", name))
             .map(move |name| Path::new(dir).join(name).to_string_lossy().into_owned())
     });
     let tables = ["/etc/crontab", "/var/spool/cron/crontabs/root"].map(str::to_owned).into_iter().chain(in_directories);

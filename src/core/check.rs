@@ -230,6 +230,11 @@ impl Topic {
         self.finding(State::Unknown, what)
     }
 
+    /// What is called so, and why nobody knows.
+    fn unseen(self, name: &str, why: &str) -> Finding {
+        self.unknown(format!("{name} could not be looked at: {why}"))
+    }
+
     fn finding(self, state: State, what: impl Into<String>) -> Finding {
         Finding { topic: self, state, what: what.into(), fix: None }
     }

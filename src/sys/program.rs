@@ -71,10 +71,19 @@ pub fn put_stand_in(root: &Root) -> io::Result<()> {
     written.and_then(|()| fs::rename(&new, &place)).inspect_err(|_| drop(fs::remove_file(&new)))
 }
 
-/// Whether both names lead to the same file. One that leads nowhere does not.
-pub fn is_same_file(one: &Path, other: &Path) -> bool {
+/// Whether it is the installed one that runs; `None` where that cannot be told.
+pub fn is_installed_one(root: &Root) -> Option<bool> {
+    lead_to_the_same(&root.path(RUNNING), &root.path(INSTALLED))
+}
+
+/// Whether this is a chroot, in which systemctl says that it does nothing, and exits 0; `None` where that cannot be told.
+pub fn is_in_a_chroot() -> Option<bool> {
+    lead_to_the_same(Path::new("/proc/1/root/."), Path::new("/")).map(|is_the_systems| !is_the_systems)
+}
+
+fn lead_to_the_same(one: &Path, other: &Path) -> Option<bool> {
     let identity = |path: &Path| fs::metadata(path).ok().map(|found| (found.dev(), found.ino()));
-    identity(one).is_some_and(|one| identity(other) == Some(one))
+    Some(identity(one)? == identity(other)?)
 }
 
 fn is_there(path: &Path) -> bool {

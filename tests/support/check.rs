@@ -48,12 +48,7 @@ pub struct Fix {
 impl Check {
     /// What rokeep wrote, if it is what `docs/check.schema.json` says, and what these types say.
     pub fn read(text: &str) -> Result<Check, String> {
-        let value: Value = serde_json::from_str(text).map_err(|error| error.to_string())?;
-        let schema = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/check.schema.json");
-        let schema = std::fs::read(&schema).map_err(|error| format!("{}: {error}", schema.display()))?;
-        let schema = serde_json::from_slice(&schema).map_err(|error| format!("the schema: {error}"))?;
-        schema::check(&schema, &value)?;
-        serde_json::from_value(value).map_err(|error| error.to_string())
+        schema::read("docs/check.schema.json", text)
     }
 
     /// The findings that are not just in order, as `topic state: what / fix`.

@@ -4,12 +4,24 @@
 //! The crates that know all of it bring some seventy others with them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 /// Whether a value is what the schema says; if not, where and why.
 pub fn check(schema: &Value, value: &Value) -> Result<(), String> {
     Schema { root: schema }.check(schema, value, "$")
+}
+
+/// What rokeep wrote, if it is what the schema in this file of the tree says, and what the type says.
+pub fn read<T: DeserializeOwned>(schema: &str, text: &str) -> Result<T, String> {
+    let value: Value = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    let schema = Path::new(env!("CARGO_MANIFEST_DIR")).join(schema);
+    let schema = std::fs::read(&schema).map_err(|error| format!("{}: {error}", schema.display()))?;
+    let schema = serde_json::from_slice(&schema).map_err(|error| format!("the schema: {error}"))?;
+    check(&schema, &value)?;
+    serde_json::from_value(value).map_err(|error| error.to_string())
 }
 
 /// A page of the documentation has each field of a schema in a table, below a heading for each part, and no other. `whole` is

@@ -93,7 +93,7 @@ fn own_file(ours: &Seen<File>) -> (Vec<Finding>, bool) {
             );
             (vec![topic.broken(what).reinstall()], false)
         }
-        Seen::Unknown(why) => (vec![topic.unknown(format!("{PATH} could not be looked at: {why}"))], true),
+        Seen::Unknown(why) => (vec![topic.unseen(PATH, why)], true),
     }
 }
 

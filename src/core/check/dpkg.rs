@@ -77,7 +77,7 @@ fn own_file(ours: &Seen<File>) -> Vec<Finding> {
                 format!("there is no {PATH}: a dpkg that apt did not start breaks packages on what is read-only");
             return vec![topic.broken(what).reinstall()];
         }
-        Seen::Unknown(why) => return vec![topic.unknown(format!("{PATH} could not be looked at: {why}"))],
+        Seen::Unknown(why) => return vec![topic.unseen(PATH, why)],
     };
     if !file.object.is_roots() {
         return vec![not_roots(topic, Path::new(PATH))];

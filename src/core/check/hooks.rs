@@ -57,7 +57,7 @@ fn script(path: &Path, shipped: &[u8], found: &Seen<File>) -> Option<Finding> {
     let file = match found {
         Seen::There(file) => file,
         Seen::Missing => return Some(topic.broken(format!("{name} is not there, and is passed over")).reinstall()),
-        Seen::Unknown(why) => return Some(topic.unknown(format!("{name} could not be looked at: {why}"))),
+        Seen::Unknown(why) => return Some(topic.unseen(&name, why)),
     };
     if !file.object.is_roots() {
         return Some(not_roots(topic, path));

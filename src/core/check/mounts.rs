@@ -88,7 +88,7 @@ pub fn find(facts: &Facts) -> Vec<Finding> {
         )),
     }
     for (point, why) in &facts.unknown {
-        findings.push(topic.unknown(format!("{} could not be looked at: {why}", message::path(point))));
+        findings.push(topic.unseen(&message::path(point), why));
     }
     let ours: Vec<&Managed> = facts.mounts.iter().filter(|managed| managed.is_looked_after()).collect();
     if ours.is_empty() && facts.unknown.is_empty() {
@@ -197,7 +197,7 @@ fn store(managed: &Managed, point: &str) -> Option<Finding> {
             );
             Some(topic.broken(what).advice(format!("move it away, while {point} is writable")))
         }
-        Seen::Unknown(why) => Some(topic.unknown(format!("{} could not be looked at: {why}", message::path(&path)))),
+        Seen::Unknown(why) => Some(topic.unseen(&message::path(&path), why)),
     }
 }
 

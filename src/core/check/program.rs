@@ -18,17 +18,8 @@ pub struct Facts {
     pub above: Vec<(PathBuf, Object)>,
     /// Whether it is the program that runs now; none where that could not be told.
     pub is_this: Option<bool>,
-    /// Whether there is a copy of one that was removed.
-    pub copy: Copy,
-}
-
-/// Whether there is a copy of a program that was removed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Copy {
-    /// It ends what that left.
-    StandsIn,
-    /// There is none, or nobody needs it.
-    None,
+    /// The copy of one that was removed, if there is one that ends what that left.
+    pub stand_in: Option<&'static str>,
 }
 
 /// What there is to say.
@@ -36,18 +27,8 @@ pub fn find(facts: &Facts) -> Vec<Finding> {
     let topic = Topic::Program;
     let file = match &facts.found {
         Seen::There(file) => file,
-        Seen::Missing if facts.copy == Copy::StandsIn => {
-            let what = "rokeep was removed while something was left to do, and a copy of it stands in";
-            return vec![topic.attention(what).command("/var/lib/rokeep/rokeep cleanup")];
-        }
-        Seen::Missing => {
-            return vec![
-                topic
-                    .broken(format!("there is no {PATH}: apt's hooks find it missing and do nothing"))
-                    .reinstall_by_hand(),
-            ];
-        }
-        Seen::Unknown(why) => return vec![topic.unknown(format!("{PATH} could not be looked at: {why}"))],
+        Seen::Missing => return vec![missing(facts.stand_in)],
+        Seen::Unknown(why) => return vec![topic.unseen(PATH, why)],
     };
     let mut findings = changeable(topic, &facts.above);
     if !file.object.is_roots() {
@@ -75,6 +56,18 @@ pub fn find(facts: &Facts) -> Vec<Finding> {
         findings.push(topic.ok(format!("{PATH} {version} is this one, static and root's alone")));
     }
     findings
+}
+
+fn missing(stand_in: Option<&str>) -> Finding {
+    let topic = Topic::Program;
+    match stand_in {
+        Some(copy) => topic
+            .attention("rokeep was removed while something was left to do, and a copy of it stands in")
+            .command(format!("{copy} cleanup")),
+        None => {
+            topic.broken(format!("there is no {PATH}: apt's hooks find it missing and do nothing")).reinstall_by_hand()
+        }
+    }
 }
 
 /// Whether a program needs another one to load it, as those do that have shared libraries (elf(5), `PT_INTERP`). None for
@@ -128,7 +121,7 @@ mod tests {
     }
 
     fn facts(object: Object, text: Vec<u8>) -> Facts {
-        Facts { found: Seen::There(File { object, text }), above: Vec::new(), is_this: Some(true), copy: Copy::None }
+        Facts { found: Seen::There(File { object, text }), above: Vec::new(), is_this: Some(true), stand_in: None }
     }
 
     #[test]

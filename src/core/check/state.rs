@@ -92,7 +92,7 @@ fn home(home: &Home) -> Vec<Finding> {
             findings.push(topic.attention(what).command_about(&home.path, |path| format!("chmod 700 {path}")));
         }
         Seen::There(_) | Seen::Missing => {}
-        Seen::Unknown(why) => findings.push(topic.unknown(format!("{name} could not be looked at: {why}"))),
+        Seen::Unknown(why) => findings.push(topic.unseen(&name, why)),
     }
     match &home.access {
         HomeAccess::Writable => {}

@@ -68,12 +68,8 @@ fn of_units(bytes: &[u8]) -> Vec<Finding> {
 }
 
 fn of_files(bytes: &[u8]) -> Vec<Finding> {
-    let program = program::find(&program::Facts {
-        found: file(bytes),
-        above: Vec::new(),
-        is_this: None,
-        copy: program::Copy::None,
-    });
+    let program =
+        program::find(&program::Facts { found: file(bytes), above: Vec::new(), is_this: None, stand_in: None });
     let scripts = vec![file(bytes); hooks::SHIPPED.len()];
     let hooks = hooks::find(&hooks::Facts {
         scripts,
