@@ -11,6 +11,7 @@ mod package;
 mod package_kit;
 mod processes;
 mod rokeep;
+mod shell_way;
 mod systemd;
 mod terminal;
 

@@ -84,10 +84,14 @@ impl Peers {
     /// What runs one of them there, with what it needs to find its own.
     pub fn command(&self, words: &[&str]) -> Result<Vec<String>> {
         let (program, words) = words.split_first().context("no program")?;
-        let bin = ["bin", "usr/bin", "usr/sbin"].into_iter().find(|bin| self.root.join(bin).join(program).exists());
-        let program = format!("{PLACE}/{}/{program}", bin.with_context(|| format!("there is no {program}"))?);
+        let program = format!("{PLACE}/{}/{program}", self.directory_of(program)?);
         let settings = environment()?.into_iter().flat_map(|setting| ["/tool/holder".into(), "env".into(), setting]);
         Ok(settings.chain([program]).chain(words.iter().map(|word| (*word).to_owned())).collect())
+    }
+
+    /// One of them, for a Debian system that has its libraries.
+    pub fn program(&self, name: &str) -> Result<PathBuf> {
+        Ok(self.root.join(self.directory_of(name)?).join(name))
     }
 
     /// Runs one of them.
@@ -97,6 +101,11 @@ impl Peers {
         let run = world.runs(helper, &words.iter().map(String::as_str).collect::<Vec<_>>());
         ensure!(!run.stderr.contains("error while loading"), "{words:?}: {}", run.stderr);
         Ok(run)
+    }
+
+    fn directory_of(&self, program: &str) -> Result<&'static str> {
+        let bin = ["bin", "usr/bin", "usr/sbin"].into_iter().find(|bin| self.root.join(bin).join(program).exists());
+        bin.with_context(|| format!("there is no {program}"))
     }
 }
 

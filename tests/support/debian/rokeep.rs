@@ -9,6 +9,7 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use walkdir::WalkDir;
 
 use super::Debian;
+use super::shell_way::STORE as SHELL_STORE;
 use crate::support::sandbox::Access;
 use crate::support::status::Status;
 
@@ -31,11 +32,12 @@ impl Debian {
         Ok(self)
     }
 
-    /// Adds hooks of apt's that come after rokeep's: one counts the aliases before dpkg starts, one notes what apt
+    /// Adds hooks of apt's that come after rokeep's: one counts the aliases before dpkg starts, the
+    /// shell way's too, one notes what apt
     /// announces, one what /usr is like when all is done.
     pub fn with_witnesses(self) -> Result<Debian> {
         let hooks = format!(
-            "DPkg::Pre-Install-Pkgs:: \"ls -A {STORE} 2>/dev/null | wc -l > {ALIASES}\";\n\
+            "DPkg::Pre-Install-Pkgs:: \"find {STORE} {SHELL_STORE} -mindepth 1 2>/dev/null | wc -l > {ALIASES}\";\n\
              DPkg::Pre-Install-Pkgs:: \"cat > {ANNOUNCED}\";\n\
              DPkg::Tools::Options::cat::Version \"3\";\n\
              DPkg::Post-Invoke:: \"grep ' /usr ' /proc/self/mountinfo > {USR}\";\n"
