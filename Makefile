@@ -53,9 +53,10 @@ demo: needs-test deb ## a real upgrade on a read-only /usr, without rokeep and w
 	cargo build $(LIKE_THIS) --bins --examples
 	cargo run $(LIKE_THIS) --example demo
 
-bench: needs-test build ## how fast it is, next to loops in C and to what people use today; needs root
+# BENCH says how often, and which parts of it: BENCH='3 protect drop'. Then docs/performance.md stays as it was.
+bench: needs-test needs-bench deb build ## docs/performance.md anew: how fast it is, and others (BENCH); most of an hour; needs root
 	cargo build $(LIKE_THIS) --release --example holder
-	cargo bench $(LIKE_THIS) --bench protect --bench cleanup --bench hooks
+	cargo bench $(LIKE_THIS) --bench bench -- $(BENCH)
 
 holders: needs-test ## docs/holders.md anew: what fuser, lsof, needrestart and rokeep say of each; needs root
 	cargo build $(LIKE_THIS) --bins --examples
@@ -98,7 +99,7 @@ at-once: needs-test ## everybody at once, thousands of rounds (AT_ONCE, AT_ONCE_
 
 # debian/changelog has to name the version that Cargo.toml has.
 lint: needs-build needs-test ## what can be said without running anything
-	shellcheck hooks/* debian/build-twice debian/tests/upgrade docs/examples/check_rokeep $(wildcard debian/*.init debian/*.postinst debian/*.postrm debian/*.prerm) prerequisites .ci/run tests/support/guest/init fuzz/run
+	shellcheck hooks/* debian/build-twice debian/tests/upgrade docs/examples/check_rokeep $(wildcard debian/*.init debian/*.postinst debian/*.postrm debian/*.prerm) prerequisites .ci/run tests/support/guest/init fuzz/run benches/shell/*
 	grep --quiet "^rokeep ($$(cargo pkgid | sed 's/.*[#@]//'))" debian/changelog
 	$(call if-there-is,fmt) cargo fmt --check && cargo fmt --check --manifest-path fuzz/Cargo.toml
 	$(call if-there-is,clippy) cargo clippy $(LIKE_THIS) --all-targets -- --deny warnings

@@ -68,7 +68,7 @@ impl Decisions {
 pub fn measure(rounds: Rounds, progress: &Progress) -> Result<Decisions> {
     let mut decisions = Decisions::default();
     for aliases in ALIASES {
-        progress.say(&format!("cleanup: {aliases} files are protected and replaced"));
+        progress.say(&format!("cleanup: {} are protected and replaced", count(aliases, "file")));
         let mut world = World::start(aliases, HELD)?;
         let peers = (aliases == ASKED_OF_PEERS).then(Peers::get).transpose()?;
         if let Some(peers) = &peers {
@@ -141,7 +141,7 @@ fn compare(
     progress: &Progress,
     rokeep: impl Fn(&mut World) -> Result<Cost>,
 ) -> Result<Row> {
-    progress.say(&format!("cleanup: {what}, {rounds} rounds"));
+    progress.say(&format!("cleanup: {what}, {}", count(rounds, "round")));
     let mut costs = [Vec::new(), Vec::new(), Vec::new()];
     for _ in 0..rounds {
         costs[0].push(world.time(&["/tool/floor"])?);

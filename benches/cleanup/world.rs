@@ -177,6 +177,11 @@ impl World {
         Ok(measure::timed_outcome(&self.sandbox, &mut self.frontend, &words, None)?.1)
     }
 
+    /// Who calls the hooks, by its process id out here.
+    pub fn frontend_pid(&self) -> Result<i32> {
+        self.frontend.outer_pid().context("the frontend is gone")
+    }
+
     /// For who brings programs of his own, or looks from outside.
     pub fn sandbox(&self) -> &Sandbox {
         &self.sandbox

@@ -25,7 +25,7 @@ pub fn measure(rounds: Rounds, progress: &Progress) -> Result<Vec<Row>> {
     let mut world = World::start(ALIASES, 0)?;
     measure::compile_into(world.sandbox(), "drop/floor.c", "drop")?;
     let rounds = rounds.of_large();
-    progress.say(&format!("drop: {}, {rounds} rounds", count(ALIASES, "alias")));
+    progress.say(&format!("drop: {}, {}", count(ALIASES, "alias"), count(rounds, "round")));
     let (mut alone, mut whole) = ([Vec::new(), Vec::new()], [Vec::new(), Vec::new()]);
     for _ in 0..rounds {
         for (at, drop) in [floor, rokeep].into_iter().enumerate() {

@@ -1,6 +1,6 @@
 //! Somebody who looks at a store every millisecond while it is emptied, from outside, and so costs next to nothing.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
@@ -40,7 +40,7 @@ impl Watcher {
 
 /// One inode that is free and taken again is no alias: rokeep proves that the mount can be written by writing a file. So it
 /// begins when there are two more than there were.
-fn look(mount: &PathBuf, store: &PathBuf, before: u64, is_over: &AtomicBool) -> Option<Duration> {
+fn look(mount: &Path, store: &Path, before: u64, is_over: &AtomicBool) -> Option<Duration> {
     let mut began = None;
     loop {
         let last = is_over.load(Ordering::Relaxed);

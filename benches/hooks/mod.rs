@@ -46,7 +46,7 @@ pub fn measure(rounds: Rounds, progress: &Progress) -> Result<Vec<Hooks>> {
 }
 
 fn among(processes: usize, rounds: usize, progress: &Progress) -> Result<Hooks> {
-    progress.say(&format!("hooks: among {}, {rounds} rounds", count(processes, "process")));
+    progress.say(&format!("hooks: among {}, {}", count(processes, "process"), count(rounds, "round")));
     let mut world = World::start(ALIASES, 0)?;
     world.add_processes(processes)?;
     let mut costs = CALLED.map(|_| Vec::new());

@@ -29,7 +29,7 @@ impl Who {
             Who::FloorOfAliases => "loop in C, aliases too",
             Who::Rokeep => "rokeep",
             Who::Shell => "the shell way",
-            Who::Fuser => "fuser, for each alias",
+            Who::Fuser => "fuser for each",
             Who::Lsof => "lsof +L1",
             Who::Needrestart => "needrestart -b",
         }

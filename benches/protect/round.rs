@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 
 use super::packages::{self, FILES_EACH};
 use super::shell::Shell;
@@ -102,10 +102,10 @@ impl World {
     }
 
     /// The shell way, so many of them, from all over the list.
-    pub fn shell(&mut self, cache: Cache, sample: usize) -> Result<Cost> {
+    pub fn shell(&mut self, sample: usize) -> Result<Cost> {
         let some: Vec<PathBuf> = self.sorted.iter().step_by(self.files() / sample).take(sample).cloned().collect();
         fs::write(self.sandbox.outside("/tmp/sample"), lines(&some))?;
-        self.start_anew(cache)?;
+        self.start_anew(Cache::Warm)?;
         let words = self.shell.command(&[SHELLS, "/tmp/sample"]);
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         let cost = measure::timed(&self.sandbox, &mut self.frontend, &words, None)?;
@@ -120,6 +120,11 @@ impl World {
         let answer = measure::run(&mut self.frontend, &words, Some(&self.stream));
         ensure!(answer.code == 0, "{words:?} ended with {}: {}", answer.code, String::from_utf8_lossy(&answer.stderr));
         self.check(ROKEEPS, self.files())
+    }
+
+    /// Who calls the hooks, by its process id out here.
+    pub fn frontend_pid(&self) -> Result<i32> {
+        self.frontend.outer_pid().context("the frontend is gone")
     }
 
     /// For who brings programs of his own.

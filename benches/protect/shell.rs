@@ -23,7 +23,12 @@ impl Shell {
     /// What a sandbox has to do for it before it is one.
     pub fn setup(&self) -> String {
         let image = self.0.root().with_file_name("usr.img");
-        format!("mkdir debian\nmount -o loop,ro,noload '{}' debian\nln -s debian/lib64 lib64\n", image.display())
+        // Programs name the loader by its place; it finds the rest by what it is told.
+        format!(
+            "mkdir debian lib64\nmount -o loop,ro,noload '{}' debian\n\
+             for loader in debian/lib/*-linux-gnu/ld-linux-*.so.?; do ln -s /$loader lib64; done\n",
+            image.display()
+        )
     }
 
     /// The script is there from now on.

@@ -1,5 +1,6 @@
 //! All that was measured, for a person: a table on the terminal, and for a whole run a page and a picture.
 
+mod aims;
 mod machine;
 mod page;
 mod plot;

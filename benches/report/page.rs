@@ -2,12 +2,13 @@
 
 use anyhow::{Result, ensure};
 
-use super::words::{count, kernel_ratio, mib, percent, ratio, seconds, spread, thousands};
+use super::words::{calls, count, kernel_ratio, mib, percent, ratio, seconds, spread, thousands};
 use super::{Machine, Results};
 use crate::cleanup::{self, Decision};
-use crate::measure::{Aim, Contestant, Row, Who};
+use crate::measure::{Aim, Contestant, Row, Spread, Who};
 use crate::size::Counts;
-use crate::upgrade::Upgrade;
+use crate::support::sandbox::Access;
+use crate::upgrade::{Hook, Upgrade};
 
 /// What does not depend on the numbers.
 const TEMPLATE: &str = include_str!("performance.md");
@@ -212,20 +213,26 @@ fn hooks(results: &Results) -> String {
 fn counted(results: &Results) -> String {
     let Some(size) = &results.size else { return String::new() };
     let line = |counts: &Counts| {
-        let all = counts.instructions;
-        let million = |value: f64| format!("{:.1}", value / 1e6);
+        let Spread { least, median, most } = counts.instructions;
+        let million = |instructions: f64| format!("{:.1}", instructions / 1e6);
         vec![
             counts.what.clone(),
-            format!("{} million instructions ({} – {})", million(all.median), million(all.least), million(all.most)),
-            format!("{} each", thousands((all.median / counts.files as f64).round() as u64)),
+            format!("{} million ({} – {})", million(median), million(least), million(most)),
+            thousands((median / counts.files as f64).round() as u64),
+            format!("{}: {}", thousands(counts.calls.total), calls(&counts.calls)),
         ]
     };
-    let bytes =
-        vec!["the program, without symbols".to_owned(), format!("{} KiB", thousands(size.bytes / 1024)), String::new()];
-    markdown(&["", "", ""], [bytes, line(&size.protect), line(&size.cleanup)])
+    let head = ["", "instructions", "each", "system calls, most of all"];
+    let table = markdown(&head, [&size.protect, &size.cleanup].map(line));
+    format!("The program has {} KiB, without symbols.\n\n{table}", thousands(size.bytes / 1024))
 }
 
 fn upgrade(upgrades: &[Upgrade]) -> String {
+    let state = |usr: Access| match usr {
+        Access::ReadOnly | Access::WriteProtected => "read-only",
+        Access::ReadOnlyMount => "degraded",
+        Access::Writable => "WRITABLE",
+    };
     let line = |upgrade: &Upgrade| {
         vec![
             upgrade.name.to_owned(),
@@ -233,10 +240,26 @@ fn upgrade(upgrades: &[Upgrade]) -> String {
             seconds(upgrade.seconds_in_hooks),
             percent(upgrade.share_of_hooks()),
             thousands(upgrade.protected as u64),
-            format!("{:?}", upgrade.usr),
+            state(upgrade.usr).to_owned(),
             mib(upgrade.peak_kib),
         ]
     };
-    let head = ["", "apt-get", "in hooks", "share", "files protected", "/usr at the end", "memory"];
-    markdown(&head, upgrades.iter().map(line))
+    let head = ["", "apt-get", "in hooks", "share", "files protected", "/usr at the end", "memory of a hook"];
+    let table = markdown(&head, upgrades.iter().map(line));
+    let packages = upgrades.first().map(|upgrade| count(upgrade.packages, "package")).unwrap_or_default();
+    let aims = super::aims::of_upgrade(upgrades).join("; ");
+    let Some(rokeep) = upgrades.last() else { return String::new() };
+    let hook = |hook: &Hook| {
+        let name = hook.command.rsplit('/').next().unwrap_or_default();
+        let each = hook.seconds / hook.calls as f64;
+        vec![
+            format!("`{name}`"),
+            hook.calls.to_string(),
+            seconds(hook.seconds),
+            seconds(each),
+            percent(hook.seconds / rokeep.seconds),
+        ]
+    };
+    let hooks = markdown(&["rokeep's hook", "calls", "together", "each", "share"], rokeep.hooks.iter().map(hook));
+    format!("{packages}. Aims: {aims}.\n\n{table}\n{hooks}")
 }

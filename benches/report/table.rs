@@ -1,8 +1,8 @@
 //! The table on the terminal, for 80 columns.
 
-use super::Results;
-use super::words::{count, mib, percent, ratio, seconds, spread, thousands};
-use crate::measure::{Contestant, Row};
+use super::words::{calls, count, mib, percent, ratio, seconds, spread, thousands};
+use super::{Results, aims};
+use crate::measure::{Contestant, Row, Spread};
 use crate::size::Counts;
 
 /// All that was measured. Of times: the median, the least and the most, how often the first of the row goes into it, and
@@ -33,7 +33,7 @@ fn row(row: &Row) -> String {
     let first = row.contestants.first().map(|first| first.who);
     let line = |contestant: &Contestant| {
         let name = match contestant.sample {
-            Some(sample) => format!("{} ({} tried)", contestant.who.name(), sample.tried),
+            Some(_) => format!("{}, sampled", contestant.who.name()),
             None => contestant.who.name().to_owned(),
         };
         let times = first.filter(|first| *first != contestant.who).and_then(|first| row.ratio(contestant.who, first));
@@ -48,14 +48,17 @@ fn row(row: &Row) -> String {
 fn size(results: &Results) -> String {
     let Some(size) = &results.size else { return String::new() };
     let counts = |counts: &Counts| {
-        let all = counts.instructions;
+        let Spread { least, median, most } = counts.instructions;
+        let million = |instructions: f64| thousands((instructions / 1e6).round() as u64);
+        let each = thousands((median / counts.files as f64).round() as u64);
         format!(
-            "  instructions to {}\n    {} million ({} – {}), {} a file\n",
+            "  {}\n    {} million instructions ({} – {}), {each} each\n    {} system calls: {}\n",
             counts.what,
-            thousands((all.median / 1e6).round() as u64),
-            thousands((all.least / 1e6).round() as u64),
-            thousands((all.most / 1e6).round() as u64),
-            thousands((all.median / counts.files as f64).round() as u64)
+            million(median),
+            million(least),
+            million(most),
+            thousands(counts.calls.total),
+            calls(&counts.calls)
         )
     };
     let binary = format!("  the program: {} KiB\n", thousands(size.bytes / 1024));
@@ -72,5 +75,6 @@ fn upgrade(results: &Results) -> String {
             mib(upgrade.peak_kib)
         )
     };
-    results.upgrade.iter().map(line).collect()
+    let aims = aims::of_upgrade(&results.upgrade).into_iter().map(|aim| format!("    aim: {aim}\n"));
+    results.upgrade.iter().map(line).chain(aims).collect()
 }

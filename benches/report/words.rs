@@ -1,6 +1,7 @@
 //! Numbers as a person reads them.
 
 use crate::measure::{Contestant, Row, Spread, Who};
+use crate::size::Calls;
 
 /// `1 file`, `100,000 files`.
 pub fn count(number: usize, what: &str) -> String {
@@ -61,6 +62,12 @@ pub fn ratio(ratio: f64) -> String {
         some if some < 100.0 => format!("{some:.1}"),
         many => thousands(many.round() as u64),
     }
+}
+
+/// `linkat 10,000, statx 10,042`.
+pub fn calls(calls: &Calls) -> String {
+    let calls: Vec<String> = calls.most.iter().map(|(count, name)| format!("{name} {}", thousands(*count))).collect();
+    calls.join(", ")
 }
 
 /// `10 MiB`, at least 1.

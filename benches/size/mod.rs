@@ -1,19 +1,23 @@
 //! What can be counted, and so is much the same on every machine: how large the program is, and how many instructions it
-//! takes to do something that is always the same, as valgrind's callgrind counts them in the program (nothing of the kernel).
+//! takes to do something that is always the same, as valgrind's callgrind counts them in the program (nothing of the kernel),
+//! and which system calls.
 //!
 //! Hash tables are seeded by chance, and /proc is not always the same: each is counted several times, and how far the counts
 //! lie apart is told.
 
 mod callgrind;
-mod instructions;
+mod calls;
+mod counts;
 
 use std::fs;
 
 use anyhow::Result;
 
 use self::callgrind::Callgrind;
-pub use self::instructions::Counts;
+pub use self::calls::Calls;
+pub use self::counts::Counts;
 use crate::measure::{Progress, Rounds};
+use crate::report::count;
 use crate::support::sandbox;
 
 /// How often each is counted, at most.
@@ -37,10 +41,10 @@ pub struct Size {
 pub fn measure(rounds: Rounds, progress: &Progress) -> Result<Size> {
     let rounds = rounds.of_usual().min(MOST);
     let callgrind = Callgrind::get()?;
-    progress.say(&format!("size: instructions of protect and cleanup, {rounds} rounds"));
+    progress.say(&format!("size: instructions and system calls of protect and cleanup, {}", count(rounds, "round")));
     Ok(Size {
         bytes: fs::metadata(sandbox::rokeep())?.len(),
-        protect: instructions::of_protect(&callgrind, rounds)?,
-        cleanup: instructions::of_cleanup(&callgrind, rounds)?,
+        protect: counts::of_protect(&callgrind, rounds)?,
+        cleanup: counts::of_cleanup(&callgrind, rounds)?,
     })
 }
