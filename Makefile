@@ -53,8 +53,8 @@ demo: needs-test deb ## a real upgrade on a read-only /usr, without rokeep and w
 	cargo build $(LIKE_THIS) --bins --examples
 	cargo run $(LIKE_THIS) --example demo
 
-# BENCH says how often, and which parts of it: BENCH='3 protect drop'. Then docs/performance.md stays as it was.
-bench: needs-test needs-bench deb build ## docs/performance.md anew: how fast it is, and others (BENCH); most of an hour; needs root
+# BENCH says how often, and may name parts of it: BENCH='3 protect drop'. With only some, docs/performance.md stays as it was.
+bench: needs-test needs-bench deb build ## docs/performance.md anew: how fast it is next to loops in C and to others (BENCH); needs root
 	cargo build $(LIKE_THIS) --release --example holder
 	cargo bench $(LIKE_THIS) --bench bench -- $(BENCH)
 

@@ -24,16 +24,13 @@ use report::{Machine, Results};
 /// How often each is done, unless somebody says how often.
 const ROUNDS: usize = 11;
 
-/// How often the whole upgrade is done for each round of the others: it takes minutes.
-const ROUNDS_TO_AN_UPGRADE: usize = 4;
-
 /// What can be measured by itself, in the order of a whole run.
 const PARTS: [&str; 6] = ["size", "hooks", "cleanup", "drop", "protect", "upgrade"];
 
 fn main() -> Result<()> {
     let Asked { rounds, parts } = Asked::read(std::env::args().skip(1))?;
     let progress = Progress::start();
-    let mut results = Results { rounds: rounds.0, ..Results::default() };
+    let mut results = Results::of(rounds);
     for part in &parts {
         match *part {
             "protect" => results.protect = protect::measure(rounds, &progress)?,
@@ -42,7 +39,7 @@ fn main() -> Result<()> {
             "hooks" => results.hooks = hooks::measure(rounds, &progress)?,
             "size" => results.size = Some(size::measure(rounds, &progress)?),
             _ => {
-                let rounds = rounds.0.div_ceil(ROUNDS_TO_AN_UPGRADE);
+                let rounds = rounds.of_an_upgrade();
                 progress.say(&format!("upgrade: {}", report::count(rounds, "round")));
                 results.upgrade = upgrade::measure(rounds)?;
             }

@@ -17,6 +17,11 @@ pub use self::timed::{Cost, assert_silent, run, timed, timed_outcome};
 pub struct Rounds(pub usize);
 
 impl Rounds {
+    /// For what takes minutes.
+    pub fn of_an_upgrade(self) -> usize {
+        self.0.div_ceil(4).max(1)
+    }
+
     /// For what takes seconds.
     pub fn of_large(self) -> usize {
         (self.0 / 2).max(1)

@@ -25,8 +25,8 @@ impl Who {
     /// What it is called in tables.
     pub fn name(self) -> &'static str {
         match self {
-            Who::Floor => "loop in C",
-            Who::FloorOfAliases => "loop in C, aliases too",
+            Who::Floor => "floor",
+            Who::FloorOfAliases => "second floor",
             Who::Rokeep => "rokeep",
             Who::Shell => "the shell way",
             Who::Fuser => "fuser for each",

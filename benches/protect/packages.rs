@@ -9,11 +9,15 @@ use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::thread;
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, anyhow, ensure};
 
 /// How many files each of them has.
 pub const FILES_EACH: usize = 250;
+
+/// So many archives are built at a time.
+const BUILDERS: usize = 4;
 
 /// Of so many languages each package has a catalogue of messages.
 const LANGUAGES: [&str; 30] = [
@@ -136,25 +140,38 @@ pub fn install(packages: &[Package], root: &Path) -> Result<()> {
 /// What apt has fetched: an archive of the next version of each package, as complete as rokeep can see. Nothing is in it,
 /// but its md5sums tell of every file there was and of a few new ones.
 pub fn fetch(packages: &[Package], archives: &Path, scratch: &Path) -> Result<()> {
-    for package in packages {
-        let control = scratch.join("DEBIAN");
-        fs::create_dir_all(&control)?;
-        fs::write(
-            control.join("control"),
-            format!(
-                "Package: {}\nVersion: 2\nArchitecture: amd64\nMaintainer: Nobody <nobody@example.org>\n\
-                 Installed-Size: 1000\nDescription: a benchmark\n",
-                package.name
-            ),
-        )?;
-        fs::write(control.join("md5sums"), package.next_md5sums())?;
-        let archive = archives.join(format!("{}_2_amd64.deb", package.name));
-        let built = Command::new("dpkg-deb")
-            .args(["--root-owner-group", "-Zxz", "--build"])
-            .args([scratch, &archive])
-            .stdout(Stdio::null())
-            .status()?;
-        ensure!(built.success(), "dpkg-deb {}: {built}", archive.display());
-    }
+    // dpkg-deb waits more than it works.
+    let some = packages.chunks(packages.len().div_ceil(BUILDERS).max(1)).enumerate();
+    thread::scope(|scope| {
+        let builders: Vec<_> = some
+            .map(|(number, some)| {
+                let scratch = scratch.join(number.to_string());
+                scope.spawn(move || some.iter().try_for_each(|package| build(package, archives, &scratch)))
+            })
+            .collect();
+        builders.into_iter().try_for_each(|builder| builder.join().map_err(|_| anyhow!("a builder panicked"))?)
+    })?;
     Ok(fs::remove_dir_all(scratch)?)
+}
+
+fn build(package: &Package, archives: &Path, scratch: &Path) -> Result<()> {
+    let control = scratch.join("DEBIAN");
+    fs::create_dir_all(&control)?;
+    fs::write(
+        control.join("control"),
+        format!(
+            "Package: {}\nVersion: 2\nArchitecture: amd64\nMaintainer: Nobody <nobody@example.org>\n\
+             Installed-Size: 1000\nDescription: a benchmark\n",
+            package.name
+        ),
+    )?;
+    fs::write(control.join("md5sums"), package.next_md5sums())?;
+    let archive = archives.join(format!("{}_2_amd64.deb", package.name));
+    let built = Command::new("dpkg-deb")
+        .args(["--root-owner-group", "-Zxz", "--build"])
+        .args([scratch, &archive])
+        .stdout(Stdio::null())
+        .status()?;
+    ensure!(built.success(), "dpkg-deb {}: {built}", archive.display());
+    Ok(())
 }

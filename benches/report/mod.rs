@@ -17,15 +17,14 @@ pub use self::table::table;
 pub use self::words::count;
 use crate::cleanup::Decisions;
 use crate::hooks::Hooks;
-use crate::measure::Row;
+use crate::measure::{Rounds, Row};
 use crate::size::Size;
 use crate::upgrade::Upgrade;
 
 /// What was measured; what was not is empty.
-#[derive(Default)]
 pub struct Results {
-    /// How often each was done, unless something else is said.
-    pub rounds: usize,
+    /// How often.
+    pub rounds: Rounds,
     /// Giving files their aliases.
     pub protect: Vec<Row>,
     /// Finding out which aliases may go.
@@ -38,6 +37,21 @@ pub struct Results {
     pub size: Option<Size>,
     /// A whole upgrade.
     pub upgrade: Vec<Upgrade>,
+}
+
+impl Results {
+    /// Nothing yet.
+    pub fn of(rounds: Rounds) -> Results {
+        Results {
+            rounds,
+            protect: Vec::new(),
+            cleanup: Decisions::default(),
+            drop: Vec::new(),
+            hooks: Vec::new(),
+            size: None,
+            upgrade: Vec::new(),
+        }
+    }
 }
 
 /// Writes docs/performance.md and docs/performance.svg anew.

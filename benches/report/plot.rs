@@ -10,7 +10,7 @@ use crate::measure::{Aim, Row, Who};
 /// All of them are in pixels.
 const WIDTH: f64 = 800.0;
 const LEFT: f64 = 236.0;
-const RIGHT: f64 = 736.0;
+const RIGHT: f64 = 704.0;
 const LINE: f64 = 19.0;
 
 /// What it looks like, by day and by night.
@@ -197,10 +197,9 @@ impl Drawing {
         self.y += LINE;
         for upgrade in &results.upgrade {
             let share = upgrade.share_of_hooks();
-            let (y, x) = (self.y, axis.x(share.max(1e-4)));
+            let x = axis.x(share.max(1e-4));
             self.text(16.0, "small", upgrade.name);
-            self.line("stem", [LEFT, y, x, y]);
-            self.mark(Who::Rokeep, x);
+            self.mark(if upgrade.name == Who::Rokeep.name() { Who::Rokeep } else { Who::Shell }, x);
             self.text(WIDTH - 16.0, "small end", &percent(share));
             self.y += LINE;
         }

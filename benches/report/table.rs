@@ -8,7 +8,8 @@ use crate::size::Counts;
 /// All that was measured. Of times: the median, the least and the most, how often the first of the row goes into it, and
 /// the most memory.
 pub fn table(results: &Results) -> String {
-    let mut table = format!("{:30}{:27}{:>10}{:>12}\n", "", "median (least – most)", "ratio", "memory");
+    let mut table = "The floor is a loop in C that does the least that has to be done; ratios are to it.\n".to_owned();
+    table += &format!("{:30}{:27}{:>10}{:>12}\n", "", "median (least – most)", "ratio", "memory");
     let mut section = |title: &str, lines: String| {
         if !lines.is_empty() {
             table += &format!("{}\n{title}\n{lines}", "─".repeat(79));

@@ -21,12 +21,13 @@ pub fn thousands(number: u64) -> String {
     groups.join(",")
 }
 
-/// `0.8 ms`, `12 ms`, `1.28 s`, `1,406 s`.
+/// `0.8 ms`, `12 ms`, `1.28 s`, `12.3 s`, `1,406 s`.
 pub fn seconds(seconds: f64) -> String {
     match seconds {
         small if small < 0.01 => format!("{:.1} ms", 1000.0 * small),
         less if less < 1.0 => format!("{:.0} ms", 1000.0 * less),
-        few if few < 100.0 => format!("{few:.2} s"),
+        few if few < 10.0 => format!("{few:.2} s"),
+        some if some < 100.0 => format!("{some:.1} s"),
         many => format!("{} s", thousands(many.round() as u64)),
     }
 }
@@ -55,9 +56,10 @@ pub fn kernel_ratio(row: &Row) -> String {
     of(Who::Rokeep).zip(of(Who::Floor)).map(|(rokeep, floor)| ratio(rokeep / floor)).unwrap_or_default()
 }
 
-/// `1.24`, `11.4`, `11,449`.
+/// `0.002`, `1.24`, `11.4`, `11,449`.
 pub fn ratio(ratio: f64) -> String {
     match ratio {
+        tiny if tiny < 0.1 => format!("{tiny:.3}"),
         small if small < 10.0 => format!("{small:.2}"),
         some if some < 100.0 => format!("{some:.1}"),
         many => thousands(many.round() as u64),
@@ -75,8 +77,12 @@ pub fn mib(kib: u64) -> String {
     format!("{} MiB", kib.div_ceil(1024))
 }
 
-/// `2.4 %`, `0.31 %`.
+/// `1 %`, `2.4 %`, `0.31 %`.
 pub fn percent(share: f64) -> String {
     let percent = 100.0 * share;
-    if percent < 1.0 { format!("{percent:.2} %") } else { format!("{percent:.1} %") }
+    match percent {
+        whole if whole.fract() == 0.0 => format!("{whole:.0} %"),
+        small if small < 1.0 => format!("{small:.2} %"),
+        _ => format!("{percent:.1} %"),
+    }
 }

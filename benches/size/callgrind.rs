@@ -8,7 +8,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::support::debian::base;
 use crate::support::kept::Kept;
@@ -54,17 +54,20 @@ impl Callgrind {
         Ok(Callgrind(kept))
     }
 
+    /// Which version it is.
+    pub fn version(&self) -> Result<String> {
+        let program = self.program()?;
+        let mut command = Command::new(&program);
+        command.args(["--tool=callgrind", "--version"]);
+        let output = command.env("VALGRIND_LIB", self.directory()).env("VALGRIND_LAUNCHER", &program).output()?;
+        Ok(String::from_utf8(output.stdout)?.trim().replace('-', " "))
+    }
+
     /// It can be run in this sandbox from now on.
     pub fn visit(&self, sandbox: &Sandbox) -> Result<()> {
-        let machine = match std::env::consts::ARCH {
-            "x86_64" => "amd64",
-            "aarch64" => "arm64",
-            other => other,
-        };
-        let from = self.directory();
-        let program = format!("callgrind-{machine}-linux");
+        let from = [(self.program()?, "callgrind"), (self.directory().join("default.supp"), "default.supp")];
         fs::create_dir(sandbox.outside("/tool/valgrind"))?;
-        for (from, to) in [(from.join(program), "callgrind"), (from.join("default.supp"), "default.supp")] {
+        for (from, to) in from {
             fs::copy(&from, sandbox.outside("/tool/valgrind").join(to))
                 .with_context(|| format!("cannot copy {}", from.display()))?;
         }
@@ -83,6 +86,15 @@ impl Callgrind {
         }
         ensure!(sum > 0.0, "callgrind counted nothing");
         Ok(sum)
+    }
+
+    fn program(&self) -> Result<PathBuf> {
+        let machine = match std::env::consts::ARCH {
+            "x86_64" => "amd64",
+            "aarch64" => "arm64",
+            other => bail!("not known what valgrind calls {other}"),
+        };
+        Ok(self.directory().join(format!("callgrind-{machine}-linux")))
     }
 
     fn directory(&self) -> PathBuf {

@@ -26,6 +26,8 @@ const MOST: usize = 3;
 /// What was counted.
 #[derive(Clone, Debug)]
 pub struct Size {
+    /// What counted the instructions.
+    pub counted_by: String,
     /// Of the program's file, as it is installed, in bytes.
     pub bytes: u64,
     /// Of `rokeep hook pre-install-pkgs`.
@@ -43,6 +45,7 @@ pub fn measure(rounds: Rounds, progress: &Progress) -> Result<Size> {
     let callgrind = Callgrind::get()?;
     progress.say(&format!("size: instructions and system calls of protect and cleanup, {}", count(rounds, "round")));
     Ok(Size {
+        counted_by: callgrind.version()?,
         bytes: fs::metadata(sandbox::rokeep())?.len(),
         protect: counts::of_protect(&callgrind, rounds)?,
         cleanup: counts::of_cleanup(&callgrind, rounds)?,
