@@ -43,6 +43,13 @@ pub struct Decision {
     pub row: Row,
 }
 
+impl Decision {
+    /// `100 processes, 7,000 aliases`.
+    pub fn size(&self) -> String {
+        size(self.processes, self.aliases)
+    }
+}
+
 /// All that was asked.
 #[derive(Clone, Debug, Default)]
 pub struct Decisions {
@@ -104,7 +111,7 @@ fn some_held(
     rounds: Rounds,
     progress: &Progress,
 ) -> Result<Decision> {
-    let what = format!("{}, {}, {HELD} held", count(processes, "process"), count(aliases, "alias"));
+    let what = format!("{}, {HELD} held", size(processes, aliases));
     world.assert_right()?;
     let aims = vec![Aim::Times(1.2, Who::Floor), Aim::Times(1.2, Who::FloorOfAliases)];
     let row = compare(world, what, aims, rounds_for(processes, aliases, rounds), progress, World::decide)?;
@@ -118,7 +125,7 @@ fn all_held(
     rounds: Rounds,
     progress: &Progress,
 ) -> Result<Decision> {
-    let what = format!("{}, {}, all held", count(processes, "process"), count(aliases, "alias"));
+    let what = format!("{}, all held", size(processes, aliases));
     let aims = vec![Aim::Times(0.5, Who::Floor), Aim::Times(0.5, Who::FloorOfAliases)];
     let cleanup = |world: &mut World| {
         let cost = world.time(&["/tool/rokeep", "cleanup"])?;
@@ -127,6 +134,10 @@ fn all_held(
     };
     let row = compare(world, what, aims, rounds_for(processes, aliases, rounds), progress, cleanup)?;
     Ok(Decision { processes, aliases, row })
+}
+
+fn size(processes: usize, aliases: usize) -> String {
+    format!("{}, {}", count(processes, "process"), count(aliases, "alias"))
 }
 
 fn rounds_for(processes: usize, aliases: usize, rounds: Rounds) -> usize {

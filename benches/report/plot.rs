@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 
 use super::words::{count, percent, ratio};
 use super::{Results, aims};
+use crate::cleanup::Decision;
 use crate::measure::{Aim, Row, Who};
 
 /// All of them are in pixels.
@@ -37,8 +38,8 @@ pub fn plot(results: &Results) -> String {
         drawing.axis(&axis, &groups);
         for (title, rows) in &groups {
             drawing.title(title);
-            for row in rows {
-                drawing.row(&axis, row);
+            for (what, row) in rows {
+                drawing.row(&axis, what, row);
             }
         }
     }
@@ -46,15 +47,26 @@ pub fn plot(results: &Results) -> String {
     drawing.finished()
 }
 
+/// Rows under one title, each by what it is called there.
+type Group<'a> = (&'static str, Vec<(String, &'a Row)>);
+
 /// What has a floor.
-fn groups(results: &Results) -> Vec<(&'static str, Vec<&Row>)> {
+fn groups(results: &Results) -> Vec<Group<'_>> {
     let groups = [
-        ("protect", results.protect.iter().collect::<Vec<_>>()),
-        ("which aliases may go? some are held", results.cleanup.some_held.iter().map(|one| &one.row).collect()),
-        ("the same, all are held", results.cleanup.all_held.iter().map(|one| &one.row).collect()),
-        ("drop", results.drop.iter().collect()),
+        ("protect", rows(&results.protect)),
+        ("which aliases may go? some are held", decisions(&results.cleanup.some_held)),
+        ("the same, all are held", decisions(&results.cleanup.all_held)),
+        ("drop", rows(&results.drop)),
     ];
-    groups.into_iter().filter(|(_, rows)| !rows.is_empty()).collect()
+    groups.into_iter().filter(|(_, rows): &Group| !rows.is_empty()).collect()
+}
+
+fn rows(rows: &[Row]) -> Vec<(String, &Row)> {
+    rows.iter().map(|row| (row.what.clone(), row)).collect()
+}
+
+fn decisions(decisions: &[Decision]) -> Vec<(String, &Row)> {
+    decisions.iter().map(|decision| (decision.size(), &decision.row)).collect()
 }
 
 /// Which values there is room for: powers of ten.
@@ -64,8 +76,8 @@ struct Axis {
 }
 
 impl Axis {
-    fn of(groups: &[(&str, Vec<&Row>)]) -> Option<Axis> {
-        let rows = groups.iter().flat_map(|(_, rows)| rows);
+    fn of(groups: &[Group]) -> Option<Axis> {
+        let rows = groups.iter().flat_map(|(_, rows)| rows).map(|(_, row)| row);
         let ratios: Vec<f64> =
             rows.flat_map(|row| row.contestants.iter().filter_map(|one| row.ratio(one.who, Who::Floor))).collect();
         let least = ratios.iter().copied().min_by(f64::total_cmp)?;
@@ -137,7 +149,7 @@ impl Drawing {
         self.y += 28.0;
     }
 
-    fn axis(&mut self, axis: &Axis, groups: &[(&str, Vec<&Row>)]) {
+    fn axis(&mut self, axis: &Axis, groups: &[Group]) {
         let lines: usize = groups.iter().map(|(_, rows)| 1 + rows.len()).sum();
         let (above, below) = (self.y + 8.0, self.y + 16.0 + LINE * lines as f64);
         for power in axis.powers() {
@@ -157,9 +169,8 @@ impl Drawing {
         self.y += LINE;
     }
 
-    fn row(&mut self, axis: &Axis, row: &Row) {
-        let what = row.what.trim_end_matches(", all held").to_owned();
-        self.text(16.0, "small", what.split(", 50 held").next().unwrap_or_default());
+    fn row(&mut self, axis: &Axis, what: &str, row: &Row) {
+        self.text(16.0, "small", what);
         let y = self.y;
         for aim in &row.aims {
             if let Aim::Times(times, Who::Floor) = aim {
