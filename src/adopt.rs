@@ -12,12 +12,14 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
+use smallvec::smallvec;
 use walkdir::{DirEntry, DirEntryExt, WalkDir};
 
 use crate::core::inode::{AliasName, Inode};
-use crate::core::journal::{Journal, Record, Spot};
+use crate::core::journal::{Journal, Names, Record, Spot};
 use crate::core::mountinfo::Mount;
 use crate::core::verdict::{Kind, Run};
 use crate::managed;
@@ -36,8 +38,8 @@ use crate::sys::store::{self, Store};
 /// Where the journal cannot be read or written. It makes no difference to what may go: that is seen from the alias itself.
 pub fn strangers(locked: &Locked, mounts: &[Mounted], survey: &Survey) -> Result<()> {
     let strangers = survey.aliases.iter().filter(|alias| !alias.is_recorded);
-    let on = |alias: &Alias| mounts.iter().find(|mounted| mounted.mount.point == alias.mount);
-    let records: Vec<Record> = strangers.filter_map(|alias| Some(record(on(alias)?, alias, Vec::new()))).collect();
+    let on = |alias: &Alias| mounts.iter().find(|mounted| *mounted.mount.point == *alias.mount);
+    let records: Vec<Record> = strangers.filter_map(|alias| Some(record(on(alias)?, alias, Names::new()))).collect();
     let (_, mut appender) = locked.journal_to_extend()?;
     appender.append(records)
 }
@@ -60,7 +62,7 @@ fn search_and_note(root: &Root) -> Result<usize> {
     let matters = |mounted: &Mounted| {
         mounted.mount.flags.refuse_writes()
             || session.found(&mounted.id()).is_some()
-            || journal.records.iter().any(|record| record.mount == mounted.mount.point)
+            || journal.records.iter().any(|record| *record.mount == *mounted.mount.point)
     };
     let mut found = Vec::new();
     for mounted in mounts.iter().filter(|mounted| matters(mounted)) {
@@ -111,18 +113,18 @@ fn still_there(root: &Root, mounted: &Mounted, journal: &Journal, found: Found) 
         match &alias.spot {
             // Under a name that it may never have had, as that is cut where it is too long, it would pass for replaced.
             Spot::Beside(file) if is_new && (alias.links == 1 || !names.is_empty()) => {
-                let others = names.into_iter().filter(|name| name != file);
+                let others = names.into_iter().filter(|name| **name != **file).map(Arc::from);
                 let names = std::iter::once(file.clone()).chain(others).collect();
                 adopted.add(record(mounted, alias, names), is_new);
             }
             Spot::Store(_) if is_new || alias.names.is_empty() && !names.is_empty() => {
-                adopted.add(record(mounted, alias, names), is_new);
+                adopted.add(record(mounted, alias, names.into_iter().map(Arc::from).collect()), is_new);
             }
             Spot::Beside(_) | Spot::Store(_) | Spot::Inside(_) => {}
         }
     }
     let is_there =
-        |record: &Record| survey.directories.iter().any(|kept| record.spot == Spot::Inside(kept.path.clone()));
+        |record: &Record| survey.directories.iter().any(|kept| record.spot == Spot::Inside(kept.path.as_path().into()));
     new.into_iter().filter(is_there).for_each(|marker| adopted.add(marker, true));
     Ok(adopted)
 }
@@ -132,7 +134,7 @@ fn key(record: &Record) -> (&Spot, AliasName) {
     (&record.spot, record.alias)
 }
 
-fn record(mounted: &Mounted, alias: &Alias, names: Vec<PathBuf>) -> Record {
+fn record(mounted: &Mounted, alias: &Alias, names: Names) -> Record {
     Record {
         mount: alias.mount.clone(),
         spot: alias.spot.clone(),
@@ -213,13 +215,13 @@ impl Walk<'_> {
             return;
         }
         let aliases = store.contents().map(|contents| contents.aliases).unwrap_or_default();
-        let spot = Spot::Store(self.mount.point.clone());
-        let record = |(alias, _)| self.record(spot.clone(), alias, Vec::new(), Kind::Planned);
+        let spot = Spot::Store(self.mount.point.as_path().into());
+        let record = |(alias, _)| self.record(spot.clone(), alias, Names::new(), Kind::Planned);
         found.ours.extend(aliases.into_iter().map(record));
     }
 
-    fn record(&self, spot: Spot, alias: AliasName, names: Vec<PathBuf>, kind: Kind) -> Record {
-        Record { mount: self.managed.to_owned(), spot, alias, born: None, names, kind }
+    fn record(&self, spot: Spot, alias: AliasName, names: Names, kind: Kind) -> Record {
+        Record { mount: self.managed.into(), spot, alias, born: None, names, kind }
     }
 
     /// A marker, or what may be an alias beside its file.
@@ -230,15 +232,15 @@ impl Walk<'_> {
         let before = name.strip_suffix(format!(".rokeep.{}", alias.0).as_bytes())?;
         let (spot, of, kind) = match before.strip_prefix(b".") {
             None if before.is_empty() && self.is_marked(&directory, alias) => {
-                (Spot::Inside(directory.clone()), directory, Kind::Guard)
+                (Spot::Inside(directory.as_path().into()), directory, Kind::Guard)
             }
             Some(file) if entry.ino() == alias.0 && self.only_root_writes(&directory) => {
                 let file = directory.join(OsStr::from_bytes(file));
-                (Spot::Beside(file.clone()), file, Kind::Planned)
+                (Spot::Beside(file.as_path().into()), file, Kind::Planned)
             }
             Some(_) | None => return None,
         };
-        Some(self.record(spot, alias, vec![of], kind))
+        Some(self.record(spot, alias, smallvec![of.into()], kind))
     }
 
     /// Otherwise anybody could give a file of theirs such a name, and have root remove it one day.

@@ -15,7 +15,7 @@ use crate::core::paths::ListedPath;
 use crate::core::verdict::{Because, DirectoryVerdict, Kind, Run, Verdict};
 use crate::pins::{self, Look};
 use crate::plan::lists;
-use crate::survey::{self, Ask, KeptDirectory, Survey, survey};
+use crate::survey::{self, Alias, Ask, KeptDirectory, Survey, survey};
 use crate::sys::files::{Directory, Root};
 use crate::sys::kernel::Stat;
 use crate::sys::link;
@@ -46,24 +46,24 @@ pub fn clean(root: &Root, locked: &Locked, mounts: &[&Mounted], run: Run, ask: A
         }
     }
     let mut survey = look_at(root, &writable, &journal, run, ask, look)?;
-    let (mut gone, mut failures) = (HashSet::new(), Vec::new());
+    let (mut dropped, mut gone, mut failures) = (HashSet::new(), HashSet::new(), Vec::new());
     for mounted in &writable {
         let point = &mounted.mount.point;
-        let here = survey.with(Verdict::Drop).filter(|alias| alias.mount == *point);
-        let aliases: Vec<(Spot, AliasName)> = here.map(|alias| (alias.spot.clone(), alias.name)).collect();
-        let (dropped, failed) = drop_aliases(root, mounted, &journal, aliases);
-        gone.extend(dropped);
+        let is_due = |alias: &Alias| survey.verdict(alias) == Verdict::Drop && *alias.mount == **point;
+        let due = survey.aliases.iter().filter(|alias| is_due(alias)).collect();
+        let (here, failed) = drop_aliases(root, mounted, &journal, due);
+        dropped.extend(here.into_iter().map(Alias::entry));
         failures.extend(failed.map(|error| error.context(format!("cannot drop aliases on {}", message::path(point)))));
     }
     for directory in &survey.directories {
         match let_go(root, directory, survey.directory_verdict(directory)) {
-            Ok(true) => drop(gone.insert((Spot::Inside(directory.path.clone()), directory.name))),
+            Ok(true) => drop(gone.insert((directory.path.clone(), directory.name))),
             Ok(false) => {}
             Err(error) => failures.push(error.context(format!("cannot tidy up {}", message::path(&directory.path)))),
         }
     }
-    survey.aliases.retain(|alias| !gone.contains(&(alias.spot.clone(), alias.name)));
-    survey.directories.retain(|kept| !gone.contains(&(Spot::Inside(kept.path.clone()), kept.name)));
+    survey.aliases.retain(|alias| !dropped.contains(&alias.entry()));
+    survey.directories.retain(|kept| !gone.contains(&(kept.path.clone(), kept.name)));
     forget_what_is_gone(root, locked, &journal, &writable, &survey)?;
     // What failed kept nothing else from being done, and is said all the same.
     failures.into_iter().next().map_or(Ok(survey), Err)
@@ -93,7 +93,7 @@ pub fn forget_what_is_gone(
         .records
         .iter()
         .filter(|record| stays.next_if(|left| left == record).is_none())
-        .map(|record| record.mount.as_path())
+        .map(|record| &*record.mount)
         .collect();
     for mounted in mounts.iter().filter(|mounted| forgotten.contains(mounted.mount.point.as_path())) {
         // One that is read-only was flushed when it became so, and one that the kernel closed takes nothing any more.
@@ -176,14 +176,14 @@ enum Whose {
 
 /// Then every store of the mount in which nothing is left goes too. Answers what is gone, and what went wrong first: a
 /// store on a mount below that is read-only by itself keeps no other waiting.
-fn drop_aliases(
+fn drop_aliases<'a>(
     root: &Root,
     mounted: &Mounted,
     journal: &Journal,
-    mut aliases: Vec<(Spot, AliasName)>,
-) -> (Vec<(Spot, AliasName)>, Option<Error>) {
+    mut due: Vec<&'a Alias>,
+) -> (Vec<&'a Alias>, Option<Error>) {
     let mut failed = None;
-    let here = journal.records.iter().filter(|record| record.mount == mounted.mount.point);
+    let here = journal.records.iter().filter(|record| *record.mount == *mounted.mount.point);
     let stores = here.filter_map(|record| record.spot.store());
     let sites = Site::of(mounted).map_err(Error::from).and_then(|own| {
         let below = survey::sites_below(root, mounted, stores)?;
@@ -191,41 +191,41 @@ fn drop_aliases(
     });
     let sites = sites.unwrap_or_else(|error| {
         failed = Some(error);
-        aliases.retain(|(spot, _)| !matches!(spot, Spot::Store(_)));
+        due.retain(|alias| !matches!(alias.spot, Spot::Store(_)));
         Vec::new()
     });
     for site in sites {
-        let here = Spot::Store(site.path().to_owned());
-        if let Err(errno) = drop_in_store(&site, &here, &aliases) {
+        let is_here =
+            |alias: &Alias| alias.spot.store().is_some_and(|path| path.as_os_str() == site.path().as_os_str());
+        let mut here: Vec<AliasName> = due.iter().filter(|alias| is_here(alias)).map(|alias| alias.name).collect();
+        // Inodes are freed about twice as fast in the order in which they stand on the disk.
+        here.sort_unstable();
+        if let Err(errno) = drop_in_store(&site, &here) {
             failed = failed.or(Some(Error::from(errno).context(message::path(site.path()))));
-            aliases.retain(|(spot, _)| *spot != here);
+            due.retain(|alias| !is_here(alias));
         }
     }
-    aliases.retain(|(spot, alias)| {
-        let Spot::Beside(file) = spot else { return true };
-        let of_a_package = |record: &Record| record.kind == Kind::Planned && record.spot == *spot;
+    due.retain(|alias| {
+        let Spot::Beside(file) = &alias.spot else { return true };
+        let of_a_package = |record: &Record| record.kind == Kind::Planned && record.spot == alias.spot;
         let whose = if journal.records.iter().any(of_a_package) { Whose::Package } else { Whose::Nobody };
-        let dropped = drop_beside(root, mounted, file, *alias, whose);
+        let dropped = drop_beside(root, mounted, file, alias.name, whose);
         let is_gone = dropped.is_ok();
         failed = failed.take().or(dropped.err().map(|error| error.context(message::path(file))));
         is_gone
     });
-    (aliases, failed)
+    (due, failed)
 }
 
-fn drop_in_store(site: &Site, here: &Spot, aliases: &[(Spot, AliasName)]) -> nix::Result<()> {
+fn drop_in_store(site: &Site, here: &[AliasName]) -> nix::Result<()> {
     let store = match Store::open(site) {
         Ok(Some(store)) => store,
         Ok(None) => return store::remove_proof_without_store(site),
         // What is no store of ours had no aliases to drop.
         Err(_) => return Ok(()),
     };
-    let here: Vec<AliasName> = aliases.iter().filter(|(spot, _)| spot == here).map(|(_, alias)| *alias).collect();
-    let mut progress = Progress::of("dropping", here.len());
-    here.iter().try_for_each(|alias| {
-        progress.step();
-        store.drop_alias(*alias)
-    })?;
+    let progress = Progress::of("dropping", here.len());
+    store.drop_aliases(here, || progress.step())?;
     drop(progress);
     match store.remove_if_empty(site) {
         // A mount below that is read-only by itself refuses even what is not there; nothing was to be done there.
@@ -304,7 +304,7 @@ fn records_that_matter(root: &Root, journal: &Journal, mounts: &[&Mounted], surv
         survey.directories.iter().map(|kept| (kept.path.as_path(), kept.name)).collect();
     let mut sight = HashMap::new();
     for mounted in mounts {
-        sight.insert(&mounted.mount.point, Sight::new(root, mounted)?);
+        sight.insert(mounted.mount.point.as_path(), Sight::new(root, mounted)?);
     }
     let (mut left, mut gone) = (Vec::new(), Vec::new());
     for (record, number) in journal.records.iter().zip(0..) {
@@ -312,9 +312,9 @@ fn records_that_matter(root: &Root, journal: &Journal, mounts: &[&Mounted], surv
             Spot::Store(_) | Spot::Beside(_) => {
                 exists.get(&(&record.spot, record.alias)).is_some_and(|born| record.may_be_of(*born))
             }
-            Spot::Inside(path) => marked.contains(&(path.as_path(), record.alias)),
+            Spot::Inside(path) => marked.contains(&(&**path, record.alias)),
         };
-        let is_gone = match sight.get_mut(&record.mount) {
+        let is_gone = match sight.get_mut(&*record.mount) {
             Some(sight) if !is_there => sight.reaches(&record.spot)?,
             Some(_) | None => false,
         };
@@ -329,12 +329,12 @@ fn records_that_matter(root: &Root, journal: &Journal, mounts: &[&Mounted], surv
 fn keep_in_mind_where_stores_are<'a>(
     left: &mut Vec<(usize, &'a Record)>,
     gone: &[(usize, &'a Record)],
-    sight: &HashMap<&PathBuf, Sight>,
+    sight: &HashMap<&Path, Sight>,
 ) -> Result<()> {
     let mut known: HashSet<&Path> = left.iter().filter_map(|(_, record)| record.spot.store()).collect();
     for (number, record) in gone {
-        let Some(store) = record.spot.store().filter(|store| **store != record.mount) else { continue };
-        let Some(sight) = sight.get(&record.mount).filter(|_| known.insert(store)) else { continue };
+        let Some(store) = record.spot.store().filter(|store| **store != *record.mount) else { continue };
+        let Some(sight) = sight.get(&*record.mount).filter(|_| known.insert(store)) else { continue };
         if sight.has_store(store)? {
             left.push((*number, record));
         }
@@ -365,13 +365,13 @@ impl<'a> Sight<'a> {
     /// Whether what stood there would be seen.
     fn reaches(&mut self, spot: &Spot) -> Result<bool> {
         match spot {
-            Spot::Store(path) if *path == self.mounted.mount.point => Ok(true),
-            Spot::Store(path) => match self.stores.get(path) {
+            Spot::Store(path) if **path == *self.mounted.mount.point => Ok(true),
+            Spot::Store(path) => match self.stores.get(&**path) {
                 Some(known) => Ok(*known),
                 None => {
                     let site = survey::our_site(self.root, path, &self.here)?;
                     let seen = site.map(|site| site.is_topmost()).transpose()?.unwrap_or(false);
-                    self.stores.insert(path.clone(), seen);
+                    self.stores.insert(path.to_path_buf(), seen);
                     Ok(seen)
                 }
             },

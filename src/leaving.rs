@@ -48,7 +48,11 @@ fn put_stand_in(root: &Root) -> Result<()> {
 pub fn only_we_have(root: &Root, alias: &Alias) -> bool {
     let is_rokeep = |holder: &Holder| holder.process().is_some_and(|process| processes::is_rokeep(process.pid));
     // Of most aliases nobody is known, and there may be very many.
-    !alias.holders.is_empty() && alias.names.contains(&program::installed(root)) && alias.holders.iter().all(is_rokeep)
+    let is_it = || {
+        let installed = program::installed(root);
+        alias.names.iter().any(|name| **name == *installed)
+    };
+    !alias.holders.is_empty() && is_it() && alias.holders.iter().all(is_rokeep)
 }
 
 /// What package run is over when one is.

@@ -1,6 +1,7 @@
 //! Which mounts rokeep looks after: those that the settings name, and those where it left something.
 
-use std::path::{Path, PathBuf};
+use std::collections::BTreeSet;
+use std::path::Path;
 
 use anyhow::Result;
 
@@ -45,12 +46,13 @@ pub fn named(root: &Root, settings: &Settings) -> Result<Managed> {
 /// As [`named`].
 pub fn all(root: &Root, settings: &Settings, session: &Session, journal: &Journal) -> Result<Managed> {
     let mut managed = self::named(root, settings)?;
-    let in_session = session.mounts.iter().map(|noted| &noted.mount.point);
-    let mut others: Vec<&PathBuf> = in_session.chain(journal.records.iter().map(|record| &record.mount)).collect();
-    others.sort();
-    others.dedup();
+    let in_session = session.mounts.iter().map(|noted| noted.mount.point.as_path());
+    // Records of one mount are next to each other, and there may be very many.
+    let in_journal = journal.records.chunk_by(|a, b| a.mount.as_os_str() == b.mount.as_os_str());
+    let in_journal = in_journal.filter_map(|of_one| Some(&*of_one.first()?.mount));
+    let others: BTreeSet<&Path> = in_session.chain(in_journal).collect();
     let named = settings.mounts();
-    for point in others.into_iter().filter(|point| !named.contains(point)) {
+    for point in others.into_iter().filter(|point| !named.iter().any(|named| named == point)) {
         managed.look(root, settings, point)?;
     }
     Ok(managed)

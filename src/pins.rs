@@ -86,8 +86,8 @@ pub fn candidates(survey: &Survey) -> impl Iterator<Item = &Alias> {
 /// Where the kernel cannot be asked at all. An alias that it cannot be asked about is [`Pin::Unknown`].
 pub fn find(root: &Root, survey: &Survey, mounts: &[&Mounted]) -> Result<Pins> {
     let asked: Vec<Asked> = candidates(survey).filter_map(Asked::about).collect();
-    let in_memory: HashSet<&PathBuf> =
-        mounts.iter().filter(|mounted| !mounted.mount.can_be_forgotten()).map(|mounted| &mounted.mount.point).collect();
+    let cannot_forget = mounts.iter().filter(|mounted| !mounted.mount.can_be_forgotten());
+    let in_memory: HashSet<&Path> = cannot_forget.map(|mounted| mounted.mount.point.as_path()).collect();
     let mut asked: Vec<Asked> = asked.into_iter().filter(|asked| !in_memory.contains(asked.mount)).collect();
     if asked.is_empty() {
         return Ok(Pins::default());
@@ -150,7 +150,7 @@ pub fn summary(survey: &Survey) -> Vec<String> {
 
 /// An alias that the kernel is asked about, and where it is.
 struct Asked<'a> {
-    mount: &'a PathBuf,
+    mount: &'a Path,
     dir: PathBuf,
     entry: OsString,
     inode: Inode,

@@ -138,7 +138,7 @@ fn with_something_to_drop(root: &Root, locked: &Locked, session: &Session, look:
     // What nobody could be asked about, a deeper look may know to be free.
     let worth_a_look = |mounted: &Mounted| match look.max(settings.cleanup) {
         Look::Usual => false,
-        Look::Deep => pins::candidates(&survey).any(|alias| alias.mount == mounted.mount.point),
+        Look::Deep => pins::candidates(&survey).any(|alias| *alias.mount == *mounted.mount.point),
     };
     let droppable = |mounted: &Mounted| survey.has_something_to_drop(&mounted.mount.point) || worth_a_look(mounted);
     // What is held by hand is left alone until it goes back: whatever is in use there may still be replaced.

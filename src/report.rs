@@ -121,9 +121,9 @@ fn held_alias(alias: &Alias) -> Held {
         Spot::Beside(file) => file.with_file_name(alias.name.entry_beside(file.file_name().unwrap_or_default())),
     };
     Held {
-        mount: alias.mount.clone(),
+        mount: alias.mount.to_path_buf(),
         what: What::File(path),
-        names: alias.names.clone(),
+        names: alias.names.iter().map(|name| name.to_path_buf()).collect(),
         inode: alias.inode,
         bytes: alias.bytes,
         holders: alias.holders.clone(),
@@ -168,14 +168,14 @@ fn wanted(settings: &Settings, session: &Session, survey: &Survey, mounted: &Mou
     if mount.flags.refuse_writes() {
         return Some(mount.flags);
     }
-    let ours = settings.names(&mount.point) || survey.aliases.iter().any(|alias| alias.mount == mount.point);
+    let ours = settings.names(&mount.point) || survey.aliases.iter().any(|alias| *alias.mount == *mount.point);
     ours.then_some(Flags { mount: ReadOnly, superblock: Writable })
 }
 
 fn mount_status(mounted: &Mounted, wanted: Flags, survey: &Survey) -> MountStatus {
     let point = &mounted.mount.point;
     let mut aliases = AliasCounts::default();
-    for alias in survey.aliases.iter().filter(|alias| alias.mount == *point) {
+    for alias in survey.aliases.iter().filter(|alias| *alias.mount == **point) {
         let (count, bytes) = match survey.verdict(alias) {
             Verdict::Keep(Because::Unchanged) => (&mut aliases.unchanged, 0),
             Verdict::Keep(Because::Held) => (&mut aliases.held, alias.bytes),

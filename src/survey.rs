@@ -8,20 +8,22 @@ mod people;
 mod seen;
 
 use std::collections::HashSet;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::Result;
 
 pub(crate) use self::found::{mounts_of, our_site, sites_below};
 use crate::core::holder::Holder;
 use crate::core::inode::{AliasName, Born, Device, Inode};
-use crate::core::journal::{Journal, Spot};
+use crate::core::journal::{Journal, Names, Spot};
 use crate::core::verdict::{self, Because, DirectoryVerdict, Kind, Lease, Original, Pin, Run, Shown, Use, Verdict};
 use crate::plan::lists;
 use crate::sys::files::Root;
 use crate::sys::mounts::Mounted;
 use crate::sys::scan::Unreadable;
+use crate::sys::store::Store;
 
 /// What a caller wants to know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,7 +56,7 @@ pub struct Survey {
 #[derive(Debug)]
 pub struct Alias {
     /// The mount point of the managed mount that it serves.
-    pub mount: PathBuf,
+    pub mount: Arc<Path>,
     /// Where it is.
     pub spot: Spot,
     /// The number of its inode, and its name.
@@ -64,7 +66,7 @@ pub struct Alias {
     /// Bytes on disk.
     pub bytes: u64,
     /// The names it was made for; none where they are not known.
-    pub names: Vec<PathBuf>,
+    pub names: Names,
     /// What became of them.
     pub original: Original,
     /// Who holds it, if its inode was replaced and the caller wants to know; nobody was asked otherwise.
@@ -83,6 +85,10 @@ pub struct Alias {
     is_file: bool,
     lease: Lease,
     shown: Shown,
+    /// The store that it is in; none where it is beside a file, and when the survey is done.
+    store: Option<Arc<Store>>,
+    /// The directory that has the entry.
+    dir: Inode,
 }
 
 /// An entry of a store that is no alias.
@@ -125,24 +131,25 @@ pub struct KeptDirectory {
 /// # Errors
 /// Where a store or /proc cannot be read. One process that cannot be read is no error, see [`Survey::unreadable`].
 pub fn survey(root: &Root, mounts: &[&Mounted], journal: &Journal, run: Run, ask: Ask) -> Result<Survey> {
-    let (mut found, mut directories, mut foreign) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut aliases, mut directories, mut foreign) = (Vec::new(), Vec::new(), Vec::new());
     let mut with_empty_store = Vec::new();
     for mounted in mounts {
         let on = found::on(root, mounted, journal)?;
-        found.extend(on.aliases);
+        aliases.extend(on.aliases);
         directories.extend(on.directories);
         foreign.extend(on.foreign);
         with_empty_store.extend(on.has_empty_store.then(|| mounted.mount.point.clone()));
     }
-    // The stores are closed again at the end: an open one could not be removed.
-    let (aliases, stores): (Vec<_>, Vec<_>) = found::with_originals(root, found).into_iter().unzip();
+    found::see_originals(root, &mut aliases);
     let unreadable = Unreadable::default();
     let mut survey = Survey { aliases, directories, foreign, with_empty_store, unreadable, known: ask, run };
     survey.find_listed(root);
     // Only what was replaced can be dropped, so only for that does it matter who holds it.
     if survey.asks_for_holders() {
-        holders::find(root, &mut survey, &stores, ask)?;
+        holders::find(root, &mut survey, ask)?;
     }
+    // An open store could not be removed.
+    survey.aliases.iter_mut().for_each(|alias| alias.store = None);
     Ok(survey)
 }
 
@@ -165,7 +172,7 @@ impl Survey {
     /// Whether a cleanup would find something to do on this mount.
     pub fn has_something_to_drop(&self, mount: &Path) -> bool {
         let stays = |directory: &KeptDirectory| matches!(self.directory_verdict(directory), DirectoryVerdict::Keep(_));
-        self.with(Verdict::Drop).any(|alias| alias.mount == mount)
+        self.with(Verdict::Drop).any(|alias| *alias.mount == *mount)
             || self.with_empty_store.iter().any(|point| point == mount)
             || self.directories.iter().any(|directory| directory.mount == mount && !stays(directory))
     }
@@ -211,6 +218,11 @@ impl Survey {
 }
 
 impl Alias {
+    /// The directory entry that it is: two paths may lead to one.
+    pub fn entry(&self) -> (Inode, AliasName) {
+        (self.dir, self.name)
+    }
+
     /// Whether anybody uses it, as far as can be told without a deeper look.
     pub fn seen(&self) -> Use {
         verdict::used(self.lease, self.shown)
@@ -223,6 +235,10 @@ impl Alias {
 
     fn used(&self) -> Use {
         verdict::deeper(self.seen(), self.pin)
+    }
+
+    fn first_name(&self) -> Option<&OsStr> {
+        self.names.first().map(|name| name.as_os_str())
     }
 
     fn is_replaced(&self) -> bool {

@@ -8,11 +8,13 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
 
 use super::inode::{AliasName, Born};
-use super::text::{path_as_text, paths_as_text};
+use super::text::EscapedPath;
 use super::verdict::Kind;
 
 /// The version that this program writes. It reads the older ones too: format 1 knows planned aliases in the mount's own
@@ -29,7 +31,7 @@ struct Header {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
     /// The mount point of the managed mount that it serves.
-    pub mount: PathBuf,
+    pub mount: Arc<Path>,
     /// Where it stands.
     pub spot: Spot,
     /// The number of the inode that it keeps, which is part of its name.
@@ -39,21 +41,25 @@ pub struct Record {
     pub born: Option<Born>,
     /// The names that led to it when it was made; none where it could be reached by no name. Those of a directory are its
     /// own and those of the directories above it that may go with it, from the nearest up.
-    pub names: Vec<PathBuf>,
+    pub names: Names,
     /// What it was made for.
     pub kind: Kind,
 }
+
+/// The names of one inode: nearly always one. Paths are shared, as there may be hundreds of thousands of records and more
+/// than one thing that is known of each.
+pub type Names = SmallVec<[Arc<Path>; 1]>;
 
 /// Where an alias, or a marker, stands.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Spot {
     /// `DIRECTORY/.rokeep/INODE`. The directory is the root of the mount, or of another mount or a btrfs subvolume below
     /// it: link(2) reaches no further.
-    Store(PathBuf),
+    Store(Arc<Path>),
     /// `.NAME.rokeep.INODE` beside this file, where link(2) does not even reach the store.
-    Beside(PathBuf),
+    Beside(Arc<Path>),
     /// `.rokeep.INODE` in this directory: a directory cannot be linked, but one that is not empty cannot be removed.
-    Inside(PathBuf),
+    Inside(Arc<Path>),
 }
 
 impl Spot {
@@ -69,6 +75,7 @@ impl Spot {
 impl Record {
     /// An alias in the mount's own store, of a file that dpkg was to replace.
     pub fn planned(mount: PathBuf, alias: AliasName, names: Vec<PathBuf>) -> Record {
+        let (mount, names) = (Arc::<Path>::from(mount), names.into_iter().map(Arc::from).collect());
         Record { spot: Spot::Store(mount.clone()), mount, alias, born: None, names, kind: Kind::Planned }
     }
 
@@ -82,15 +89,15 @@ impl Record {
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Line<'a> {
-    #[serde(with = "path_as_text")]
-    mount: Cow<'a, Path>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(borrow)]
+    mount: EscapedPath<'a>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     store: Option<EscapedPath<'a>>,
     inode: AliasName,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     born: Option<Born>,
-    #[serde(with = "paths_as_text")]
-    names: Cow<'a, [PathBuf]>,
+    #[serde(borrow)]
+    names: SmallVec<[EscapedPath<'a>; 1]>,
     #[serde(default, skip_serializing_if = "is_not")]
     guard: bool,
     /// Beside the first of its names.
@@ -101,10 +108,6 @@ struct Line<'a> {
     directory: bool,
 }
 
-#[derive(Serialize, Deserialize)]
-#[serde(transparent)]
-struct EscapedPath<'a>(#[serde(with = "path_as_text")] Cow<'a, Path>);
-
 fn is_not(flag: &bool) -> bool {
     !flag
 }
@@ -112,25 +115,33 @@ fn is_not(flag: &bool) -> bool {
 impl<'a> From<&'a Record> for Line<'a> {
     fn from(record: &'a Record) -> Line<'a> {
         let Record { mount, spot, alias, born, names, kind } = record;
+        let written = |path: &'a Path| EscapedPath(Cow::Borrowed(path));
         let (store, beside, directory) = match spot {
             Spot::Store(at) if at == mount => (None, false, false),
-            Spot::Store(at) => (Some(EscapedPath(at.into())), false, false),
+            Spot::Store(at) => (Some(written(at)), false, false),
             Spot::Beside(_) => (None, true, false),
             Spot::Inside(_) => (None, false, true),
         };
+        let (mount, names) = (written(mount), names.iter().map(|name| written(name)).collect());
         let guard = *kind == Kind::Guard;
-        Line { mount: mount.into(), store, inode: *alias, born: *born, names: names.into(), guard, beside, directory }
+        Line { mount, store, inode: *alias, born: *born, names, guard, beside, directory }
     }
 }
 
 impl Line<'_> {
-    /// `None` where the fields contradict each other.
-    fn record(self) -> Option<Record> {
+    /// `None` where the fields contradict each other. What the record before it says as well is shared with it.
+    fn record(self, before: Option<&Record>) -> Option<Record> {
         let Line { mount, store, inode: alias, born, names, guard, beside, directory } = self;
-        let (mount, names) = (mount.into_owned(), names.into_owned());
+        let shared = |EscapedPath(path): EscapedPath| match before {
+            Some(Record { mount, .. }) if mount.as_os_str() == path.as_os_str() => mount.clone(),
+            Some(Record { spot: Spot::Store(at), .. }) if at.as_os_str() == path.as_os_str() => at.clone(),
+            Some(_) | None => path.into(),
+        };
+        let mount = shared(mount);
+        let names: Names = names.into_iter().map(|EscapedPath(name)| name.into()).collect();
         let spot = match (store, beside, directory) {
             (None, false, false) => Spot::Store(mount.clone()),
-            (Some(EscapedPath(at)), false, false) => Spot::Store(at.into_owned()),
+            (Some(at), false, false) => Spot::Store(shared(at)),
             (None, true, false) => Spot::Beside(names.first()?.clone()),
             (None, false, true) => Spot::Inside(names.first()?.clone()),
             (Some(_), _, _) | (None, true, true) => return None,
@@ -204,12 +215,14 @@ pub fn parse(text: &[u8]) -> Result<Journal, JournalError> {
         known @ 1..=FORMAT => known,
         other => return Err(JournalError::Format(other)),
     };
-    let record = |(line, number)| {
+    let mut records = Vec::new();
+    for (line, number) in lines {
         let line: Option<Line> = serde_json::from_slice(line).ok();
         let known = line.filter(|line| line.is_of_format(format));
-        known.and_then(Line::record).ok_or(JournalError::Damaged(number))
-    };
-    Ok(Journal { records: lines.map(record).collect::<Result<_, _>>()?, whole_bytes, is_old: format < FORMAT })
+        let record = known.and_then(|line| line.record(records.last()));
+        records.push(record.ok_or(JournalError::Damaged(number))?);
+    }
+    Ok(Journal { records, whole_bytes, is_old: format < FORMAT })
 }
 
 /// The first line.
@@ -259,15 +272,18 @@ mod tests {
     #[test]
     fn format_3_is_this() {
         let name = PathBuf::from("/usr/lib/x");
-        let with =
-            |spot, kind| Record { spot, kind, ..Record::planned("/usr".into(), AliasName(7), vec![name.clone()]) };
+        let with = |spot: fn(Arc<Path>) -> Spot, at: &str, kind| Record {
+            spot: spot(Path::new(at).into()),
+            kind,
+            ..Record::planned("/usr".into(), AliasName(7), vec![name.clone()])
+        };
         let records = [
             record(12, b"/usr/bin/a%b\n\xff"),
             Record { born: Some(Born(1_700_000_000_123_456_789)), ..record(13, b"/usr/bin/b") },
-            with(Spot::Store("/usr".into()), Kind::Guard),
-            with(Spot::Store("/usr/lib".into()), Kind::Planned),
-            with(Spot::Beside(name.clone()), Kind::Planned),
-            with(Spot::Inside(name.clone()), Kind::Guard),
+            with(Spot::Store, "/usr", Kind::Guard),
+            with(Spot::Store, "/usr/lib", Kind::Planned),
+            with(Spot::Beside, "/usr/lib/x", Kind::Planned),
+            with(Spot::Inside, "/usr/lib/x", Kind::Guard),
         ];
         let expected = "{\"rokeep_journal\":3}\n\
                         {\"mount\":\"/usr\",\"inode\":12,\"names\":[\"/usr/bin/a%25b%0A%FF\"]}\n\

@@ -3,16 +3,24 @@
 
 use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};
+use std::fmt;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
+
+use serde::de::{Deserialize, Deserializer, Error, Visitor};
+use serde::ser::{Serialize, Serializer};
 
 /// Any bytes as text: what is not printable UTF-8, and `%` itself, as `%XX`.
 pub fn escape(name: &OsStr) -> Cow<'_, str> {
     match name.to_str() {
-        // What nearly all names are made of.
-        Some(text) if text.bytes().all(|byte| matches!(byte, b' '..=b'~') && byte != b'%') => Cow::Borrowed(text),
+        Some(text) if is_plain(text) => Cow::Borrowed(text),
         _ => Cow::Owned(escape_each(name)),
     }
+}
+
+/// Whether nothing in it has to be escaped, as in nearly all names.
+fn is_plain(text: &str) -> bool {
+    text.bytes().all(|byte| matches!(byte, b' '..=b'~') && byte != b'%')
 }
 
 fn escape_each(name: &OsStr) -> String {
@@ -57,9 +65,6 @@ pub fn unescape(text: &str) -> Option<OsString> {
 /// Serde's way to write a path of any bytes as text.
 pub mod path_as_text {
     use super::*;
-    use serde::Deserialize;
-    use serde::de::{Deserializer, Error};
-    use serde::ser::Serializer;
 
     /// See [`escape`].
     ///
@@ -79,34 +84,38 @@ pub mod path_as_text {
     }
 }
 
-/// The same for a list of paths.
-pub mod paths_as_text {
-    use super::*;
-    use serde::Deserialize;
-    use serde::de::{Deserializer, Error};
-    use serde::ser::Serializer;
+/// A path as it is written: one of a document, if nothing in it had to be escaped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EscapedPath<'a>(pub Cow<'a, Path>);
 
-    /// See [`escape`].
-    ///
-    /// # Errors
-    /// Those of the serializer.
-    pub fn serialize<S: Serializer>(paths: &[PathBuf], serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(paths.iter().map(|path| escape(path.as_os_str())))
+impl Serialize for EscapedPath<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&escape(self.0.as_os_str()))
     }
+}
 
-    /// See [`unescape`].
-    ///
-    /// # Errors
-    /// Those of the deserializer, and a bad escape.
-    pub fn deserialize<'de, T: From<Vec<PathBuf>>, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
-        let texts = Vec::<String>::deserialize(deserializer)?;
-        let path = |text: &String| unescape(text).map(PathBuf::from);
-        texts
-            .iter()
-            .map(path)
-            .collect::<Option<Vec<_>>>()
-            .map(T::from)
-            .ok_or_else(|| D::Error::custom("a bad % escape"))
+impl<'de: 'a, 'a> Deserialize<'de> for EscapedPath<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<EscapedPath<'a>, D::Error> {
+        struct Text;
+
+        impl<'de> Visitor<'de> for Text {
+            type Value = EscapedPath<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a path")
+            }
+
+            fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<EscapedPath<'de>, E> {
+                if is_plain(text) { Ok(EscapedPath(Cow::Borrowed(Path::new(text)))) } else { self.visit_str(text) }
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<EscapedPath<'de>, E> {
+                let path = unescape(text).ok_or_else(|| E::custom("a bad % escape"))?;
+                Ok(EscapedPath(Cow::Owned(path.into())))
+            }
+        }
+
+        deserializer.deserialize_str(Text)
     }
 }
 

@@ -1,22 +1,26 @@
 //! What is written down before it is made, and what need not be.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::Result;
 
 use crate::core::inode::{AliasName, Born};
-use crate::core::journal::{Journal, Record, Spot};
+use crate::core::journal::{Journal, Names, Record, Spot};
 use crate::core::paths::ListedPath;
 use crate::core::plan::PlannedAlias;
 use crate::core::verdict::Kind;
 use crate::plan::{Grounds, Part};
+use crate::sys::state::Appender;
 
 /// A record for everything that is planned. One after the other: all of them at once would take more memory than the plan.
 pub fn records(grounds: &Grounds, part: &Part) -> impl Iterator<Item = Record> {
     let aliases = part.aliases.iter().flat_map(move |(site, aliases)| {
-        let mount = grounds.places.mount(site);
+        let mount = Arc::<Path>::from(grounds.places.mount(site));
         aliases.iter().map(move |alias| Record {
             mount: mount.clone(),
-            spot: Spot::Store(site.to_path_buf()),
+            spot: Spot::Store(site.clone()),
             alias: AliasName(alias.inode.ino),
             born: born(grounds, site, alias),
             names: alias.names.iter().map(full).collect(),
@@ -24,7 +28,7 @@ pub fn records(grounds: &Grounds, part: &Part) -> impl Iterator<Item = Record> {
         })
     });
     let markers = part.directories.iter().map(|directory| Record {
-        mount: directory.mount.clone(),
+        mount: directory.mount.as_path().into(),
         spot: Spot::Inside(full(&directory.path)),
         alias: AliasName(directory.inode.ino),
         born: None,
@@ -36,9 +40,9 @@ pub fn records(grounds: &Grounds, part: &Part) -> impl Iterator<Item = Record> {
 
 /// For an alias that the store of this site cannot take; `None` where there is no name to stand beside.
 pub fn record_beside(grounds: &Grounds, site: &Path, alias: &PlannedAlias) -> Option<Record> {
-    let names: Vec<_> = alias.names.iter().map(full).collect();
+    let names: Names = alias.names.iter().map(full).collect();
     Some(Record {
-        mount: grounds.places.mount(site),
+        mount: grounds.places.mount(site).into(),
         spot: Spot::Beside(names.first()?.clone()),
         alias: AliasName(alias.inode.ino),
         born: born(grounds, site, alias),
@@ -52,8 +56,35 @@ fn born(grounds: &Grounds, site: &Path, alias: &PlannedAlias) -> Option<Born> {
     alias.born.filter(|_| grounds.places.knows_inodes(site))
 }
 
-fn full(path: &ListedPath) -> PathBuf {
-    path.full().to_owned()
+fn full(path: &ListedPath) -> Arc<Path> {
+    path.full().into()
+}
+
+/// The journal, to be added to by whoever has something new.
+pub struct Written<'a> {
+    /// What was in it when this run began.
+    pub known: Known<'a>,
+    appender: Mutex<Appender>,
+}
+
+impl<'a> Written<'a> {
+    /// As it was read.
+    pub fn new(journal: &'a Journal, appender: Appender) -> Written<'a> {
+        Written { known: Known::of(journal), appender: Mutex::new(appender) }
+    }
+
+    /// Writes down what is new of these.
+    ///
+    /// # Errors
+    /// Those of [`Appender::append`].
+    pub fn add(&self, records: impl Iterator<Item = Record>) -> Result<()> {
+        let mut new = records.filter(|record| self.known.lacks(record)).peekable();
+        // Another thread may be writing, and where there is nothing to write nobody has to wait for it.
+        if new.peek().is_none() {
+            return Ok(());
+        }
+        self.appender.lock().unwrap_or_else(PoisonError::into_inner).append(new)
+    }
 }
 
 /// What the journal has already.

@@ -10,10 +10,10 @@ use anyhow::Result;
 use smallvec::SmallVec;
 
 use super::{Alias, ForeignEntry, KeptDirectory};
-use crate::core::inode::{AliasName, Born, Device, Inode};
-use crate::core::journal::{Journal, Record, Spot};
+use crate::core::inode::{AliasName, Born, Inode};
+use crate::core::journal::{Journal, Names, Record, Spot};
 use crate::core::paths::ListedPath;
-use crate::core::verdict::{self, Kind, Lease, Shown};
+use crate::core::verdict::{self, Kind, Lease, Original, Shown};
 use crate::sys::files::{Lookup, Root};
 use crate::sys::kernel::Stat;
 use crate::sys::marker::Marked;
@@ -21,33 +21,11 @@ use crate::sys::mounts::{self, Mounted};
 use crate::sys::site::Site;
 use crate::sys::store::{Contents, NAME, Store};
 
-/// An alias as it is on disk.
-pub(super) struct Found {
-    mount: PathBuf,
-    device: Device,
-    /// The store that it is in; none where it is beside a file.
-    store: Option<Arc<Store>>,
-    spot: Spot,
-    name: AliasName,
-    stat: Stat,
-    /// The directory entry that it is: two paths may lead to one.
-    link: (Inode, AliasName),
-    /// What is known of a lease without asking for one.
-    lease: Lease,
-    told: Told,
-}
-
-impl Found {
-    fn first_name(&self) -> Option<&OsStr> {
-        self.told.names.first().map(|name| name.as_os_str())
-    }
-}
-
 /// What the journal tells of an alias.
 #[derive(Clone, Debug, Default)]
 struct Told {
     is_recorded: bool,
-    names: Vec<PathBuf>,
+    names: Names,
     /// Nobody ever said that it was more.
     guard: bool,
 }
@@ -101,7 +79,7 @@ impl<'a> Journalled<'a> {
 
 /// All that was left on one mount.
 pub(super) struct OnMount {
-    pub(super) aliases: Vec<Found>,
+    pub(super) aliases: Vec<Alias>,
     pub(super) directories: Vec<KeptDirectory>,
     pub(super) foreign: Vec<ForeignEntry>,
     pub(super) has_empty_store: bool,
@@ -118,13 +96,13 @@ pub(super) fn on(root: &Root, mounted: &Mounted, journal: &Journal) -> Result<On
 
 /// In the store of the mount, and in those below it that the journal knows; and what is in its own that is not ours.
 fn in_stores(root: &Root, mounted: &Mounted, told: BTreeMap<&OsStr, HashMap<AliasName, Records>>) -> Result<OnMount> {
-    let point = &mounted.mount.point;
+    let (point, mount) = (&mounted.mount.point, Arc::from(&*mounted.mount.point));
     let mut sites: Vec<Site> = vec![Site::of(mounted)?];
     sites.extend(sites_below(root, mounted, told.keys().map(Path::new))?);
     let mut on = OnMount { aliases: Vec::new(), directories: Vec::new(), foreign: Vec::new(), has_empty_store: false };
     for site in sites {
         let Some(store) = Store::open(&site)? else { continue };
-        let (store_inode, spot, store) = (store.inode()?, Spot::Store(site.path().to_owned()), Arc::new(store));
+        let (dir, spot, store) = (store.inode()?, Spot::Store(site.path().into()), Arc::new(store));
         let told = told.get(site.path().as_os_str());
         let told_of = |name, born| {
             let records = told.and_then(|told| told.get(&name)).map_or(&[][..], SmallVec::as_slice);
@@ -132,16 +110,10 @@ fn in_stores(root: &Root, mounted: &Mounted, told: BTreeMap<&OsStr, HashMap<Alia
         };
         let Contents { aliases, others } = store.contents()?;
         on.has_empty_store |= aliases.is_empty() && others.is_empty();
-        on.aliases.extend(aliases.into_iter().map(|(name, stat)| Found {
-            mount: point.clone(),
-            device: mounted.mount.device,
-            store: Some(store.clone()),
-            spot: spot.clone(),
-            name,
-            stat,
-            link: (store_inode, name),
-            lease: before_asking(mounted, &stat),
-            told: told_of(name, stat.born),
+        on.aliases.reserve(aliases.len());
+        on.aliases.extend(aliases.into_iter().map(|(name, stat)| {
+            let place = Place { mounted, mount: &mount, spot: spot.clone(), store: Some(store.clone()), dir };
+            place.alias(name, stat, told_of(name, stat.born))
         }));
         let entry = |name| ForeignEntry { mount: point.clone(), store: site.path().join(NAME), name };
         on.foreign.extend(others.into_iter().map(entry));
@@ -181,21 +153,61 @@ pub(crate) fn mounts_of(root: &Root, mounted: &Mounted) -> Result<HashSet<u64>> 
     Ok(table.iter().filter(|mount| mount.device == mounted.mount.device).map(|mount| mount.id).collect())
 }
 
-fn beside(root: &Root, mounted: &Mounted, told: BTreeMap<(&Path, AliasName), Records>) -> Result<Vec<Found>> {
+fn beside(root: &Root, mounted: &Mounted, told: BTreeMap<(&Path, AliasName), Records>) -> Result<Vec<Alias>> {
     let here = if told.is_empty() { HashSet::new() } else { mounts_of(root, mounted)? };
+    let mount = Arc::from(&*mounted.mount.point);
     let mut found = Vec::new();
     for ((file, name), told) in told {
         let Some(path) = ListedPath::parse(file.as_os_str().as_bytes()) else { continue };
         let Some(dir) = root.open_dir(path.dir())? else { continue };
         let is_alias = |stat: &Stat| !stat.is_directory() && stat.inode.ino == name.0 && here.contains(&stat.mount_id);
         if let Some(stat) = dir.entry(&name.entry_beside(path.name()))?.filter(is_alias) {
-            let (mount, device, link) = (mounted.mount.point.clone(), mounted.mount.device, (dir.stat()?.inode, name));
-            let (spot, told) = (Spot::Beside(file.to_owned()), Told::of(&told, stat.born));
-            let lease = before_asking(mounted, &stat);
-            found.push(Found { mount, device, store: None, link, lease, spot, name, stat, told });
+            let (spot, dir) = (Spot::Beside(file.into()), dir.stat()?.inode);
+            let place = Place { mounted, mount: &mount, spot, store: None, dir };
+            found.push(place.alias(name, stat, Told::of(&told, stat.born)));
         }
     }
     Ok(found)
+}
+
+/// Where an alias is.
+struct Place<'a> {
+    mounted: &'a Mounted,
+    /// The mount point of that.
+    mount: &'a Arc<Path>,
+    spot: Spot,
+    store: Option<Arc<Store>>,
+    /// The directory that has the entry.
+    dir: Inode,
+}
+
+impl Place<'_> {
+    /// What is known of the alias there before anybody was asked.
+    fn alias(self, name: AliasName, stat: Stat, told: Told) -> Alias {
+        let Place { mounted, mount, spot, store, dir } = self;
+        let Told { is_recorded, names, guard } = told;
+        Alias {
+            mount: mount.clone(),
+            spot,
+            name,
+            kind: if guard { Kind::Guard } else { Kind::Planned },
+            bytes: stat.bytes,
+            names,
+            original: Original::Unknown,
+            holders: Vec::new(),
+            pin: None,
+            inode: stat.inode,
+            born: stat.born,
+            is_recorded,
+            links: stat.links,
+            device: mounted.mount.device,
+            is_file: stat.is_file(),
+            lease: before_asking(mounted, &stat),
+            shown: Shown::NotAll,
+            store,
+            dir,
+        }
+    }
 }
 
 fn before_asking(mounted: &Mounted, stat: &Stat) -> Lease {
@@ -215,7 +227,8 @@ fn directories(
     for ((path, name), told) in told {
         let is_it = |stat: &Stat| here.contains(&stat.mount_id) && (stat.inode.ino == name.0 || !numbers_stay);
         let Some(marked) = Marked::find(root, path, name, is_it)? else { continue };
-        let above: Vec<PathBuf> = Told::of(&told, None).names.into_iter().skip(1).collect();
+        let names = Told::of(&told, None).names;
+        let above: Vec<PathBuf> = names.iter().skip(1).map(|name| name.to_path_buf()).collect();
         let (mount, inode) = (mount.clone(), marked.inode()?);
         let mut with_above = vec![inode];
         for path in &above {
@@ -228,53 +241,32 @@ fn directories(
     Ok(found)
 }
 
-/// Sees what became of their names, of all of them together: two aliases of one inode are no name of it. Each comes with the
-/// store that it is in.
-pub(super) fn with_originals(root: &Root, mut found: Vec<Found>) -> Vec<(Alias, Option<Arc<Store>>)> {
-    let mut links: HashMap<Inode, SmallVec<[(Inode, AliasName); 1]>> = HashMap::new();
-    for alias in &found {
-        let links = links.entry(alias.stat.inode).or_default();
-        if !links.contains(&alias.link) {
-            links.push(alias.link);
-        }
-    }
-    // By name, so that each directory is opened once.
-    found.sort_by(|a, b| a.first_name().cmp(&b.first_name()));
+/// Sees what became of their names, of all of them together: two aliases of one inode are no name of it.
+pub(super) fn see_originals(root: &Root, aliases: &mut [Alias]) {
+    // By name, so that a directory is seldom opened twice.
+    aliases.sort_by(|a, b| a.first_name().cmp(&b.first_name()));
+    let several = several_aliases(aliases);
     let mut lookup = Lookup::new(root);
-    let alias = |found: Found| {
-        let Found { mount, device, store, spot, name, stat, lease, told, .. } = found;
-        let Told { is_recorded, names, guard } = told;
-        let kind = if guard { Kind::Guard } else { Kind::Planned };
-        let ours = links.get(&stat.inode).map_or(1, SmallVec::len) as u64;
+    for alias in aliases {
+        let ours = several.get(&alias.inode).copied().unwrap_or(1);
         // Where all links are aliases there is no name that could lead anywhere.
-        let leads = if stat.links <= ours { None } else { a_name_leads_to(&mut lookup, &names, stat.inode) };
-        let original = verdict::original(kind, stat.links, ours, leads);
-        let alias = Alias {
-            mount,
-            spot,
-            name,
-            kind,
-            bytes: stat.bytes,
-            names,
-            born: stat.born,
-            is_recorded,
-            links: stat.links,
-            original,
-            holders: Vec::new(),
-            pin: None,
-            inode: stat.inode,
-            device,
-            is_file: stat.is_file(),
-            lease,
-            shown: Shown::NotAll,
-        };
-        (alias, store)
-    };
-    found.into_iter().map(alias).collect()
+        let leads = if alias.links <= ours { None } else { a_name_leads_to(&mut lookup, &alias.names, alias.inode) };
+        alias.original = verdict::original(alias.kind, alias.links, ours, leads);
+    }
+}
+
+/// How many there are of each inode that has more than one. Two paths may lead to one directory entry.
+fn several_aliases(aliases: &[Alias]) -> HashMap<Inode, u64> {
+    let mut entries: Vec<(Inode, Inode, AliasName)> =
+        aliases.iter().map(|alias| (alias.inode, alias.dir, alias.name)).collect();
+    entries.sort_unstable();
+    entries.dedup();
+    let of_one = entries.chunk_by(|(a, ..), (b, ..)| a == b).filter(|of_one| of_one.len() > 1);
+    of_one.filter_map(|of_one| Some((of_one.first()?.0, of_one.len() as u64))).collect()
 }
 
 /// `None` where it cannot be known: no names, or one that cannot be followed.
-fn a_name_leads_to(lookup: &mut Lookup, names: &[PathBuf], inode: Inode) -> Option<bool> {
+fn a_name_leads_to(lookup: &mut Lookup, names: &[Arc<Path>], inode: Inode) -> Option<bool> {
     let mut answer = (!names.is_empty()).then_some(false);
     for name in names {
         match leads_to(lookup, name, inode) {

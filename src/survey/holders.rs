@@ -5,8 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::Path;
 
 use anyhow::Result;
 
@@ -23,19 +22,18 @@ use crate::sys::files::{Lookup, Root};
 use crate::sys::lease::Leases;
 use crate::sys::scan;
 use crate::sys::shown::ShownNames;
-use crate::sys::store::Store;
 
 /// Fills in who holds each replaced alias and each directory.
 ///
 /// # Errors
 /// Where /proc or a directory cannot be read.
-pub fn find(root: &Root, survey: &mut Survey, stores: &[Option<Arc<Store>>], ask: Ask) -> Result<()> {
+pub fn find(root: &Root, survey: &mut Survey, ask: Ask) -> Result<()> {
     let asked: Vec<usize> = with_lease(survey, Lease::Unknown).collect();
-    ask_leases(root, survey, stores, &asked);
+    ask_leases(root, survey, &asked);
     if needs_a_look(survey, ask) {
         // Whoever else was just asking for a lease looked like somebody who has the file.
         let held: Vec<usize> = with_lease(survey, Lease::Held).collect();
-        ask_leases(root, survey, stores, &held);
+        ask_leases(root, survey, &held);
         let users = look_everywhere(root, survey, ask)?;
         conclude(root, survey, &users, ask);
     }
@@ -48,12 +46,12 @@ fn with_lease(survey: &Survey, lease: Lease) -> impl Iterator<Item = usize> {
     replaced.filter(move |(_, alias)| alias.lease == lease).map(|(at, _)| at)
 }
 
-fn ask_leases(root: &Root, survey: &mut Survey, stores: &[Option<Arc<Store>>], aliases: &[usize]) {
+fn ask_leases(root: &Root, survey: &mut Survey, aliases: &[usize]) {
     let leases = Leases::new();
     let ask = |at: &usize| {
         let Some(alias) = survey.aliases.get(*at) else { return Lease::Unknown };
-        match (stores.get(*at), &alias.spot) {
-            (Some(Some(store)), _) => store.lease(&leases, alias.name, alias.inode),
+        match (&alias.store, &alias.spot) {
+            (Some(store), _) => store.lease(&leases, alias.name, alias.inode),
             (_, Spot::Beside(file)) => ask_beside(root, &leases, file, alias).unwrap_or(Lease::Unknown),
             (_, Spot::Store(_) | Spot::Inside(_)) => Lease::Unknown,
         }
@@ -110,7 +108,7 @@ fn look_everywhere(root: &Root, survey: &mut Survey, ask: Ask) -> Result<Users> 
                 (User::Process(..), Lease::Held) => !alias.names.is_empty(),
                 (User::Process(..), Lease::NotApplicable | Lease::Unknown) | (User::Mount(..), _) => true,
             };
-            if is_there && is_possible && may_be_called(alias.names.iter().map(PathBuf::as_path), &name) {
+            if is_there && is_possible && may_be_called(alias.names.iter().map(|name| &**name), &name) {
                 users.entry(Kept::Alias(at)).or_default().insert(by.clone());
             }
         }

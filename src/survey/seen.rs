@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Result;
+use smallvec::SmallVec;
 
 use super::{Alias, KeptDirectory};
 use crate::core::holder::How;
@@ -28,13 +29,16 @@ pub enum Kept {
     Directory(usize),
 }
 
+/// What is kept of one inode, and nearly always that is one thing.
+pub type AllKept = SmallVec<[Kept; 1]>;
+
 /// Who has any of these.
 #[derive(Debug)]
 pub struct WhoHolds {
     // One inode may have several aliases (a directory that is managed at two mount points), and on btrfs several inodes
     // have one number.
-    by_inode: HashMap<Inode, Vec<Kept>>,
-    by_mapping: HashMap<(Device, u64), Vec<Kept>>,
+    by_inode: HashMap<Inode, AllKept>,
+    by_mapping: HashMap<(Device, u64), AllKept>,
     devices: HashSet<Device>,
     near: NearDirectories,
 }
@@ -63,7 +67,7 @@ pub enum User {
 #[derive(Debug)]
 pub enum Used {
     /// These.
-    Exactly(Vec<Kept>),
+    Exactly(AllKept),
     /// Something on this file system, if it is known, whose name ended in this.
     Called(Option<Device>, OsString),
 }
@@ -78,8 +82,8 @@ impl WhoHolds {
         aliases: impl Iterator<Item = (usize, &'a Alias)>,
         directories: &[KeptDirectory],
     ) -> Result<WhoHolds> {
-        let mut by_inode: HashMap<Inode, Vec<Kept>> = HashMap::new();
-        let mut by_mapping: HashMap<(Device, u64), Vec<Kept>> = HashMap::new();
+        let mut by_inode: HashMap<Inode, AllKept> = HashMap::new();
+        let mut by_mapping: HashMap<(Device, u64), AllKept> = HashMap::new();
         let mut devices: HashSet<Device> = directories.iter().map(|directory| directory.device).collect();
         for (at, alias) in aliases {
             by_inode.entry(alias.inode).or_default().push(Kept::Alias(at));

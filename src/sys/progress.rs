@@ -3,6 +3,8 @@
 use std::env;
 use std::io::{self, IsTerminal, Stderr, Write};
 use std::os::fd::AsFd;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -14,14 +16,18 @@ const SILENCE: Duration = Duration::from_secs(1);
 /// How often the line changes.
 const PACE: Duration = Duration::from_millis(200);
 
-/// A piece of work that consists of many alike. The line that tells of it goes with it.
+/// A piece of work that consists of many alike, which several threads may do. The line that tells of it goes with it.
 pub struct Progress {
     doing: &'static str,
     all: usize,
-    done: usize,
+    done: AtomicUsize,
+    line: Option<Mutex<Line>>,
+}
+
+struct Line {
+    terminal: Stderr,
     next: Instant,
     is_shown: bool,
-    terminal: Option<Stderr>,
 }
 
 impl Progress {
@@ -29,22 +35,24 @@ impl Progress {
     pub fn of(doing: &'static str, all: usize) -> Progress {
         let can_go_back = env::var_os("TERM").is_some_and(|term| !term.is_empty() && term != "dumb");
         let terminal = Some(io::stderr()).filter(|stderr| can_go_back && stderr.is_terminal());
-        Progress { doing, all, done: 0, next: Instant::now() + SILENCE, is_shown: false, terminal }
+        let line = |terminal| Mutex::new(Line { terminal, next: Instant::now() + SILENCE, is_shown: false });
+        Progress { doing, all, done: AtomicUsize::new(0), line: terminal.map(line) }
     }
 
     /// One more is done.
-    pub fn step(&mut self) {
-        self.done += 1;
-        let Some(terminal) = &mut self.terminal else { return };
+    pub fn step(&self) {
+        let done = self.done.fetch_add(1, Ordering::Relaxed) + 1;
+        // Somebody else who is about to write it says nearly the same.
+        let Some(mut line) = self.line.as_ref().and_then(|line| line.try_lock().ok()) else { return };
         let now = Instant::now();
-        if now >= self.next {
-            self.next = now + PACE;
-            if !takes_a_line(terminal) {
+        if now >= line.next {
+            line.next = now + PACE;
+            if !takes_a_line(&line.terminal) {
                 return;
             }
-            self.is_shown = true;
+            line.is_shown = true;
             // A broken terminal must not end us.
-            let _ = write!(terminal, "\r\x1b[Krokeep: {} {} of {} files", self.doing, self.done, self.all);
+            let _ = write!(line.terminal, "\r\x1b[Krokeep: {} {done} of {} files", self.doing, self.all);
         }
     }
 }
@@ -56,10 +64,10 @@ fn takes_a_line(terminal: &Stderr) -> bool {
     !in_background && ready == Ok(1)
 }
 
-impl Drop for Progress {
+impl Drop for Line {
     fn drop(&mut self) {
-        if let Some(terminal) = self.terminal.as_mut().filter(|terminal| self.is_shown && takes_a_line(terminal)) {
-            let _ = write!(terminal, "\r\x1b[K");
+        if self.is_shown && takes_a_line(&self.terminal) {
+            let _ = write!(self.terminal, "\r\x1b[K");
         }
     }
 }

@@ -37,6 +37,9 @@ const PROOF: &str = "proof";
 /// The same, beside where the store would be.
 const PROOF_WITHOUT_STORE: &str = ".rokeep-proof";
 
+/// So many entries are looked at by both threads before what they saw is put together: all at once would take much memory.
+const AT_A_TIME: usize = 16_384;
+
 /// Whether a path is what an alias of this inode is called, in whatever store or beside whatever file.
 pub fn is_alias(path: &ListedPath, inode: Inode) -> bool {
     let name = AliasName(inode.ino);
@@ -171,20 +174,22 @@ impl Store {
     /// # Errors
     /// Where the store cannot be read.
     pub fn contents(&self) -> Result<Contents> {
-        let entries = self.entries()?;
-        let alias = |entry: &OsString| match AliasName::parse(entry.as_bytes()) {
-            Some(name) => self.alias(name).map(|stat| stat.map(|stat| (name, stat))),
-            None => Ok(None),
-        };
-        let looked_at = halves::map(&entries, alias);
-        let mut contents = Contents { aliases: Vec::new(), others: Vec::new() };
-        for (entry, alias) in entries.into_iter().zip(looked_at) {
-            match alias? {
-                Some(alias) => contents.aliases.push(alias),
-                None if entry == PROOF => {}
-                // Who only looks has no lock: an alias may be dropped between two looks.
-                None if self.dir.entry(&entry)?.is_none() => {}
-                None => contents.others.push(entry),
+        let Entries { aliases: names, others } = self.entries()?;
+        let mut contents = Contents { aliases: Vec::with_capacity(names.len()), others: Vec::new() };
+        // What is no alias, and what is gone or never was one of that name.
+        let mut doubtful = others;
+        for some in names.chunks(AT_A_TIME) {
+            for (name, stat) in some.iter().zip(halves::map(some, |name| self.alias(*name))) {
+                match stat? {
+                    Some(stat) => contents.aliases.push((*name, stat)),
+                    None => doubtful.push(name.entry()),
+                }
+            }
+        }
+        for entry in doubtful.into_iter().filter(|entry| entry != PROOF) {
+            // Who only looks has no lock: an alias may be dropped between two looks.
+            if self.dir.entry(&entry)?.is_some() {
+                contents.others.push(entry);
             }
         }
         Ok(contents)
@@ -202,6 +207,20 @@ impl Store {
     /// Asks the kernel whether somebody has the regular file of this alias.
     pub fn lease(&self, leases: &Leases, alias: AliasName, inode: Inode) -> Lease {
         leases.ask(&self.dir, &alias.entry(), inode)
+    }
+
+    /// Takes these aliases away, as [`Store::drop_alias`] does each, and tells when it is the `turn` of another. Where there
+    /// are many, two threads do: the kernel does not free one inode after the other.
+    ///
+    /// # Errors
+    /// The first of those of unlinkat(2); the next aliases may still be there.
+    pub fn drop_aliases(&self, aliases: &[AliasName], turn: impl Fn() + Sync) -> nix::Result<()> {
+        let drop = |alias: &AliasName| {
+            turn();
+            self.drop_alias(*alias)
+        };
+        let mut some = aliases.chunks(AT_A_TIME);
+        some.try_for_each(|some| halves::map(some, drop).into_iter().collect())
     }
 
     /// Takes an alias away; that it is gone already is no failure.
@@ -228,25 +247,36 @@ impl Store {
         format!("cannot link into {}", message::path(&self.path))
     }
 
-    fn entries(&self) -> Result<Vec<OsString>> {
+    fn entries(&self) -> Result<Entries> {
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        let mut names = Vec::new();
+        let mut entries = Entries::default();
         // Opened anew, to be read from its beginning.
         let listed = openat(&self.dir, ".", flags, Mode::empty()).and_then(|dir| {
             Listing::default().for_each(dir, |name| {
-                names.push(name.to_owned());
+                match AliasName::parse(name.as_bytes()) {
+                    Some(alias) => entries.aliases.push(alias),
+                    None => entries.others.push(name.to_owned()),
+                }
                 Ok(())
             })
         });
         match listed {
             // Removed by another rokeep, who had found it empty.
-            Err(Errno::ENOENT) => Ok(Vec::new()),
+            Err(Errno::ENOENT) => Ok(Entries::default()),
             listed => {
                 listed.with_context(|| format!("cannot read {}", message::path(&self.path)))?;
-                Ok(names)
+                Ok(entries)
             }
         }
     }
+}
+
+/// The names in a store.
+#[derive(Default)]
+struct Entries {
+    /// Those of aliases, as far as a name can tell.
+    aliases: Vec<AliasName>,
+    others: Vec<OsString>,
 }
 
 /// What the file system answered, if something failed only because it has no space or no inodes left (`ENOSPC`, `EDQUOT`),

@@ -119,7 +119,7 @@ pub fn written_down(scene: &Scene) {
     };
     for point in MOUNTS {
         let is_there = scene.aliases(point);
-        let here = journal.records.iter().filter(|record| record.spot == Spot::Store(point.into()));
+        let here = journal.records.iter().filter(|record| record.spot == Spot::Store(Path::new(point).into()));
         let is_known: BTreeSet<u64> = here.map(|record| record.alias.0).collect();
         scene.check(is_there == is_known, || format!("{point} has {is_there:?}, and the journal {is_known:?}"));
     }

@@ -99,10 +99,10 @@ fn everything_of_ours_is_in_the_journal(world: &Small, found: &Everything) {
         let (Some(name), Some(directory)) = (path.file_name(), path.parent()) else { continue };
         let known = match directory == Path::new("/usr/.rokeep") {
             true if name == "proof" => true,
-            true => recorded(Spot::Store("/usr".into()), name),
+            true => recorded(Spot::Store(Path::new("/usr").into()), name),
             false if path == Path::new("/usr/.rokeep") => true,
             false => {
-                let inside = |spot: &Spot| *spot == Spot::Inside(directory.to_owned());
+                let inside = |spot: &Spot| *spot == Spot::Inside(directory.into());
                 journal.records.iter().any(|record| inside(&record.spot))
             }
         };

@@ -2,14 +2,15 @@
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use rokeep::core::by_hand::ByHand;
 use rokeep::core::inode::{AliasName, Born, Device};
-use rokeep::core::journal::{self, Record, Spot};
+use rokeep::core::journal::{self, Names, Record, Spot};
 use rokeep::core::mount_state::{Access, Flags};
 use rokeep::core::paths::ListedPath;
 use rokeep::core::session::{self, FoundMount, Frontend, MountId, Session};
@@ -115,10 +116,11 @@ pub fn session() -> impl Strategy<Value = Session> {
 pub fn record() -> impl Strategy<Value = Record> {
     let names = vec(path(), 1..4);
     (path(), any::<u64>(), names, 0..4, path(), kind()).prop_map(|(mount, ino, names, spot, other, kind)| {
+        let (mount, names) = (Arc::<Path>::from(mount), names.into_iter().map(Arc::from).collect::<Names>());
         let spot = match (spot, names.first()) {
             (0, Some(name)) => Spot::Beside(name.clone()),
             (1, Some(name)) => Spot::Inside(name.clone()),
-            (2, _) => Spot::Store(other),
+            (2, _) => Spot::Store(other.into()),
             _ => Spot::Store(mount.clone()),
         };
         Record { mount, spot, alias: AliasName(ino), born: Some(Born(ino / 2)).filter(|_| ino % 2 == 0), names, kind }
