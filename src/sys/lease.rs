@@ -9,7 +9,7 @@
 #![allow(unsafe_code, reason = "raw system calls; each block says why it is sound")]
 
 use std::ffi::OsStr;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
@@ -48,7 +48,7 @@ impl Leases {
             Err(_) => return Lease::Unknown,
         };
         match kernel::stat(&file, OsStr::new(""), LastLink::Itself) {
-            Ok(stat) if stat.inode == inode => ask(&file),
+            Ok(stat) if stat.inode == inode => ask(file),
             Ok(_) | Err(_) => Lease::Unknown,
         }
     }
@@ -77,17 +77,11 @@ fn open(dir: &Directory, name: &OsStr) -> nix::Result<OwnedFd> {
     }
 }
 
-fn ask(file: impl AsFd) -> Lease {
-    let set = |kind: libc::c_int| {
-        // SAFETY: the descriptor is open, and the argument of F_SETLEASE is a plain number.
-        Errno::result(unsafe { libc::fcntl(file.as_fd().as_raw_fd(), libc::F_SETLEASE, kind) })
-    };
-    match set(libc::F_WRLCK) {
-        Ok(_) => {
-            // Should that fail, closing the descriptor does the same a moment later.
-            let _ = set(libc::F_UNLCK);
-            Lease::Granted
-        }
+/// Closing the file gives the lease back, as soon as it was given.
+fn ask(file: OwnedFd) -> Lease {
+    // SAFETY: the descriptor is open, and the argument of F_SETLEASE is a plain number.
+    match Errno::result(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETLEASE, libc::F_WRLCK) }) {
+        Ok(_) => Lease::Granted,
         Err(Errno::EAGAIN | Errno::EBUSY) => Lease::Held,
         // Also where the administrator has switched leases off (fs.leases-enable).
         Err(Errno::EINVAL) => Lease::NotApplicable,
