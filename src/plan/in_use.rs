@@ -102,6 +102,11 @@ pub fn in_use(root: &Root, places: &Places, before: &Looks) -> Result<InUse> {
     }
     let mut in_use = InUse { files: HashMap::new(), directories, unreadable, looks };
     let mut names = ShownNames::new(root, &mounts);
+    // By name, so that a directory is seldom opened twice.
+    let mut shown: Vec<(Inode, Shown)> = shown.into_iter().collect();
+    shown.sort_unstable_by(|(_, a), (_, b)| {
+        a.name.as_deref().map(Path::as_os_str).cmp(&b.name.as_deref().map(Path::as_os_str))
+    });
     for (inode, file) in shown {
         in_use.add(&mut names, places, inode, file);
     }

@@ -1,6 +1,8 @@
 //! The mounts of this process's mount namespace.
 
 use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
@@ -77,8 +79,16 @@ pub fn namespace() -> Result<u64> {
 /// Where mountinfo cannot be read.
 pub fn table(root: &Root) -> Result<Vec<Mount>> {
     let path = root.path("/proc/self/mountinfo");
-    let text = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let text = read_without_asking_how_long(&path).with_context(|| format!("cannot read {}", path.display()))?;
     Ok(mountinfo::parse(&text))
+}
+
+/// /proc does not say how long its files are: whoever asks starts with very little.
+fn read_without_asking_how_long(path: &Path) -> io::Result<Vec<u8>> {
+    const USUALLY_ENOUGH: usize = 32 << 10;
+    let mut text = Vec::with_capacity(USUALLY_ENOUGH);
+    File::open(path)?.read_to_end(&mut text)?;
+    Ok(text)
 }
 
 impl Mounted {
