@@ -10,9 +10,11 @@
 //! alias of a file belongs into, if any.
 //!
 //! Opening the archives takes a processor nearly as long as linking takes another one, and tells of few files that no
-//! list has. So the plan comes in two parts, and while the first is being linked the archives are opened.
+//! list has. So the plan comes in parts, and while the first of them are being linked the archives are opened. No part is
+//! larger than so many files ([`findings`]), so that of a large run little more than the names is in memory.
 
 pub mod archives;
+pub mod findings;
 pub mod in_use;
 pub mod lists;
 pub mod places;
@@ -28,17 +30,19 @@ use std::thread::{self, Scope, ScopedJoinHandle, available_parallelism};
 use anyhow::{Context, Result};
 
 use self::archives::{Archives, Which};
+use self::findings::{Findings, Located};
 use self::in_use::InUse;
 use self::lists::Lists;
 use self::places::Places;
 use self::room::Room;
 use crate::core::apt_stream::Stream;
-use crate::core::candidates::{self, Candidate, Candidates};
+use crate::core::candidates::{self, Candidates};
 use crate::core::inode::Inode;
 use crate::core::looks::Looks;
 use crate::core::message;
 use crate::core::paths::ListedPath;
-use crate::core::plan::{self, FoundFile, Plan, Shortage};
+use crate::core::plan::{self, Plan, Shortage};
+use crate::sys::ahead;
 use crate::sys::files::Root;
 use crate::sys::mounts::Mounted;
 
@@ -56,6 +60,8 @@ pub struct Grounds<'a> {
 /// Some of what a run is to be protected from.
 #[derive(Debug, Default)]
 pub struct Part {
+    /// About how many files all parts of the plan together are for.
+    pub of: usize,
     /// The aliases, by site.
     pub aliases: Plan,
     /// Directories that dpkg may remove and somebody is in.
@@ -73,6 +79,7 @@ impl Part {
         self.directories.extend(later.directories);
         self.shortages.extend(later.shortages);
         self.notes.extend(later.notes);
+        self.of = self.of.max(later.of);
     }
 }
 
@@ -89,16 +96,17 @@ pub struct InUseDirectory {
     pub inode: Inode,
 }
 
-/// Plans for everything that apt announced, on these mounts, and hands over each part as soon as it is known. Answers who
-/// need not be asked again what they use.
+/// Plans for everything that apt announced, on these mounts. Each part is written down, perhaps by another thread while the
+/// one before is still being used, and then handed over. Answers who need not be asked again what they use.
 ///
 /// # Errors
 /// Where a list or a directory cannot be read, or a package has none although dpkg counts it as installed; and whatever
-/// `hand_over` fails with. An archive that cannot be read is a note: dpkg will say more of it.
+/// `write_down` and `hand_over` fail with. An archive that cannot be read is a note: dpkg will say more of it.
 pub fn plan<'a>(
     root: &'a Root,
     stream: &Stream,
     mounts: &'a [Mounted],
+    write_down: impl Fn(&Grounds<'a>, &Part) -> Result<()> + Sync,
     mut hand_over: impl FnMut(&Grounds<'a>, Part) -> Result<()>,
 ) -> Result<Looks> {
     let mut grounds = Grounds { places: Places::new(root, mounts)?, in_use: InUse::default() };
@@ -110,28 +118,53 @@ pub fn plan<'a>(
     })?;
     // They say how much room they take, and where there are many of them there is little else.
     let mut archives = Archives::default();
-    archives.add(root, archives::open(stream, Which::New), &lists)?;
+    archives.add(root, archives::open(stream, Which::New, &lists), &lists)?;
+    let in_use = grounds.in_use.take_found();
+    let grounds = grounds;
     let found = find(root, &lists.candidates, &grounds)?;
-    let mut aliases = plan::plan(grounds.in_use.take_found().into_iter().chain(found.files));
-    room.leave_out_what_does_not_fit(&grounds.places, &mut aliases, archives.new_bytes)?;
-    let first = Part { aliases, notes: say_unreadable(&grounds.in_use), ..Part::default() };
+    let (files, directories): (_, Vec<_>) = found.into_iter().map(|found| (found.files, found.directories)).unzip();
+    let findings = Findings::new(in_use, files);
+    room.reckon(&grounds.places, &findings, archives.new_bytes)?;
 
-    let rest = || -> Result<Part> {
-        archives.add(root, archives::open(stream, Which::Replacing), &lists)?;
-        let directories = without_objections(root, found.directories, &lists, &archives)?;
-        let directories = lists::of_no_other_package(root, &lists, directories)?;
-        let notes = archives.notes();
-        let brought = archives.candidates.without(&lists.candidates);
-        let mut aliases = plan::plan(find(root, &brought, &grounds)?.files);
-        room.leave_out_what_does_not_fit(&grounds.places, &mut aliases, 0)?;
-        Ok(Part { aliases, directories, shortages: room.shortages, notes })
+    let of = findings.count();
+    let mut hand_over_all = |findings: Findings, room: &mut Room| {
+        let ready = |mut aliases| {
+            room.leave_out_what_does_not_fit(&mut aliases);
+            let part = Part { of, aliases, ..Part::default() };
+            write_down(&grounds, &part).map(|()| part)
+        };
+        ahead::each(findings.plans(), ready, |part| hand_over(&grounds, part))
     };
-    thread::scope(|scope| {
+    let rest = || -> Result<Rest> {
+        archives.add(root, archives::open(stream, Which::Replacing, &lists), &lists)?;
+        let brought = archives.take_brought();
+        let directories = directories.into_iter().flatten().collect();
+        let directories = without_objections(root, directories, &lists, &archives, &brought)?;
+        let directories = lists::of_no_other_package(root, &lists, directories)?;
+        Ok(Rest { brought: brought.without(&lists.candidates), directories, notes: archives.notes() })
+    };
+    let Rest { brought, directories, notes } = thread::scope(|scope| {
         let rest = thread::Builder::new().spawn_scoped(scope, rest).context("cannot start a thread")?;
-        hand_over(&grounds, first)?;
-        hand_over(&grounds, rest.join().unwrap_or_else(|panic| resume_unwind(panic))?)
+        hand_over_all(findings, &mut room)?;
+        rest.join().unwrap_or_else(|panic| resume_unwind(panic))
     })?;
+    let found = find(root, &brought, &grounds)?;
+    let findings = Findings::new(Vec::new(), found.into_iter().map(|found| found.files).collect());
+    room.reckon(&grounds.places, &findings, 0)?;
+    hand_over_all(findings, &mut room)?;
+    let notes = say_unreadable(&grounds.in_use).into_iter().chain(notes).collect();
+    let last = Part { of, aliases: Plan::new(), directories, shortages: room.shortages(), notes };
+    write_down(&grounds, &last)?;
+    hand_over(&grounds, last)?;
     Ok(grounds.in_use.looks)
+}
+
+/// What is known when the archives are open.
+struct Rest {
+    /// The names that only they have.
+    brought: Candidates,
+    directories: Vec<InUseDirectory>,
+    notes: Vec<String>,
 }
 
 /// Plans for what is in use now and nothing else, by processes that have run since they were asked `before`.
@@ -142,7 +175,8 @@ pub fn plan_what_is_in_use<'a>(root: &'a Root, mounts: &'a [Mounted], before: &L
     let places = Places::new(root, mounts)?;
     let mut in_use = in_use::in_use(root, &places, before)?;
     let aliases = plan::plan(in_use.take_found());
-    Ok((Grounds { places, in_use }, Part { aliases, ..Part::default() }))
+    let of = aliases.values().map(Vec::len).sum();
+    Ok((Grounds { places, in_use }, Part { of, aliases, ..Part::default() }))
 }
 
 fn say_unreadable(in_use: &InUse) -> Vec<String> {
@@ -156,27 +190,22 @@ fn say_unreadable(in_use: &InUse) -> Vec<String> {
 }
 
 #[derive(Default)]
-struct Found {
-    files: Vec<FoundFile>,
+struct Found<'a> {
+    files: Vec<Located<'a>>,
     directories: Vec<InUseDirectory>,
 }
 
 /// Those of the candidates that are regular files on one of the mounts, and directories that somebody is in. In the
 /// order of paths; all processors look.
-fn find(root: &Root, candidates: &Candidates, grounds: &Grounds) -> Result<Found> {
+fn find<'a>(root: &Root, candidates: &'a Candidates, grounds: &Grounds) -> Result<Vec<Found<'a>>> {
     let processors = available_parallelism().map_or(1, usize::from);
     let parts = candidates.by_directory(processors.min(candidates.count() / WORTH_A_THREAD).max(1));
     thread::scope(|scope| {
         let (first, others) = parts.split_first().map_or((None, &[][..]), |(first, others)| (Some(first), others));
         let look = |part| find_in(root, part, candidates, grounds);
         let others: Vec<_> = others.iter().map(|part| Started::on(scope, move || look(part))).collect();
-        let mut found = first.map(look).transpose()?.unwrap_or_default();
-        for other in others {
-            let Found { files, directories } = other.joined()?;
-            found.files.extend(files);
-            found.directories.extend(directories);
-        }
-        Ok(found)
+        let first = first.map(look).into_iter();
+        first.chain(others.into_iter().map(Started::joined)).collect()
     })
 }
 
@@ -202,22 +231,23 @@ impl<'scope, T: Send + 'scope> Started<'scope, T> {
     }
 }
 
-fn find_in(root: &Root, part: &candidates::Part, all: &Candidates, grounds: &Grounds) -> Result<Found> {
+fn find_in<'a>(root: &Root, part: &candidates::Part<'a>, all: &Candidates, grounds: &Grounds) -> Result<Found<'a>> {
     let Grounds { places, in_use } = grounds;
-    let mut found = Found::default();
+    let mut found = Found { files: Vec::with_capacity(part.count()), directories: Vec::new() };
     let unreadable = |path: &Path| format!("cannot look at {}", message::path(path));
     for (directory, names) in part.directories() {
         let Some(dir) = root.open_dir(directory).with_context(|| unreadable(directory))? else { continue };
         let Some(place) = places.of(&dir).with_context(|| unreadable(directory))? else { continue };
-        for Candidate { path, reasons } in names {
+        for candidate in names {
+            let path = candidate.path;
             let entry = dir.entry(path.name()).with_context(|| unreadable(path.full()))?;
             let Some(stat) = entry.filter(|stat| stat.mount_id == place.mount_id) else { continue };
             if stat.is_file() && places.can_link(&place, &dir, path.name())? {
-                let (site, inode, bytes) = (place.site.clone(), stat.inode, stat.bytes);
-                found.files.push(FoundFile { path: Some(path), site, inode, born: stat.born, bytes, reasons });
+                let (site, inode, born, bytes) = (place.site.clone(), stat.inode, stat.born, stat.bytes);
+                found.files.push(Located { candidate, site, inode, born, bytes });
             } else if stat.is_directory() && in_use.has_directory(stat.inode) {
-                let (mount, above) = (places.mount(&place.site), listed_above(&path, all));
-                found.directories.push(InUseDirectory { mount, path, above, inode: stat.inode });
+                let (mount, above) = (places.mount(&place.site), listed_above(path, all));
+                found.directories.push(InUseDirectory { mount, path: path.clone(), above, inode: stat.inode });
             }
         }
     }
@@ -238,6 +268,7 @@ fn without_objections(
     directories: Vec<InUseDirectory>,
     lists: &Lists,
     archives: &Archives,
+    brought: &Candidates,
 ) -> Result<Vec<InUseDirectory>> {
     // Some directories are in every package.
     let mut asked: HashMap<&Arc<str>, bool> = HashMap::new();
@@ -250,7 +281,7 @@ fn without_objections(
     }
     let objections = |directory: &InUseDirectory| {
         lists.candidates.packages(&directory.path).any(|package| asked.get(package) == Some(&true))
-            || archives.candidates.packages(&directory.path).any(|package| archives.mind_other_files(package))
+            || brought.packages(&directory.path).any(|package| archives.mind_other_files(package))
     };
     Ok(directories.into_iter().filter(|directory| !objections(directory)).collect())
 }

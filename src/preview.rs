@@ -16,7 +16,7 @@ use crate::core::message;
 use crate::core::plan::{PlannedAlias, Reason};
 use crate::core::verdict::Kind;
 use crate::managed;
-use crate::plan::{self, Part};
+use crate::plan::{self, Grounds, Part};
 use crate::settings::Settings;
 use crate::sys::files::Root;
 use crate::sys::mounts::Mounted;
@@ -88,7 +88,8 @@ pub fn preview(root: &Root, stream: &Stream) -> Result<Preview> {
         notes.push("no managed mount is read-only: nothing would get an alias".to_owned());
     }
     let (mut all, mut mounts) = (Part::default(), HashMap::new());
-    plan::plan(root, stream, &managed.mounts, |grounds, part| {
+    let write_down = |_: &Grounds, _: &Part| Ok(());
+    plan::plan(root, stream, &managed.mounts, write_down, |grounds, part| {
         mounts.extend(part.aliases.keys().map(|site| (site.clone(), grounds.places.mount(site))));
         all.join(part);
         Ok(())

@@ -5,17 +5,19 @@ mod made;
 mod records;
 mod without;
 
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 
-use self::linking::Linking;
+use self::linking::{Linking, SoFar};
 use self::made::Made;
-use self::records::{Known, record_beside, records};
+use self::records::{Written, record_beside, records};
+use self::without::Without;
 use crate::core::apt_stream::{self, Stream};
 use crate::core::inode::AliasName;
-use crate::core::journal::Journal;
 use crate::core::looks::Looks;
 use crate::core::message::{self, Outcome};
 use crate::core::plan::{PlannedAlias, Shortage};
@@ -27,7 +29,9 @@ use crate::sys::files::Root;
 use crate::sys::marker::Marked;
 use crate::sys::mounts::{self, Mounted};
 use crate::sys::processes::CalledBy;
-use crate::sys::state::{self, Appender, Locked};
+use crate::sys::progress::Progress;
+use crate::sys::site::Site;
+use crate::sys::state::{self, Locked};
 use crate::sys::store::Store;
 
 /// Reads apt's announcement and protects what it is about to replace.
@@ -124,9 +128,11 @@ fn link_what_is_in_use(
         true => Outcome::default(),
         false => {
             let (journal, appender) = locked.journal_to_extend()?;
-            let mut protecting = Protecting::new(root, &journal, appender, made);
+            let written = Written::new(&journal, appender);
+            written.add(records(&grounds, &part))?;
+            let mut protecting = Protecting::new(root, &written, made);
             protecting.link(&grounds, part)?;
-            protecting.outcome
+            protecting.finish()
         }
     };
     locked.save_looks(&grounds.in_use.looks);
@@ -169,10 +175,12 @@ fn opened_by_another(stream: &Stream) -> Option<String> {
 fn link_all(root: &Root, locked: &Locked, session: &Session, stream: &Stream, made: &mut Made) -> Result<Outcome> {
     let mounts = writable(root, session)?;
     let (journal, appender) = locked.journal_to_extend()?;
-    let mut protecting = Protecting::new(root, &journal, appender, made);
-    let looks = plan::plan(root, stream, &mounts, |grounds, part| protecting.link(grounds, part))?;
+    let written = Written::new(&journal, appender);
+    let mut protecting = Protecting::new(root, &written, made);
+    let write_down = |grounds: &Grounds, part: &Part| written.add(records(grounds, part));
+    let looks = plan::plan(root, stream, &mounts, write_down, |grounds, part| protecting.link(grounds, part))?;
     locked.save_looks(&looks);
-    Ok(protecting.outcome)
+    Ok(protecting.finish())
 }
 
 /// The mounts of the session, which must be writable; but for one that only a person opened, and that could not go all
@@ -193,42 +201,53 @@ fn writable(root: &Root, session: &Session) -> Result<Vec<Mounted>> {
 /// What is needed for linking one part of a plan after the other.
 struct Protecting<'a> {
     root: &'a Root,
-    /// What was in the journal when it began.
-    known: Known<'a>,
-    appender: Appender,
+    written: &'a Written<'a>,
     made: &'a mut Made,
+    without: BTreeMap<Arc<Path>, Without>,
+    progress: Option<Progress>,
     outcome: Outcome,
 }
 
 impl<'a> Protecting<'a> {
-    fn new(root: &'a Root, journal: &'a Journal, appender: Appender, made: &'a mut Made) -> Protecting<'a> {
-        Protecting { root, known: Known::of(journal), appender, made, outcome: Outcome::default() }
+    fn new(root: &'a Root, written: &'a Written<'a>, made: &'a mut Made) -> Protecting<'a> {
+        let (without, outcome) = (BTreeMap::new(), Outcome::default());
+        Protecting { root, written, made, without, progress: None, outcome }
     }
 
-    /// Intent first, then the deed: what is in the journal and not there is forgotten, what is there and not in the
-    /// journal would be nobody's.
+    /// The deed, after the intent was written down: what is in the journal and not there is forgotten, what is there and not
+    /// in the journal would be nobody's.
     fn link(&mut self, grounds: &Grounds, part: Part) -> Result<()> {
-        let Protecting { root, known, appender, made, outcome } = self;
-        appender.append(records(grounds, &part).filter(|record| known.lacks(record)))?;
+        let Protecting { root, written, made, without, progress, outcome } = self;
+        let progress = &*progress.get_or_insert_with(|| Progress::of("protecting", part.of));
         outcome.notes.extend(part.notes);
         for (site, aliases) in &part.aliases {
             let Some(at) = grounds.places.site(site) else { continue };
             let mount = grounds.places.mount(site);
-            let mut linking = Linking::new(root, grounds, &at, made);
+            let without = without.entry(site.clone()).or_default();
+            let mut linking = Linking::new(root, grounds, &at, SoFar { made, without, progress });
             let out_of_reach = match linking.link_into_store(aliases) {
                 // Below the mount there are places of other people: a snapshot, a subvolume of a user's. begin() proved
                 // the mount itself.
                 Err(error) if mount != **site => linking.give_up(aliases, &error),
                 linked => linked?,
             };
-            let records = out_of_reach.iter().filter_map(|(alias, _)| record_beside(grounds, site, alias));
-            appender.append(records.filter(|record| known.lacks(record)))?;
-            linking.link_beside(&out_of_reach, known)?;
-            outcome.notes.extend(linking.say_what_is_without());
+            written.add(out_of_reach.iter().filter_map(|(alias, _)| record_beside(grounds, site, alias)))?;
+            linking.link_beside(&out_of_reach, &written.known)?;
         }
         outcome.notes.extend(part.shortages.iter().map(|(site, shortage)| say_shortage(site, shortage)));
         outcome.notes.extend(mark(root, &part.directories, made));
         Ok(())
+    }
+
+    /// What came of it, with what got no alias said once for each site.
+    fn finish(self) -> Outcome {
+        let Protecting { root, without, mut outcome, .. } = self;
+        let describe = |(site, without): (Arc<Path>, Without)| {
+            let at = Site::open(root, &site).ok().flatten();
+            without.describe(at.as_ref())
+        };
+        outcome.notes.extend(without.into_iter().filter_map(describe));
+        outcome
     }
 }
 

@@ -1,19 +1,24 @@
 //! Names that dpkg is going to replace or remove: gathered package by package, looked at directory by directory.
 #![forbid(unsafe_code)]
 
-use std::collections::HashMap;
-use std::ffi::OsStr;
 use std::path::Path;
 use std::sync::Arc;
 
 use super::paths::ListedPath;
 use super::plan::{Reason, Reasons};
 
-/// Names that are in danger for one reason, by directory.
+/// Names as they come, package by package.
+#[derive(Debug, Default)]
+pub struct Gathering {
+    claims: Vec<Claim>,
+}
+
+/// Names that are in danger for one reason.
 #[derive(Debug)]
 pub struct Candidates {
     reason: Reason,
-    claims: HashMap<Box<OsStr>, Vec<Claim>>,
+    /// In order, each once: the names of a directory are next to each other.
+    claims: Vec<Claim>,
 }
 
 /// That a package has a name, or brings it.
@@ -23,80 +28,78 @@ struct Claim {
     package: Arc<str>,
 }
 
-/// A name that somebody claims.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Candidate {
+/// A name, and all who claim it.
+#[derive(Clone, Copy, Debug)]
+pub struct Candidate<'a> {
     /// The name.
-    pub path: ListedPath,
-    /// The reason, once for every package.
-    pub reasons: Reasons,
+    pub path: &'a ListedPath,
+    reason: Reason,
+    claims: &'a [Claim],
+}
+
+impl Gathering {
+    /// Adds what a package has, or brings.
+    pub fn add(&mut self, paths: impl IntoIterator<Item = ListedPath>, package: &Arc<str>) {
+        self.claims.extend(paths.into_iter().map(|path| Claim { path, package: package.clone() }));
+    }
+
+    /// All of them, which are in danger for this reason.
+    pub fn candidates(self, reason: Reason) -> Candidates {
+        let Gathering { mut claims } = self;
+        // Every package comes in nearly this order already, of which the stable sort makes use.
+        claims.sort();
+        claims.dedup();
+        Candidates { reason, claims }
+    }
 }
 
 impl Candidates {
-    /// None yet.
-    pub fn new(reason: Reason) -> Candidates {
-        Candidates { reason, claims: HashMap::new() }
-    }
-
-    /// Adds what a package has, or brings.
-    pub fn add(&mut self, paths: impl IntoIterator<Item = ListedPath>, package: &Arc<str>) {
-        let mut paths = paths.into_iter().peekable();
-        while let Some(path) = paths.next() {
-            let claims = self.claims.entry(path.dir().as_os_str().into()).or_default();
-            claims.push(Claim { path, package: package.clone() });
-            let beside_last =
-                |next: &ListedPath, claims: &[Claim]| claims.last().is_some_and(|it| it.path.is_beside(next));
-            while let Some(path) = paths.next_if(|next| beside_last(next, claims)) {
-                claims.push(Claim { path, package: package.clone() });
-            }
-        }
-    }
-
     /// Each directory once, and each name in it once, in the order of paths: in as many parts as are asked for, none of
     /// them much larger than another, and none empty.
     pub fn by_directory(&self, parts: usize) -> Vec<Part<'_>> {
-        let mut directories: Vec<_> = self.claims.iter().map(|(dir, claims)| (&**dir, &**claims)).collect();
-        directories.sort_unstable_by_key(|(dir, _)| *dir);
         let (mut seen, size) = (0, self.count().div_ceil(parts.max(1)).max(1));
         let mut number = |claims: &[Claim]| {
             let number = seen / size;
             seen += claims.len();
             number
         };
-        let numbered: Vec<_> = directories.into_iter().map(|(dir, claims)| (number(claims), (dir, claims))).collect();
-        let part = |same: &[(usize, (_, _))]| Part {
+        let directories = self.claims.chunk_by(|a, b| a.path.is_beside(&b.path));
+        let numbered: Vec<_> = directories.map(|claims| (number(claims), claims)).collect();
+        let part = |same: &[(usize, _)]| Part {
             reason: self.reason,
-            directories: same.iter().map(|(_, directory)| *directory).collect(),
+            directories: same.iter().map(|(_, claims)| *claims).collect(),
         };
         numbered.chunk_by(|(a, _), (b, _)| a == b).map(part).collect()
     }
 
     /// Takes away every name that these have as well.
     pub fn without(mut self, others: &Candidates) -> Candidates {
-        self.claims.retain(|dir, claims| {
-            let mut theirs: Vec<&OsStr> = others.claims.get(dir).into_iter().flatten().map(Claim::name).collect();
-            theirs.sort_unstable();
-            claims.retain(|claim| theirs.binary_search(&claim.name()).is_err());
-            !claims.is_empty()
-        });
+        self.claims.retain(|claim| others.packages(&claim.path).next().is_none());
         self
     }
 
     /// How many there are, one for each package that has or brings a name.
     pub fn count(&self) -> usize {
-        self.claims.values().map(Vec::len).sum()
+        self.claims.len()
     }
 
     /// The packages that have this name, or bring it.
     pub fn packages(&self, path: &ListedPath) -> impl Iterator<Item = &Arc<str>> {
-        let claims = self.claims.get(path.dir().as_os_str()).into_iter().flatten();
-        claims.filter(|claim| claim.path == *path).map(|claim| &claim.package)
+        let first = self.claims.partition_point(|claim| claim.path < *path);
+        let (_, from_first) = self.claims.split_at_checked(first).unwrap_or((&[], &[]));
+        from_first.iter().take_while(|claim| claim.path == *path).map(|claim| &claim.package)
     }
 }
 
-impl Claim {
-    fn name(&self) -> &OsStr {
-        self.path.name()
+impl<'a> Candidate<'a> {
+    /// The packages that have the name, or bring it.
+    pub fn packages(&self) -> impl Iterator<Item = &'a Arc<str>> + use<'a> {
+        self.claims.iter().map(|claim| &claim.package)
+    }
+
+    /// The reason, once for every package.
+    pub fn reasons(&self) -> Reasons {
+        self.claims.iter().map(|claim| (self.reason, Some(claim.package.clone()))).collect()
     }
 }
 
@@ -104,25 +107,24 @@ impl Claim {
 #[derive(Debug)]
 pub struct Part<'a> {
     reason: Reason,
-    directories: Vec<(&'a OsStr, &'a [Claim])>,
+    directories: Vec<&'a [Claim]>,
 }
 
 impl<'a> Part<'a> {
     /// Each with the names that are claimed in it, in the order of paths.
-    pub fn directories(&self) -> impl Iterator<Item = (&'a Path, Vec<Candidate>)> {
-        self.directories.iter().map(|(dir, claims)| (Path::new(*dir), merge(self.reason, claims)))
+    pub fn directories(&self) -> impl Iterator<Item = (&'a Path, impl Iterator<Item = Candidate<'a>> + use<'a>)> {
+        let reason = self.reason;
+        let candidate = move |claims: &'a [Claim]| Some(Candidate { path: &claims.first()?.path, reason, claims });
+        self.directories.iter().filter_map(move |claims| {
+            let same_name = claims.chunk_by(|a, b| a.path.name() == b.path.name());
+            Some((claims.first()?.path.dir(), same_name.filter_map(candidate)))
+        })
     }
-}
 
-fn merge(reason: Reason, claims: &[Claim]) -> Vec<Candidate> {
-    let mut claims: Vec<&Claim> = claims.iter().collect();
-    claims.sort_unstable_by_key(|claim| (claim.path.name(), &claim.package));
-    claims.dedup();
-    let candidate = |same: &[&Claim]| {
-        let reasons = same.iter().map(|claim| (reason, Some(claim.package.clone()))).collect();
-        Some(Candidate { path: same.first()?.path.clone(), reasons })
-    };
-    claims.chunk_by(|a, b| a.path == b.path).filter_map(candidate).collect()
+    /// How many names there are at most.
+    pub fn count(&self) -> usize {
+        self.directories.iter().map(|claims| claims.len()).sum()
+    }
 }
 
 #[cfg(test)]
@@ -131,21 +133,22 @@ mod tests {
     use crate::core::paths::PathReader;
 
     fn candidates(lists: &[(&str, &[&str])]) -> Candidates {
-        let mut candidates = Candidates::new(Reason::Installed);
+        let mut gathering = Gathering::default();
         for (package, lines) in lists {
             let mut reader = PathReader::default();
             lines.iter().for_each(|line| reader.absolute(line.as_bytes()));
-            candidates.add(reader.paths(), &Arc::from(*package));
+            gathering.add(reader.paths(), &Arc::from(*package));
         }
-        candidates
+        gathering.candidates(Reason::Installed)
     }
 
     fn text(candidates: &Candidates) -> String {
         let mut text = String::new();
         for (dir, names) in candidates.by_directory(1).iter().flat_map(Part::directories) {
-            for Candidate { path, reasons } in names {
+            for candidate in names {
+                let path = candidate.path;
                 assert_eq!(path.dir(), dir);
-                let packages: Vec<_> = reasons.into_iter().filter_map(|(_, package)| package).collect();
+                let packages: Vec<_> = candidate.reasons().into_iter().filter_map(|(_, package)| package).collect();
                 text += &format!("{}: {}\n", path.full().display(), packages.join(", "));
             }
         }
@@ -186,7 +189,7 @@ mod tests {
     #[test]
     fn parts_are_of_one_size_and_together_everything() {
         let candidates = candidates(&[("tool", &["/a/1", "/a/2", "/b/1", "/c/1", "/c/2", "/d/1"])]);
-        let names = |part: &Part| part.directories().map(|(_, names)| names.len()).collect::<Vec<_>>();
+        let names = |part: &Part| part.directories().map(|(_, names)| names.count()).collect::<Vec<_>>();
         for (parts, expected) in
             [(1, vec![vec![2, 1, 2, 1]]), (2, vec![vec![2, 1], vec![2, 1]]), (3, vec![vec![2], vec![1, 2], vec![1]])]
         {

@@ -49,6 +49,13 @@ impl ListedPath {
         Lines { text: text.into(), next: 0, last: None }
     }
 
+    /// The same paths without the text of others that were read with them.
+    pub fn by_themselves(paths: &[ListedPath]) -> Vec<ListedPath> {
+        let mut reader = PathReader::default();
+        paths.iter().for_each(|path| reader.absolute(path.full().as_os_str().as_bytes()));
+        reader.paths()
+    }
+
     /// The directory, absolute.
     pub fn dir(&self) -> &Path {
         let Place { start, slash, .. } = self.place;

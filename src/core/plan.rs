@@ -1,7 +1,7 @@
 //! Which inodes get an alias: one each, with every name that was found to lead to it, and every reason.
 #![forbid(unsafe_code)]
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -95,6 +95,43 @@ pub fn join(plan: &mut Plan, later: Plan) {
         let before = plan.remove(&site).into_iter().flatten();
         before.chain(aliases).for_each(|alias| all.add(alias));
         plan.insert(site, all.in_order());
+    }
+}
+
+/// Which of many names lead to one inode, each name known by its place among them.
+#[derive(Debug, Default)]
+pub struct SameInode {
+    /// By the first of them.
+    others: HashMap<usize, Vec<usize>>,
+    not_first: HashSet<usize>,
+}
+
+impl SameInode {
+    /// Of names that lead to these.
+    pub fn among(inodes: impl Iterator<Item = Inode>) -> SameInode {
+        let mut same = SameInode::default();
+        let mut in_order: Vec<(Inode, usize)> = inodes.zip(0..).collect();
+        in_order.sort_unstable();
+        for of_one in in_order.chunk_by(|(a, _), (b, _)| a == b) {
+            if let [(_, first), others @ ..] = of_one {
+                let others = others.iter().map(|(_, at)| *at);
+                same.not_first.extend(others.clone());
+                if others.len() > 0 {
+                    same.others.insert(*first, others.collect());
+                }
+            }
+        }
+        same
+    }
+
+    /// Whether no name before this one leads there.
+    pub fn is_first(&self, at: usize) -> bool {
+        !self.not_first.contains(&at)
+    }
+
+    /// The first name, and all that lead there too.
+    pub fn all(&self, first: usize) -> impl Iterator<Item = usize> {
+        std::iter::once(first).chain(self.others.get(&first).into_iter().flatten().copied())
     }
 }
 
@@ -200,6 +237,16 @@ mod tests {
         let names: Vec<_> = aliases[0].names.iter().map(ListedPath::full).collect();
         assert_eq!(names, [Path::new("/usr/bin/perl"), Path::new("/usr/bin/perl5.36.0")]);
         assert_eq!(aliases[0].reasons.len(), 1);
+    }
+
+    #[test]
+    fn names_of_one_inode_are_known_by_the_first() {
+        let inode = |ino| Inode { dev: 1, ino };
+        let same = SameInode::among([7, 3, 7, 9, 3, 7].map(inode).into_iter());
+        let firsts: Vec<_> = (0..6).filter(|at| same.is_first(*at)).collect();
+        assert_eq!(firsts, [0, 1, 3]);
+        let all: Vec<Vec<_>> = firsts.into_iter().map(|first| same.all(first).collect()).collect();
+        assert_eq!(all, [vec![0, 2, 5], vec![1, 4], vec![3]]);
     }
 
     #[test]

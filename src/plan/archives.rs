@@ -13,9 +13,10 @@ use anyhow::Result;
 use super::Started;
 use super::lists::{self, Lists};
 use crate::core::apt_stream::{Action, Step, Stream};
-use crate::core::candidates::Candidates;
+use crate::core::candidates::{Candidates, Gathering};
 use crate::core::deb::Deb;
 use crate::core::message;
+use crate::core::paths::ListedPath;
 use crate::core::plan::Reason;
 use crate::sys::deb;
 use crate::sys::files::Root;
@@ -24,10 +25,9 @@ use crate::sys::files::Root;
 const MOST_HELPERS: usize = 3;
 
 /// What they say of themselves.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Archives {
-    /// Every path that they bring, where diversions put it.
-    pub candidates: Candidates,
+    brought: Gathering,
     /// Bytes that packages take which were not there before, by their own account.
     pub new_bytes: u64,
     minding: HashSet<Arc<str>>,
@@ -57,11 +57,12 @@ impl Which {
 pub struct Opened<'a> {
     step: &'a Step,
     archive: &'a Path,
+    /// Without the paths that the package has already.
     deb: Result<Deb>,
 }
 
 /// Opens archives that are to be unpacked, each once. Most of that is decompressing, so other processors help.
-pub fn open(stream: &Stream, which: Which) -> Vec<Opened<'_>> {
+pub fn open<'a>(stream: &'a Stream, which: Which, lists: &Lists) -> Vec<Opened<'a>> {
     let mut seen = HashSet::new();
     let is_one = |step: &&Step| step.installed.is_none() == (which == Which::New);
     let unpacks = stream.steps.iter().filter(is_one).filter_map(|step| match &step.action {
@@ -72,8 +73,8 @@ pub fn open(stream: &Stream, which: Which) -> Vec<Opened<'_>> {
     let helpers = which.idle_processors().min(MOST_HELPERS).min(all.len().saturating_sub(1));
     let left = Mutex::new(all.into_iter().enumerate());
     let mut opened = thread::scope(|scope| {
-        let helpers: Vec<_> = (0..helpers).map(|_| Started::on(scope, || open_what_is_left(&left))).collect();
-        let mut opened = open_what_is_left(&left);
+        let helpers: Vec<_> = (0..helpers).map(|_| Started::on(scope, || open_what_is_left(&left, lists))).collect();
+        let mut opened = open_what_is_left(&left, lists);
         helpers.into_iter().for_each(|helper| opened.extend(helper.joined()));
         opened
     });
@@ -84,18 +85,24 @@ pub fn open(stream: &Stream, which: Which) -> Vec<Opened<'_>> {
 
 type Numbered<'a> = Enumerate<IntoIter<(&'a Step, &'a Path)>>;
 
-fn open_what_is_left<'a>(left: &Mutex<Numbered<'a>>) -> Vec<(usize, Opened<'a>)> {
+fn open_what_is_left<'a>(left: &Mutex<Numbered<'a>>, lists: &Lists) -> Vec<(usize, Opened<'a>)> {
     let next = || left.lock().ok()?.next();
-    let open = |(number, (step, archive))| (number, Opened { step, archive, deb: deb::read(archive) });
+    let open = |(number, (step, archive))| {
+        let deb = deb::read(archive).map(|deb| Deb { paths: new_paths(&deb.paths, step, lists), ..deb });
+        (number, Opened { step, archive, deb })
+    };
     std::iter::from_fn(next).map(open).collect()
 }
 
-impl Default for Archives {
-    /// None yet.
-    fn default() -> Archives {
-        let candidates = Candidates::new(Reason::Brought);
-        Archives { candidates, new_bytes: 0, minding: HashSet::new(), unreadable: Vec::new() }
-    }
+/// Those that the package does not have already. Of one that replaces another version they are few, and all paths of
+/// thousands of archives would take much memory.
+fn new_paths(paths: &[ListedPath], step: &Step, lists: &Lists) -> Vec<ListedPath> {
+    let has = |path: &ListedPath| {
+        let mut packages = lists.candidates.packages(path);
+        packages.any(|package| **package == *step.package.as_str())
+    };
+    let is_new = |path: &&ListedPath| !has(&lists.diversions.place((*path).clone(), &step.package));
+    ListedPath::by_themselves(&paths.iter().filter(is_new).cloned().collect::<Vec<_>>())
 }
 
 impl Archives {
@@ -121,6 +128,12 @@ impl Archives {
             }
         }
         Ok(())
+    }
+
+    /// The paths that they bring to packages which do not have them already, where diversions put them. Nothing is left
+    /// of them here.
+    pub fn take_brought(&mut self) -> Candidates {
+        std::mem::take(&mut self.brought).candidates(Reason::Brought)
     }
 
     /// What a person should know of them.
@@ -150,7 +163,7 @@ impl Archives {
         };
         let brought = deb.paths.into_iter().filter(|path| !shared.contains(path));
         let placed = brought.map(|path| lists.diversions.place(path, &step.package));
-        self.candidates.add(placed, &package);
+        self.brought.add(placed, &package);
         Ok(())
     }
 }

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 
 use super::InUseDirectory;
 use crate::core::apt_stream::{Action, Name, Step, Stream, Version};
-use crate::core::candidates::Candidates;
+use crate::core::candidates::{Candidates, Gathering};
 use crate::core::dpkg_db::{self, Diversions};
 use crate::core::inode::Inode;
 use crate::core::maintainer_script::minds_other_files;
@@ -37,17 +37,18 @@ pub struct Lists {
 /// Where one cannot be read, or is missing although dpkg counts the package as installed.
 pub fn listed(root: &Root, stream: &Stream) -> Result<Lists> {
     let diversions = Diversions::parse(&read(root, "diversions")?.unwrap_or_default());
-    let mut lists = Lists { candidates: Candidates::new(Reason::Installed), diversions, read: HashSet::new() };
+    let (mut gathering, mut files) = (Gathering::default(), HashSet::new());
     let steps = dpkg_db::packages_that_lose_files(stream);
     for step in &steps {
         let Some(installed) = &step.installed else { continue };
-        let Some(list) = lists.read(root, step, installed)? else { continue };
+        let Some((file, list)) = read_list(root, step, installed)? else { continue };
+        files.insert(file.into());
         let stays = stays(root, step, installed, &steps)?;
         let listed = dpkg_db::listed_paths(&list).filter(|path| !stays.contains(path));
-        let placed = listed.map(|path| lists.diversions.place(path, &step.package));
-        lists.candidates.add(placed, &step.package.as_str().into());
+        let placed = listed.map(|path| diversions.place(path, &step.package));
+        gathering.add(placed, &step.package.as_str().into());
     }
-    Ok(lists)
+    Ok(Lists { candidates: gathering.candidates(Reason::Installed), diversions, read: files })
 }
 
 /// What stays although a package goes for one architecture: files that it has for another one, to which nothing happens
@@ -88,26 +89,25 @@ impl Lists {
         }
         Ok(false)
     }
+}
 
-    /// The list of a package; `None` where it need have none.
-    fn read(&mut self, root: &Root, step: &Step, installed: &Version) -> Result<Option<Vec<u8>>> {
-        let names = dpkg_db::list_files(&step.package, &installed.arch, installed.co_installable);
-        for name in &names {
-            let Some(list) = read(root, format!("info/{name}"))? else { continue };
-            self.read.insert(name.into());
-            return Ok(Some(list));
-        }
-        let status = read(root, "status")?.with_context(|| format!("there is no {DPKG}/status"))?;
-        if dpkg_db::has_files(&status, &step.package, &installed.arch) == Some(false) {
-            return Ok(None);
-        }
-        let [list, _] = names;
-        let package = &step.package;
-        bail!(
-            "dpkg has lost the list of {package}'s files ({DPKG}/info/{list}), so they cannot be protected; \
-             \"touch {DPKG}/info/{list}\" says that it has none, then \"apt install --reinstall {package}\" writes a new one"
-        )
+/// The list of a package, and what its file is called; `None` where it need have none.
+fn read_list(root: &Root, step: &Step, installed: &Version) -> Result<Option<(String, Vec<u8>)>> {
+    let names = dpkg_db::list_files(&step.package, &installed.arch, installed.co_installable);
+    for name in &names {
+        let Some(list) = read(root, format!("info/{name}"))? else { continue };
+        return Ok(Some((name.clone(), list)));
     }
+    let status = read(root, "status")?.with_context(|| format!("there is no {DPKG}/status"))?;
+    if dpkg_db::has_files(&status, &step.package, &installed.arch) == Some(false) {
+        return Ok(None);
+    }
+    let [list, _] = names;
+    let package = &step.package;
+    bail!(
+        "dpkg has lost the list of {package}'s files ({DPKG}/info/{list}), so they cannot be protected; \
+         \"touch {DPKG}/info/{list}\" says that it has none, then \"apt install --reinstall {package}\" writes a new one"
+    )
 }
 
 /// The versions of a package that are installed, one for each architecture.
@@ -190,12 +190,20 @@ pub fn listed_directories(root: &Root, directories: &[(&OsStr, Inode)]) -> Resul
     let removed = dpkg_db::lists_of_removed(&status.unwrap_or_default());
     let is_removed = |list: &OsString| list.to_str().is_some_and(|list| removed.contains(list));
     for list in all_lists(root)?.into_iter().filter(|list| !is_removed(list)) {
+        // Many packages have the same directories: where none was removed, the first lists have them all.
+        if by_name.is_empty() {
+            break;
+        }
         let text = read(root, Path::new("info").join(list))?.unwrap_or_default();
         for path in dpkg_db::listed_paths(&text) {
-            let Some(inodes) = by_name.get(path.name()) else { continue };
+            let Some(inodes) = by_name.get_mut(path.name()) else { continue };
             let Some(dir) = lookup.directory(path.dir())? else { continue };
             let here = dir.entry(path.name())?.map(|stat| stat.inode);
             found.extend(here.filter(|inode| inodes.contains(inode)));
+            inodes.retain(|inode| !found.contains(inode));
+            if inodes.is_empty() {
+                by_name.remove(path.name());
+            }
         }
     }
     Ok(found)

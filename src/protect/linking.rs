@@ -23,6 +23,9 @@ use crate::sys::progress::Progress;
 use crate::sys::site::Site;
 use crate::sys::store::{self, Store};
 
+/// For fewer than this a look at each is quick.
+const MANY: usize = 500;
+
 /// Which aliases may be something else than they are called.
 enum Doubtful {
     All,
@@ -38,14 +41,23 @@ pub struct Linking<'a, 'p> {
     lookup: Lookup<'a>,
     grounds: &'a Grounds<'p>,
     site: &'a Site,
-    made: &'a mut Made,
-    without: Without,
+    so_far: SoFar<'a>,
+}
+
+/// What became of the run so far.
+pub struct SoFar<'a> {
+    /// What was made.
+    pub made: &'a mut Made,
+    /// What of this site got no alias.
+    pub without: &'a mut Without,
+    /// How many files were tried.
+    pub progress: &'a Progress,
 }
 
 impl<'a, 'p> Linking<'a, 'p> {
     /// Into the store of this site.
-    pub fn new(root: &'a Root, grounds: &'a Grounds<'p>, site: &'a Site, made: &'a mut Made) -> Linking<'a, 'p> {
-        Linking { root, lookup: Lookup::new(root), grounds, site, made, without: Without::default() }
+    pub fn new(root: &'a Root, grounds: &'a Grounds<'p>, site: &'a Site, so_far: SoFar<'a>) -> Linking<'a, 'p> {
+        Linking { root, lookup: Lookup::new(root), grounds, site, so_far }
     }
 
     /// Answers those that the store is out of reach for, or has no name for.
@@ -57,18 +69,16 @@ impl<'a, 'p> Linking<'a, 'p> {
             Ok(store) => store,
             Err(error) => {
                 let Some(errno) = store::refused(&error) else { return Err(error) };
-                aliases.iter().for_each(|alias| self.without.note(Linked::Refused(errno), alias));
+                aliases.iter().for_each(|alias| self.so_far.without.note(Linked::Refused(errno), alias));
                 return Ok(Vec::new());
             }
         };
         let mut attempts = Vec::with_capacity(aliases.len());
-        let mut progress = Progress::of("protecting", aliases.len());
         let mut done = aliases.iter().try_for_each(|alias| {
-            progress.step();
+            self.so_far.progress.step();
             attempts.push(self.link(alias, |source| store.attempt(source, alias.inode))?);
             Ok(())
         });
-        drop(progress);
         let (site, mut out_of_reach) = (Arc::<Path>::from(self.site.path()), Vec::new());
         let doubtful = self.doubtful(&store, &attempts);
         for (alias, attempt) in aliases.iter().zip(attempts) {
@@ -78,9 +88,9 @@ impl<'a, 'p> Linking<'a, 'p> {
                 (unproven, _) => self.prove(&store, alias, unproven),
             };
             match linked {
-                Ok(Linked::Made) => self.made.in_stores.push((site.clone(), name)),
+                Ok(Linked::Made) => self.so_far.made.in_store(&site, name),
                 Ok(answer @ (Linked::Refused(Errno::EXDEV) | Linked::Taken(_))) => out_of_reach.push((alias, answer)),
-                Ok(other) => self.without.note(other, alias),
+                Ok(other) => self.so_far.without.note(other, alias),
                 // The others still have to be known, to be taken back.
                 Err(error) => done = done.and(Err(error)),
             }
@@ -90,19 +100,17 @@ impl<'a, 'p> Linking<'a, 'p> {
 
     /// None of them gets an alias, because of this.
     pub fn give_up<'l>(&mut self, aliases: &[PlannedAlias], why: &anyhow::Error) -> Vec<OutOfReach<'l>> {
-        self.without.note_all(aliases, why);
+        self.so_far.without.note_all(aliases, why);
         Vec::new()
     }
 
-    /// What got no alias, for a person.
-    pub fn say_what_is_without(self) -> Option<String> {
-        self.without.describe(self.site)
-    }
-
     /// Those that need a look at each. A link cannot lead to another file system, so its number says all; but on
-    /// overlayfs files of two layers may have one number.
+    /// overlayfs files of two layers may have one number. And where they are few, or most of the store is of earlier parts
+    /// of the run, reading it takes longer than these looks.
     fn doubtful(&self, store: &Store, attempts: &[Linked]) -> Doubtful {
-        match attempts.contains(&Linked::Made) && self.grounds.places.knows_inodes(self.site.path()) {
+        let made = attempts.iter().filter(|attempt| **attempt == Linked::Made).count();
+        let is_worth_reading = made >= MANY && made >= self.so_far.made.count_in_store(self.site.path());
+        match is_worth_reading && self.grounds.places.knows_inodes(self.site.path()) {
             true => store.misnamed().map_or(Doubtful::All, Doubtful::These),
             false => Doubtful::All,
         }
@@ -124,7 +132,7 @@ impl<'a, 'p> Linking<'a, 'p> {
         for (alias, answer) in aliases {
             let Some(first) = alias.names.first() else {
                 if !self.has_alias_beside(alias, known) {
-                    self.without.note(*answer, alias);
+                    self.so_far.without.note(*answer, alias);
                 }
                 continue;
             };
@@ -133,8 +141,8 @@ impl<'a, 'p> Linking<'a, 'p> {
             let Some(dir) = self.root.open_dir(first.dir()).with_context(failed)? else { continue };
             let linked = link::link_beside(&dir, first.name(), alias.inode, &entry);
             match linked.with_context(failed)? {
-                Linked::Made => self.made.beside.push((first.dir().into(), entry, alias.inode)),
-                other => self.without.note(other, alias),
+                Linked::Made => self.so_far.made.beside.push((first.dir().into(), entry, alias.inode)),
+                other => self.so_far.without.note(other, alias),
             }
         }
         Ok(())

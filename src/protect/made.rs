@@ -15,8 +15,8 @@ use crate::sys::store::Store;
 /// What this run made.
 #[derive(Default)]
 pub struct Made {
-    /// Aliases, each with the site of its store.
-    pub in_stores: Vec<(Arc<Path>, AliasName)>,
+    /// Aliases, by the sites of their stores.
+    in_stores: Vec<(Arc<Path>, Vec<AliasName>)>,
     /// Aliases beside their files: directory, entry, and what it leads to.
     pub beside: Vec<(Arc<Path>, OsString, Inode)>,
     /// Directories that got a marker.
@@ -24,14 +24,27 @@ pub struct Made {
 }
 
 impl Made {
+    /// Another alias in the store of this site.
+    pub fn in_store(&mut self, site: &Arc<Path>, alias: AliasName) {
+        match self.in_stores.last_mut() {
+            Some((last, aliases)) if last == site => aliases.push(alias),
+            Some(_) | None => self.in_stores.push((site.clone(), vec![alias])),
+        }
+    }
+
+    /// How many there are in the store of this site.
+    pub fn count_in_store(&self, site: &Path) -> usize {
+        let of_it = self.in_stores.iter().filter(|(path, _)| path.as_os_str() == site.as_os_str());
+        of_it.map(|(_, aliases)| aliases.len()).sum()
+    }
+
     /// Takes it back, while dpkg has not started: only what another name still leads to. What cannot be taken back
     /// stays as an alias of an unchanged file, which is safe.
     pub fn take_back(&self, root: &Root) {
-        for in_one_store in self.in_stores.chunk_by(|(a, _), (b, _)| a == b) {
-            let Some((site, _)) = in_one_store.first() else { continue };
+        for (site, aliases) in &self.in_stores {
             let store = Site::open(root, site).ok().flatten().and_then(|site| Store::open(&site).ok().flatten());
             let Some(store) = store else { continue };
-            for (_, alias) in in_one_store {
+            for alias in aliases {
                 if store.alias(*alias).is_ok_and(|stat| stat.is_some_and(|stat| stat.links > 1)) {
                     let _ = store.drop_alias(*alias);
                 }

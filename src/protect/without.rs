@@ -11,9 +11,35 @@ use crate::core::verdict::Kind;
 use crate::sys::link::Linked;
 use crate::sys::site::Site;
 
+/// So many of them are named.
+const NAMED: usize = 3;
+
 /// Files that got no alias, by reason.
 #[derive(Default)]
-pub struct Without(BTreeMap<Cow<'static, str>, Vec<String>>);
+pub struct Without(BTreeMap<Cow<'static, str>, Files>);
+
+#[derive(Default)]
+struct Files {
+    count: usize,
+    first: Vec<String>,
+}
+
+impl Files {
+    fn add(&mut self, alias: &PlannedAlias) {
+        self.count += 1;
+        if self.first.len() < NAMED {
+            self.first.push(name(alias));
+        }
+    }
+
+    fn describe(&self) -> String {
+        let first = self.first.join(", ");
+        match self.count - self.first.len() {
+            0 => first,
+            more => format!("{first} and {more} more"),
+        }
+    }
+}
 
 impl Without {
     /// That is what became of one, if it is worth saying.
@@ -31,24 +57,23 @@ impl Without {
             Linked::Taken(_) => "its alias's name is taken",
             Linked::Refused(errno) => errno.desc(),
         };
-        self.0.entry(Cow::Borrowed(why)).or_default().push(name(alias));
+        self.0.entry(Cow::Borrowed(why)).or_default().add(alias);
     }
 
     /// None of these has an alias. What is only in use there is nobody's who is at work now.
     pub fn note_all(&mut self, aliases: &[PlannedAlias], why: &anyhow::Error) {
-        let planned: Vec<String> = aliases.iter().filter(|alias| alias.kind() == Kind::Planned).map(name).collect();
-        if !planned.is_empty() {
-            self.0.entry(Cow::Owned(format!("{why:#}"))).or_default().extend(planned);
+        for alias in aliases.iter().filter(|alias| alias.kind() == Kind::Planned) {
+            self.0.entry(Cow::Owned(format!("{why:#}"))).or_default().add(alias);
         }
     }
 
     /// One line; none where there is nothing to say.
-    pub fn describe(self, site: &Site) -> Option<String> {
-        let reason = |(why, names): (Cow<str>, Vec<String>)| {
-            let left = if why == Errno::ENOSPC.desc() { free(site) } else { String::new() };
-            format!("{} ({}; {why}{left})", message::few(&names, 3), message::count(names.len(), "file"))
+    pub fn describe(&self, site: Option<&Site>) -> Option<String> {
+        let reason = |(why, files): (&Cow<str>, &Files)| {
+            let left = site.filter(|_| why == Errno::ENOSPC.desc()).map(free).unwrap_or_default();
+            format!("{} ({}; {why}{left})", files.describe(), message::count(files.count, "file"))
         };
-        let reasons: Vec<String> = self.0.into_iter().map(reason).collect();
+        let reasons: Vec<String> = self.0.iter().map(reason).collect();
         (!reasons.is_empty()).then(|| format!("not protected: {}", reasons.join("; ")))
     }
 }

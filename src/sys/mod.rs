@@ -1,5 +1,6 @@
 //! The edge: where the kernel is asked and told. It gathers and performs; it decides nothing.
 
+pub mod ahead;
 pub mod alarm;
 pub mod announced;
 pub mod children;

@@ -33,6 +33,7 @@ mod in_the_way;
 mod journal;
 mod left_behind;
 mod log;
+mod many_files;
 mod names;
 mod old_programs;
 mod older_kernel;
