@@ -120,7 +120,6 @@ pub fn plan<'a>(
     let mut archives = Archives::default();
     archives.add(root, archives::open(stream, Which::New, &lists), &lists)?;
     let in_use = grounds.in_use.take_found();
-    let grounds = grounds;
     let found = find(root, &lists.candidates, &grounds)?;
     let (files, directories): (_, Vec<_>) = found.into_iter().map(|found| (found.files, found.directories)).unzip();
     let findings = Findings::new(in_use, files);

@@ -242,10 +242,8 @@ impl<'a> Protecting<'a> {
     /// What came of it, with what got no alias said once for each site.
     fn finish(self) -> Outcome {
         let Protecting { root, without, mut outcome, .. } = self;
-        let describe = |(site, without): (Arc<Path>, Without)| {
-            let at = Site::open(root, &site).ok().flatten();
-            without.describe(at.as_ref())
-        };
+        let describe =
+            |(site, without): (Arc<Path>, Without)| without.describe(|| Site::open(root, &site).ok().flatten());
         outcome.notes.extend(without.into_iter().filter_map(describe));
         outcome
     }

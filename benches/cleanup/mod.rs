@@ -86,7 +86,15 @@ pub fn measure(rounds: Rounds, progress: &Progress) -> Result<Decisions> {
         for processes in PROCESSES {
             world.add_processes(processes - there)?;
             there = processes;
-            let mut decision = some_held(&mut world, processes, aliases, rounds, progress)?;
+            world.assert_right()?;
+            let mut decision = compare(
+                &mut world,
+                (processes, aliases),
+                &format!("{HELD} held"),
+                1.2,
+                (rounds, progress),
+                |world, _| world.decide(),
+            )?;
             if let Some(peers) = &peers {
                 progress.say("cleanup: the same asked of fuser, lsof and needrestart");
                 decision.row.contestants.extend(peers::ask_all(peers, &mut world)?);
@@ -96,7 +104,14 @@ pub fn measure(rounds: Rounds, progress: &Progress) -> Result<Decisions> {
         world.hold_the_rest()?;
         world.hook("post-invoke")?;
         for processes in PROCESSES.into_iter().rev() {
-            decisions.all_held.push(all_held(&mut world, processes, aliases, rounds, progress)?);
+            decisions.all_held.push(compare(
+                &mut world,
+                (processes, aliases),
+                "all held",
+                0.5,
+                (rounds, progress),
+                clean_up,
+            )?);
             world.end_processes();
         }
     }
@@ -104,64 +119,39 @@ pub fn measure(rounds: Rounds, progress: &Progress) -> Result<Decisions> {
     Ok(decisions)
 }
 
-fn some_held(
-    world: &mut World,
-    processes: usize,
-    aliases: usize,
-    rounds: Rounds,
-    progress: &Progress,
-) -> Result<Decision> {
-    let what = format!("{}, {HELD} held", size(processes, aliases));
-    world.assert_right()?;
-    let aims = vec![Aim::Times(1.2, Who::Floor), Aim::Times(1.2, Who::FloorOfAliases)];
-    let row = compare(world, what, aims, rounds_for(processes, aliases, rounds), progress, World::decide)?;
-    Ok(Decision { processes, aliases, row })
+/// `rokeep cleanup`, which has nothing to do.
+fn clean_up(world: &mut World, aliases: usize) -> Result<Cost> {
+    let cost = world.time(&["/tool/rokeep", "cleanup"])?;
+    world.assert_aliases(aliases)?;
+    Ok(cost)
 }
 
-fn all_held(
-    world: &mut World,
-    processes: usize,
-    aliases: usize,
-    rounds: Rounds,
-    progress: &Progress,
-) -> Result<Decision> {
-    let what = format!("{}, all held", size(processes, aliases));
-    let aims = vec![Aim::Times(0.5, Who::Floor), Aim::Times(0.5, Who::FloorOfAliases)];
-    let cleanup = |world: &mut World| {
-        let cost = world.time(&["/tool/rokeep", "cleanup"])?;
-        world.assert_aliases(aliases)?;
-        Ok(cost)
-    };
-    let row = compare(world, what, aims, rounds_for(processes, aliases, rounds), progress, cleanup)?;
-    Ok(Decision { processes, aliases, row })
-}
-
-fn size(processes: usize, aliases: usize) -> String {
-    format!("{}, {}", count(processes, "process"), count(aliases, "alias"))
-}
-
-fn rounds_for(processes: usize, aliases: usize, rounds: Rounds) -> usize {
-    if 10 * processes + aliases > LARGE { rounds.of_large() } else { rounds.of_usual() }
-}
-
+/// What rokeep does is meant to take so many times as long as either floor at most.
 fn compare(
     world: &mut World,
-    what: String,
-    aims: Vec<Aim>,
-    rounds: usize,
-    progress: &Progress,
-    rokeep: impl Fn(&mut World) -> Result<Cost>,
-) -> Result<Row> {
+    (processes, aliases): (usize, usize),
+    held: &str,
+    times: f64,
+    (rounds, progress): (Rounds, &Progress),
+    rokeep: impl Fn(&mut World, usize) -> Result<Cost>,
+) -> Result<Decision> {
+    let what = format!("{}, {held}", size(processes, aliases));
+    let rounds = if 10 * processes + aliases > LARGE { rounds.of_large() } else { rounds.of_usual() };
     progress.say(&format!("cleanup: {what}, {}", count(rounds, "round")));
     let mut costs = [Vec::new(), Vec::new(), Vec::new()];
     for _ in 0..rounds {
         costs[0].push(world.time(&["/tool/floor"])?);
         costs[1].push(world.time(&["/tool/floor", STORE])?);
-        costs[2].push(rokeep(world)?);
+        costs[2].push(rokeep(world, aliases)?);
     }
     let contestants = [Who::Floor, Who::FloorOfAliases, Who::Rokeep]
         .into_iter()
         .zip(costs)
         .map(|(who, costs)| Contestant::new(who, costs));
-    Ok(Row { what, contestants: contestants.collect(), aims })
+    let aims = [Who::Floor, Who::FloorOfAliases].map(|floor| Aim::Times(times, floor)).into();
+    Ok(Decision { processes, aliases, row: Row { what, contestants: contestants.collect(), aims } })
+}
+
+fn size(processes: usize, aliases: usize) -> String {
+    format!("{}, {}", count(processes, "process"), count(aliases, "alias"))
 }

@@ -139,12 +139,11 @@ impl Drawing {
         let mut x = 22.0;
         for who in all {
             self.mark(who, x);
-            let name = if who == Who::FloorOfAliases { "second floor" } else { who.name() };
+            let name = who.name();
             self.text(x + 11.0, "small", name);
             x += 34.0 + 5.8 * name.len() as f64;
         }
-        let (x, y) = (x, self.y);
-        self.line("aim", [x, y - 6.0, x, y + 6.0]);
+        self.line("aim", [x, self.y - 6.0, x, self.y + 6.0]);
         self.text(x + 8.0, "small", "aim");
         self.y += 28.0;
     }

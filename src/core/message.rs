@@ -110,8 +110,13 @@ pub fn count(number: usize, noun: &str) -> String {
 
 /// `a, b and 3 more`.
 pub fn few(names: &[String], most: usize) -> String {
-    let shown = names.iter().take(most).cloned().collect::<Vec<_>>().join(", ");
-    match names.len().saturating_sub(most) {
+    first(names.get(..most).unwrap_or(names), names.len())
+}
+
+/// The same of the first few names of so many, where the others are not known any more.
+pub fn first(names: &[String], all: usize) -> String {
+    let shown = names.join(", ");
+    match all.saturating_sub(names.len()) {
         0 => shown,
         more => format!("{shown} and {more} more"),
     }

@@ -71,7 +71,7 @@ pub mod path_as_text {
     /// # Errors
     /// Those of the serializer.
     pub fn serialize<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&escape(path.as_os_str()))
+        EscapedPath(Cow::Borrowed(path)).serialize(serializer)
     }
 
     /// See [`unescape`].
@@ -79,8 +79,7 @@ pub mod path_as_text {
     /// # Errors
     /// Those of the deserializer, and a bad escape.
     pub fn deserialize<'de, T: From<PathBuf>, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        unescape(&text).map(|path| PathBuf::from(path).into()).ok_or_else(|| D::Error::custom("a bad % escape"))
+        EscapedPath::deserialize(deserializer).map(|EscapedPath(path)| path.into_owned().into())
     }
 }
 
@@ -102,7 +101,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for EscapedPath<'a> {
             type Value = EscapedPath<'de>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a path")
+                f.write_str("a string")
             }
 
             fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<EscapedPath<'de>, E> {

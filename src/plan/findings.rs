@@ -6,6 +6,8 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use crate::core::candidates::Candidate;
 use crate::core::inode::{Born, Inode};
 use crate::core::plan::{self, FoundFile, Plan, SameInode};
@@ -55,13 +57,14 @@ impl<'a> Findings<'a> {
         for first in self.firsts(0..self.count()) {
             let of_it = || self.same.all(first).filter_map(|at| self.located(at));
             let is_replaced = of_it().any(|file| file.candidate.packages().any(|package| comes_anew(package)));
-            let mut last = None;
-            // Nearly always it is one name; of others by way of another mount each site keeps its own alias.
-            for Located { site, bytes: on_disk, .. } in
-                of_it().filter(|file| last.replace(&file.site) != Some(&file.site))
-            {
-                let sum = bytes.entry(site.clone()).or_default();
-                *sum = sum.saturating_add(if is_replaced { *on_disk } else { 0 });
+            // By way of another mount it may have a name on another site, which keeps an alias of its own.
+            let mut sites: SmallVec<[&Arc<Path>; 1]> = SmallVec::new();
+            for Located { site, bytes: on_disk, .. } in of_it() {
+                if !sites.contains(&site) {
+                    sites.push(site);
+                    let sum = bytes.entry(site.clone()).or_default();
+                    *sum = sum.saturating_add(if is_replaced { *on_disk } else { 0 });
+                }
             }
         }
         bytes

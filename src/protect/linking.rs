@@ -3,8 +3,6 @@
 use std::collections::HashSet;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
-use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use nix::errno::Errno;
@@ -79,7 +77,7 @@ impl<'a, 'p> Linking<'a, 'p> {
             attempts.push(self.link(alias, |source| store.attempt(source, alias.inode))?);
             Ok(())
         });
-        let (site, mut out_of_reach) = (Arc::<Path>::from(self.site.path()), Vec::new());
+        let (mut made, mut out_of_reach) = (Vec::new(), Vec::new());
         let doubtful = self.doubtful(&store, &attempts);
         for (alias, attempt) in aliases.iter().zip(attempts) {
             let name = AliasName(alias.inode.ino);
@@ -88,13 +86,14 @@ impl<'a, 'p> Linking<'a, 'p> {
                 (unproven, _) => self.prove(&store, alias, unproven),
             };
             match linked {
-                Ok(Linked::Made) => self.so_far.made.in_store(&site, name),
+                Ok(Linked::Made) => made.push(name),
                 Ok(answer @ (Linked::Refused(Errno::EXDEV) | Linked::Taken(_))) => out_of_reach.push((alias, answer)),
                 Ok(other) => self.so_far.without.note(other, alias),
                 // The others still have to be known, to be taken back.
                 Err(error) => done = done.and(Err(error)),
             }
         }
+        self.so_far.made.in_stores.entry(self.site.path().into()).or_default().extend(made);
         done.map(|()| out_of_reach)
     }
 
@@ -109,7 +108,8 @@ impl<'a, 'p> Linking<'a, 'p> {
     /// of the run, reading it takes longer than these looks.
     fn doubtful(&self, store: &Store, attempts: &[Linked]) -> Doubtful {
         let made = attempts.iter().filter(|attempt| **attempt == Linked::Made).count();
-        let is_worth_reading = made >= MANY && made >= self.so_far.made.count_in_store(self.site.path());
+        let is_worth_reading =
+            made >= MANY && made >= self.so_far.made.in_stores.get(self.site.path()).map_or(0, Vec::len);
         match is_worth_reading && self.grounds.places.knows_inodes(self.site.path()) {
             true => store.misnamed().map_or(Doubtful::All, Doubtful::These),
             false => Doubtful::All,

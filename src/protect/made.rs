@@ -1,5 +1,6 @@
 //! What this run made, so that it can be taken back before dpkg has started.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::Path;
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use crate::sys::store::Store;
 #[derive(Default)]
 pub struct Made {
     /// Aliases, by the sites of their stores.
-    in_stores: Vec<(Arc<Path>, Vec<AliasName>)>,
+    pub in_stores: BTreeMap<Arc<Path>, Vec<AliasName>>,
     /// Aliases beside their files: directory, entry, and what it leads to.
     pub beside: Vec<(Arc<Path>, OsString, Inode)>,
     /// Directories that got a marker.
@@ -24,20 +25,6 @@ pub struct Made {
 }
 
 impl Made {
-    /// Another alias in the store of this site.
-    pub fn in_store(&mut self, site: &Arc<Path>, alias: AliasName) {
-        match self.in_stores.last_mut() {
-            Some((last, aliases)) if last == site => aliases.push(alias),
-            Some(_) | None => self.in_stores.push((site.clone(), vec![alias])),
-        }
-    }
-
-    /// How many there are in the store of this site.
-    pub fn count_in_store(&self, site: &Path) -> usize {
-        let of_it = self.in_stores.iter().filter(|(path, _)| path.as_os_str() == site.as_os_str());
-        of_it.map(|(_, aliases)| aliases.len()).sum()
-    }
-
     /// Takes it back, while dpkg has not started: only what another name still leads to. What cannot be taken back
     /// stays as an alias of an unchanged file, which is safe.
     pub fn take_back(&self, root: &Root) {

@@ -31,14 +31,6 @@ impl Files {
             self.first.push(name(alias));
         }
     }
-
-    fn describe(&self) -> String {
-        let first = self.first.join(", ");
-        match self.count - self.first.len() {
-            0 => first,
-            more => format!("{first} and {more} more"),
-        }
-    }
 }
 
 impl Without {
@@ -68,10 +60,15 @@ impl Without {
     }
 
     /// One line; none where there is nothing to say.
-    pub fn describe(&self, site: Option<&Site>) -> Option<String> {
+    pub fn describe(&self, site: impl Fn() -> Option<Site>) -> Option<String> {
         let reason = |(why, files): (&Cow<str>, &Files)| {
-            let left = site.filter(|_| why == Errno::ENOSPC.desc()).map(free).unwrap_or_default();
-            format!("{} ({}; {why}{left})", files.describe(), message::count(files.count, "file"))
+            let is_full = why == Errno::ENOSPC.desc();
+            let left = is_full.then(&site).flatten().map(|site| free(&site)).unwrap_or_default();
+            format!(
+                "{} ({}; {why}{left})",
+                message::first(&files.first, files.count),
+                message::count(files.count, "file")
+            )
         };
         let reasons: Vec<String> = self.0.iter().map(reason).collect();
         (!reasons.is_empty()).then(|| format!("not protected: {}", reasons.join("; ")))

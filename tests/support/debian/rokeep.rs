@@ -32,9 +32,8 @@ impl Debian {
         Ok(self)
     }
 
-    /// Adds hooks of apt's that come after rokeep's: one counts the aliases before dpkg starts, the
-    /// shell way's too, one notes what apt
-    /// announces, one what /usr is like when all is done.
+    /// Adds hooks of apt's that come after rokeep's: one counts the aliases before dpkg starts, those of the shell
+    /// way too, one notes what apt announces, one what /usr is like when all is done.
     pub fn with_witnesses(self) -> Result<Debian> {
         let hooks = format!(
             "DPkg::Pre-Install-Pkgs:: \"find {STORE} {SHELL_STORE} -mindepth 1 2>/dev/null | wc -l > {ALIASES}\";\n\
