@@ -22,7 +22,7 @@ use measure::{Progress, Rounds};
 use report::{Machine, Results};
 
 /// How often each is done, unless somebody says how often.
-const ROUNDS: usize = 11;
+const ROUNDS: usize = 5;
 
 /// What can be measured by itself, in the order of a whole run.
 const PARTS: [&str; 6] = ["size", "hooks", "cleanup", "drop", "protect", "upgrade"];

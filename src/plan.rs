@@ -73,13 +73,17 @@ pub struct Part {
 }
 
 impl Part {
-    /// Both together.
-    pub fn join(&mut self, later: Part) {
-        plan::join(&mut self.aliases, later.aliases);
-        self.directories.extend(later.directories);
-        self.shortages.extend(later.shortages);
-        self.notes.extend(later.notes);
-        self.of = self.of.max(later.of);
+    /// All of them together.
+    pub fn joined(parts: Vec<Part>) -> Part {
+        let (mut all, mut plans) = (Part::default(), Vec::new());
+        for part in parts {
+            plans.push(part.aliases);
+            all.directories.extend(part.directories);
+            all.shortages.extend(part.shortages);
+            all.notes.extend(part.notes);
+            all.of = all.of.max(part.of);
+        }
+        Part { aliases: plan::joined(plans), ..all }
     }
 }
 

@@ -87,13 +87,14 @@ pub fn preview(root: &Root, stream: &Stream) -> Result<Preview> {
     if managed.mounts.is_empty() {
         notes.push("no managed mount is read-only: nothing would get an alias".to_owned());
     }
-    let (mut all, mut mounts) = (Part::default(), HashMap::new());
+    let (mut parts, mut mounts) = (Vec::new(), HashMap::new());
     let write_down = |_: &Grounds, _: &Part| Ok(());
     plan::plan(root, stream, &managed.mounts, write_down, |grounds, part| {
         mounts.extend(part.aliases.keys().map(|site| (site.clone(), grounds.places.mount(site))));
-        all.join(part);
+        parts.push(part);
         Ok(())
     })?;
+    let all = Part::joined(parts);
     let directories = all.directories.iter().map(|directory| message::path(directory.path.full())).collect();
     let stores = stores(&all, &mounts);
     notes.extend(all.notes);

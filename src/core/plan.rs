@@ -88,14 +88,14 @@ pub fn plan(files: impl IntoIterator<Item = FoundFile>) -> Plan {
     sites.into_iter().map(|(site, gathered)| (site, gathered.in_order())).collect()
 }
 
-/// Adds what was planned later.
-pub fn join(plan: &mut Plan, later: Plan) {
-    for (site, aliases) in later {
-        let mut all = Gathered::default();
-        let before = plan.remove(&site).into_iter().flatten();
-        before.chain(aliases).for_each(|alias| all.add(alias));
-        plan.insert(site, all.in_order());
+/// What was planned one after the other, as one.
+pub fn joined(plans: impl IntoIterator<Item = Plan>) -> Plan {
+    let mut sites: BTreeMap<Arc<Path>, Gathered> = BTreeMap::new();
+    for (site, aliases) in plans.into_iter().flatten() {
+        let all = sites.entry(site).or_default();
+        aliases.into_iter().for_each(|alias| all.add(alias));
     }
+    sites.into_iter().map(|(site, gathered)| (site, gathered.in_order())).collect()
 }
 
 /// Which of many names lead to one inode, each name known by its place among them.

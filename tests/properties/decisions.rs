@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use rokeep::core::inode::{Born, Inode};
 use rokeep::core::mount_state::{self, Access, Flags, MountState, Step, steps};
-use rokeep::core::plan::{FoundFile, Plan, Reason, Shortage, join, leave_out_what_does_not_fit, plan};
+use rokeep::core::plan::{FoundFile, Plan, Reason, Shortage, joined, leave_out_what_does_not_fit, plan};
 use rokeep::core::session::{self, Frontend, Session};
 use rokeep::core::verdict::{self, DirectoryVerdict, Kind, Lease, Original, Pin, Run, Shown, Use, Verdict};
 
@@ -72,8 +72,7 @@ proptest! {
 
     #[test]
     fn what_is_planned_later_is_the_same_plan(files in found_files(), later in found_files()) {
-        let mut joined = plan(files.clone());
-        join(&mut joined, plan(later.clone()));
+        let joined = joined([plan(files.clone()), plan(later.clone())]);
         let at_once = plan([files, later].concat());
         for aliases in joined.values() {
             prop_assert!(aliases.is_sorted_by_key(|alias| !alias.is_in_use()));
