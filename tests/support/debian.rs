@@ -25,6 +25,7 @@ use anyhow::{Context, Result, ensure};
 
 use self::base::{Base, Upgrade};
 pub use self::package::Package;
+pub use self::rokeep::rokeep_package;
 pub use self::terminal::Terminal;
 use crate::support::sandbox::{Access, Sandbox};
 

@@ -7,20 +7,21 @@
 //!
 //! A scenario is written with the verbs of [`Guest`]; whatever fails shows all that was said until then, and the console.
 
-mod emulator;
 mod kernel;
 mod root;
 
 use std::cell::RefCell;
+use std::ffi::OsString;
 use std::fmt::{Display, Write as _};
+use std::fs::File;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use nix::errno::Errno;
 
-use self::emulator::Emulator;
 use self::kernel::Kernel;
+use super::emulator::{Emulator, name_of};
 use super::order::{Answer, Order};
 use super::sandbox::Access;
 use super::small::{Change, Run, State, stream};
@@ -75,6 +76,8 @@ pub struct Guest {
 
 struct Machine {
     emulator: Emulator,
+    /// What it started from; the emulator reads it when it likes.
+    _root: File,
     /// The stand-in for apt, as the machine numbers it.
     frontend: Option<u32>,
 }
@@ -293,8 +296,11 @@ impl Held {
 impl Machine {
     fn start(suite: &str) -> Result<Machine> {
         let kernel = Kernel::of(suite).with_context(|| format!("cannot get the kernel of {suite}"))?;
-        let emulator = Emulator::start(&kernel.image(), root::packed(&kernel)?)?;
-        Ok(Machine { emulator, frontend: None })
+        let root = root::packed(&kernel)?;
+        let parts = ["-m", "512", "-append", "console=ttyS0 panic=-1", "-initrd", &name_of(&root), "-kernel"];
+        let parts = parts.map(OsString::from).into_iter().chain([kernel.image().into()]).collect();
+        let emulator = Emulator::start(parts)?;
+        Ok(Machine { emulator, _root: root, frontend: None })
     }
 
     /// Ends all that the last scenario left, mounts too.

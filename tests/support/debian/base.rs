@@ -55,9 +55,14 @@ impl Base {
 
     /// The upgrades that wait: downloaded, not installed.
     pub fn upgrades(&self) -> Result<Vec<Upgrade>> {
-        let list = fs::read_to_string(self.0.directory().join("upgrades"))?;
-        list.lines().map(|line| parse_upgrade(line).with_context(|| format!("not an upgrade: {line}"))).collect()
+        read_upgrades(&self.0.directory().join("upgrades"))
     }
+}
+
+/// The upgrades that were written down when a root was made: package, version, version that waits.
+pub fn read_upgrades(list: &Path) -> Result<Vec<Upgrade>> {
+    let list = fs::read_to_string(list)?;
+    list.lines().map(|line| parse_upgrade(line).with_context(|| format!("not an upgrade: {line}"))).collect()
 }
 
 fn parse_upgrade(line: &str) -> Option<Upgrade> {

@@ -116,7 +116,7 @@ const ANNOUNCED: &str = "/var/log/announced";
 const USR: &str = "/var/log/usr";
 
 /// The package in `target/deb`, if it was made from what is in this tree now.
-fn rokeep_package() -> Result<PathBuf> {
+pub fn rokeep_package() -> Result<PathBuf> {
     let tree = Path::new(env!("CARGO_MANIFEST_DIR"));
     let package = files(&tree.join("target/deb"))
         .filter(|path| path.extension() == Some(OsStr::new("deb")))

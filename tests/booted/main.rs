@@ -1,0 +1,90 @@
+//! What people run: a whole Debian, booted, with /usr read-only from /etc/fstab and services under systemd, upgraded with
+//! plain apt. Debian 12 has /usr on ext4, Debian 13 on a subvolume of btrfs; each scenario starts on fresh disks.
+//!
+//! [`pair`] is what happens without rokeep, [`upgrade`] the same with it. [`interrupted`] are package runs that end too
+//! soon, [`reboot`] is what a boot does with what is left.
+//!
+//! An emulated machine is slow: this takes long, so it is asked for by name (`make test-booted`). `BOOTED` names the
+//! scenarios, `BOOTED_RELEASES` the releases; without them it is all. Releases run beside each other.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod interrupted;
+mod pair;
+mod reboot;
+mod table;
+mod upgrade;
+
+use std::panic::catch_unwind;
+use std::process::ExitCode;
+use std::sync::Mutex;
+use std::time::Instant;
+
+use support::booted::Release;
+use table::{Row, show};
+
+/// Something that is to be seen on a booted machine.
+pub struct Scenario {
+    name: &'static str,
+    expected: &'static str,
+    /// Panics unless that is so. What was to be seen.
+    play: fn(Release) -> String,
+}
+
+const SCENARIOS: [&Scenario; 6] =
+    [&pair::PAIR, &upgrade::UPGRADE, &interrupted::KILLED, &interrupted::HOOK, &interrupted::CTRL_C, &reboot::REBOOT];
+
+fn main() -> ExitCode {
+    let scenarios = named("BOOTED", &SCENARIOS, |scenario| scenario.name.to_owned());
+    let releases = named("BOOTED_RELEASES", &Release::ALL, |release| release.suite().to_owned());
+    let (scenarios, releases) = match (scenarios, releases) {
+        (Ok(scenarios), Ok(releases)) => (scenarios, releases),
+        (Err(why), _) | (_, Err(why)) => {
+            eprintln!("{why}");
+            return ExitCode::from(2);
+        }
+    };
+    let rows = Mutex::new(Vec::new());
+    let (start, rows_of_all) = (Instant::now(), &rows);
+    std::thread::scope(|scope| {
+        for release in &releases {
+            let scenarios = &scenarios;
+            scope.spawn(move || {
+                for scenario in scenarios {
+                    println!("{:5} s  {release}: {} …", start.elapsed().as_secs(), scenario.name);
+                    let row = play(scenario, *release);
+                    println!("{:5} s  {release}: {} {}", start.elapsed().as_secs(), scenario.name, row.verdict());
+                    rows_of_all.lock().expect("nobody panics with it").push(row);
+                }
+            });
+        }
+    });
+    let rows = rows.into_inner().expect("nobody panics with it");
+    let failed = rows.iter().filter(|row| row.seen.is_err()).count();
+    print!("\n{}\n", show(&rows));
+    let result = if failed == 0 { "ok" } else { "FAILED" };
+    println!("test result: {result}. {} passed; {failed} failed", rows.len() - failed);
+    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn play(scenario: &Scenario, release: Release) -> Row {
+    let start = Instant::now();
+    let seen = catch_unwind(|| (scenario.play)(release)).map_err(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
+        // What else there is to say of it has been said.
+        text.and_then(|text| text.lines().next()).unwrap_or("it panicked").to_owned()
+    });
+    Row { scenario: scenario.name, release, expected: scenario.expected, seen, took: start.elapsed() }
+}
+
+/// Those that a variable names; all of them if it is not there.
+fn named<T: Copy>(variable: &str, all: &[T], name: impl Fn(&T) -> String) -> Result<Vec<T>, String> {
+    let Ok(names) = std::env::var(variable) else { return Ok(all.to_vec()) };
+    let find = |wanted: &str| {
+        let known = || all.iter().map(&name).collect::<Vec<_>>().join(" ");
+        let found = all.iter().find(|one| name(one) == wanted).copied();
+        found.ok_or_else(|| format!("{variable}: {wanted:?} is none of: {}", known()))
+    };
+    names.split_whitespace().map(find).collect()
+}
