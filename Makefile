@@ -19,7 +19,7 @@ FUZZ_TARGETS = $(basename $(notdir $(wildcard fuzz/targets/*.rs)))
 UNITDIR = /usr/lib/systemd/system
 
 help: ## say what there is to make
-	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' Makefile | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' Makefile | expand -t 20
 
 build: needs-build ## the binary, statically linked
 	cargo build $(LIKE_THIS) --release
@@ -97,12 +97,18 @@ at-once: needs-test ## everybody at once, thousands of rounds (AT_ONCE, AT_ONCE_
 	cargo build $(LIKE_THIS) --bins --examples
 	AT_ONCE=$${AT_ONCE:-3000} cargo test $(LIKE_THIS) --test at_once -- --nocapture
 
+# BOOTED names scenarios, BOOTED_RELEASES releases: BOOTED='pair upgrade' BOOTED_RELEASES=trixie.
+test-booted: needs-test deb ## Debian 12 and 13 booted with a read-only /usr, and upgraded (BOOTED, BOOTED_RELEASES); an hour; needs root
+	cargo build $(LIKE_THIS) --bins --examples
+	cargo test $(LIKE_THIS) --test booted
+
 # debian/changelog has to name the version that Cargo.toml has.
 lint: needs-build needs-test ## what can be said without running anything
-	shellcheck hooks/* debian/build-twice debian/tests/upgrade docs/examples/check_rokeep $(wildcard debian/*.init debian/*.postinst debian/*.postrm debian/*.prerm) prerequisites .ci/run tests/support/guest/init fuzz/run benches/shell/*
+	shellcheck hooks/* debian/build-twice debian/tests/upgrade docs/examples/check_rokeep $(wildcard debian/*.init debian/*.postinst debian/*.postrm debian/*.prerm) prerequisites .ci/run tests/support/guest/init tests/support/booted/make-image fuzz/run benches/shell/*
 	grep --quiet "^rokeep ($$(cargo pkgid | sed 's/.*[#@]//'))" debian/changelog
 	$(call if-there-is,fmt) cargo fmt --check && cargo fmt --check --manifest-path fuzz/Cargo.toml
 	$(call if-there-is,clippy) cargo clippy $(LIKE_THIS) --all-targets -- --deny warnings
+	$(call if-there-is,clippy) cargo clippy $(LIKE_THIS) --test booted -- --deny warnings
 
 # Debian 12 has no clippy for the Rust it can build this with.
 if-there-is = @cargo $(1) --version >/dev/null 2>&1 || { echo "make: NOT DONE, no such command here: cargo $(1)"; exit 0; };
@@ -115,6 +121,6 @@ clean: ## as if freshly cloned
 needs-%:
 	@./prerequisites $*
 
-.PHONY: help build man install deb reproducible demo bench holders test crash power-cut at-once soak fuzz lint clean
+.PHONY: help build man install deb reproducible demo bench holders test crash power-cut at-once soak test-booted fuzz lint clean
 # The order of the prerequisites above is meant.
 .NOTPARALLEL:

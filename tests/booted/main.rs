@@ -5,7 +5,8 @@
 //! soon, [`reboot`] is what a boot does with what is left.
 //!
 //! An emulated machine is slow: this takes long, so it is asked for by name (`make test-booted`). `BOOTED` names the
-//! scenarios, `BOOTED_RELEASES` the releases; without them it is all. Releases run beside each other.
+//! scenarios, `BOOTED_RELEASES` the releases; without them it is all. Releases run beside each other. With `BOOTED_ALOUD` all
+//! that is said in the machines is shown as it is said.
 
 #[path = "../support/mod.rs"]
 mod support;

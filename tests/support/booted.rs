@@ -85,9 +85,9 @@ const PACKAGE_RUN: Duration = Duration::from_secs(3600);
 impl Machine {
     /// A machine with fresh disks that has come up, every unit of it.
     pub fn boot(release: Release) -> Machine {
-        let image = Image::of(release).unwrap_or_else(|why| panic!("no image: {why:?}"));
-        let disks = Disks::of(&image).unwrap_or_else(|why| panic!("no disks: {why:?}"));
-        let emulator = switch_on(&image, &disks).unwrap_or_else(|why| panic!("no emulator: {why:?}"));
+        let image = Image::of(release).unwrap_or_else(|why| panic!("no image: {why:#}"));
+        let disks = Disks::of(&image).unwrap_or_else(|why| panic!("no disks: {why:#}"));
+        let emulator = switch_on(&image, &disks).unwrap_or_else(|why| panic!("no emulator: {why:#}"));
         let machine = Machine { release, image, disks, emulator: emulator.into(), log: RefCell::default() };
         machine.come_up();
         machine.assert_usr(Access::ReadOnly);
@@ -111,7 +111,7 @@ impl Machine {
     }
 
     fn boot_again(&self) {
-        let emulator = switch_on(&self.image, &self.disks).unwrap_or_else(|why| panic!("no emulator: {why:?}"));
+        let emulator = switch_on(&self.image, &self.disks).unwrap_or_else(|why| panic!("no emulator: {why:#}"));
         self.emulator.replace(emulator);
         self.come_up();
     }
@@ -215,7 +215,7 @@ impl Machine {
 
     /// The upgrades that waited when it was booted first.
     pub fn upgrades(&self) -> Vec<Upgrade> {
-        self.image.upgrades().unwrap_or_else(|why| panic!("{why:?}"))
+        self.image.upgrades().unwrap_or_else(|why| panic!("{why:#}"))
     }
 
     /// What /usr permits.
@@ -274,6 +274,9 @@ impl Machine {
 
     fn note(&self, what: &str) {
         let _ = writeln!(self.log.borrow_mut(), "{what}");
+        if std::env::var_os("BOOTED_ALOUD").is_some() {
+            eprintln!("{}: {what}", self.release);
+        }
     }
 }
 

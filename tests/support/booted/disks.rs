@@ -45,7 +45,7 @@ impl Disks {
 /// A disk that has what another one has, and keeps for itself what is written to it.
 fn copy_on_write(disk: &Path) -> Result<File> {
     let file = without_name()?;
-    let image = ["create", "--quiet", "-f", "qcow2", "-F", "raw", "-b"];
+    let image = ["create", "-q", "-f", "qcow2", "-F", "raw", "-b"];
     let mut command = Command::new("qemu-img");
     must(command.args(image).arg(disk).arg(name_of(&file)))?;
     Ok(file)
