@@ -62,7 +62,7 @@ impl Machine {
     /// How many files of /usr were deleted and are in use: they keep the superblock from becoming read-only.
     pub fn deleted_files(&self) -> usize {
         // What a link in /proc leads to, and it has no name any more. What ended meanwhile is no matter.
-        let script = "find -L /proc/[0-9]*/exe /proc/[0-9]*/fd /proc/[0-9]*/map_files -type f -links 0 \
+        let script = "find -L /proc/[0-9]*/exe /proc/[0-9]*/fd /proc/[0-9]*/map_files -maxdepth 1 -type f -links 0 \
             -printf '%D %i\\n' 2>/dev/null | grep \"^$(stat --format=%d /usr) \" | sort -u || true";
         self.sh(script).lines().count()
     }
