@@ -11,9 +11,10 @@ use super::Release;
 use crate::support::debian::base;
 use crate::support::kept::{Kept, last_lines};
 
-/// What it is made of: what boots, and what a server has.
+/// What it is made of: what boots, and what a server has. Not ca-certificates: to upgrade that, openssl is started for each of
+/// them, several times, which takes most of the time of the whole upgrade here.
 const PACKAGES: &str = "systemd,systemd-sysv,libpam-systemd,dbus,udev,initramfs-tools,linux-image-cloud-amd64,kmod,\
-    e2fsprogs,btrfs-progs,mount,procps,iproute2,ca-certificates,locales,openssh-server,cron,nginx,rsyslog,python3,perl";
+    e2fsprogs,btrfs-progs,mount,procps,iproute2,locales,openssh-server,cron,nginx,rsyslog,python3,perl";
 
 /// What some scenario installs.
 const LATER: &str = "needrestart unattended-upgrades";
