@@ -92,6 +92,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_boot_unit_looks_for_a_store_on_each_default_mount() {
+        let unit = include_str!("../systemd/rokeep-boot.service");
+        // FAT has no hard links, and no store.
+        for mount in DEFAULT_MOUNTS.iter().filter(|mount| **mount != "/boot/efi") {
+            let line = format!("ConditionPathExists=|{}/.rokeep", mount.trim_end_matches('/'));
+            assert!(unit.lines().any(|found| found == line), "{line}");
+        }
+    }
+
+    #[test]
     fn what_is_not_said_is_the_default() {
         let settings = Settings::parse("strict_exit = true\n").unwrap();
         assert_eq!(settings, Settings { strict_exit: true, ..Settings::default() });

@@ -188,6 +188,22 @@ fn the_boot_unit_finishes_what_is_left() -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn a_boot_with_nothing_to_finish_starts_no_process() -> Result<()> {
+    let debian = Debian::bookworm_with_systemd()?.with_rokeep()?;
+    debian.must("systemctl", &["start", "rokeep-boot.service"])?;
+    let show = |property| debian.must("systemctl", &["show", "--value", "--property", property, "rokeep-boot.service"]);
+    assert_eq!(show("ConditionResult")?.trim(), "no");
+    assert_eq!(show("ExecMainStartTimestampMonotonic")?.trim(), "0");
+
+    // Of a store that no journal knows.
+    debian.must("mkdir", &["--mode=700", "/usr/.rokeep"])?;
+    debian.must("systemctl", &["start", "rokeep-boot.service"])?;
+    assert_eq!(show("ConditionResult")?.trim(), "yes");
+    assert_eq!(show("Result")?.trim(), "success");
+    Ok(())
+}
+
 /// What a unit closes is the machine's; and that is all it may do to it.
 #[test]
 fn the_units_share_the_mounts_of_the_machine_and_have_few_rights() -> Result<()> {
