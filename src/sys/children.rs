@@ -39,8 +39,8 @@ pub struct Said {
     pub errors: Vec<u8>,
 }
 
-/// Whoever asks wants to know now.
-const ATTENTION: Duration = Duration::from_secs(3);
+/// Whoever asks wants to know now. But systemd, on a small machine that is busy, takes seconds.
+const ATTENTION: Duration = Duration::from_secs(10);
 
 /// No more than this is listened to.
 const MOST_BYTES: u64 = 8 << 20;
