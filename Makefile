@@ -67,6 +67,7 @@ test: lint deb ## every test in every world; needs root
 	cargo build $(LIKE_THIS) --bins --examples
 	cargo test $(LIKE_THIS) --no-fail-fast --doc
 	cargo test $(LIKE_THIS) --no-fail-fast --tests
+	BOOTED=upgrade cargo test $(LIKE_THIS) --test booted
 
 crash: needs-test ## every command, killed and refused at every system call that it makes; hours; needs root
 	cargo build $(LIKE_THIS) --bins --examples
@@ -100,7 +101,7 @@ at-once: needs-test ## everybody at once, thousands of rounds (AT_ONCE, AT_ONCE_
 # BOOTED names scenarios, BOOTED_RELEASES releases: BOOTED='pair upgrade' BOOTED_RELEASES=trixie.
 test-booted: needs-test deb ## Debian 12 and 13 booted with a read-only /usr, and upgraded (BOOTED, BOOTED_RELEASES); an hour; needs root
 	cargo build $(LIKE_THIS) --bins --examples
-	cargo test $(LIKE_THIS) --test booted
+	BOOTED_PAGE=docs/booted.md cargo test $(LIKE_THIS) --test booted
 
 # debian/changelog has to name the version that Cargo.toml has.
 lint: needs-build needs-test ## what can be said without running anything

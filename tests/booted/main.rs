@@ -1,8 +1,10 @@
 //! What people run: a whole Debian, booted, with /usr read-only from /etc/fstab and services under systemd, upgraded with
 //! plain apt. Debian 12 has /usr on ext4, Debian 13 on a subvolume of btrfs; each scenario starts on fresh disks.
 //!
-//! [`pair`] is what happens without rokeep, [`upgrade`] the same with it. [`interrupted`] are package runs that end too
-//! soon, [`reboot`] is what a boot does with what is left.
+//! [`pair`] is what happens without rokeep, [`upgrade`] the same with it, [`read_only_root`] where all but /var is
+//! read-only, [`unattended`] where nobody asks for it. [`interrupted`] are package runs that end too soon, by [`power`] cuts
+//! too, and [`reboot`] is what a boot does with what is left. In [`restarts`] and [`foundations`] more is in motion than
+//! packages; [`by_hand`] is without packages, and [`leaving`] without rokeep in the end.
 //!
 //! An emulated machine is slow: this takes long, so it is asked for by name (`make test-booted`). `BOOTED` names the
 //! scenarios, `BOOTED_RELEASES` the releases; without them it is all. Releases run beside each other. With `BOOTED_ALOUD` all
@@ -11,13 +13,22 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod by_hand;
+mod foundations;
 mod interrupted;
+mod leaving;
+mod page;
 mod pair;
+mod power;
+mod read_only_root;
 mod reboot;
+mod restarts;
 mod table;
+mod unattended;
 mod upgrade;
 
 use std::panic::catch_unwind;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::time::Instant;
@@ -33,8 +44,24 @@ pub struct Scenario {
     play: fn(Release) -> String,
 }
 
-const SCENARIOS: [&Scenario; 6] =
-    [&pair::PAIR, &upgrade::UPGRADE, &interrupted::KILLED, &interrupted::HOOK, &interrupted::CTRL_C, &reboot::REBOOT];
+const SCENARIOS: [&Scenario; 16] = [
+    &pair::PAIR,
+    &upgrade::UPGRADE,
+    &interrupted::KILLED,
+    &interrupted::ORPHAN,
+    &interrupted::HOOK,
+    &interrupted::CTRL_C,
+    &reboot::REBOOT,
+    &power::POWER,
+    &unattended::UNATTENDED,
+    &restarts::NEEDRESTART,
+    &restarts::SANDBOXED,
+    &foundations::SYSTEMD,
+    &foundations::KERNEL,
+    &by_hand::LOCALES,
+    &read_only_root::ROOT,
+    &leaving::REMOVE,
+];
 
 fn main() -> ExitCode {
     let scenarios = named("BOOTED", &SCENARIOS, |scenario| scenario.name.to_owned());
@@ -56,7 +83,12 @@ fn main() -> ExitCode {
                     println!("{:5} s  {release}: {} …", start.elapsed().as_secs(), scenario.name);
                     let row = play(scenario, *release);
                     println!("{:5} s  {release}: {} {}", start.elapsed().as_secs(), scenario.name, row.verdict());
-                    rows_of_all.lock().expect("nobody panics with it").push(row);
+                    let mut rows = rows_of_all.lock().expect("nobody panics with it");
+                    if let Ok(page) = std::env::var("BOOTED_PAGE") {
+                        page::write(Path::new(&page), &row, &SCENARIOS.map(|scenario| scenario.name))
+                            .unwrap_or_else(|why| eprintln!("{page} is as it was: {why:#}"));
+                    }
+                    rows.push(row);
                 }
             });
         }
@@ -65,7 +97,13 @@ fn main() -> ExitCode {
     let failed = rows.iter().filter(|row| row.seen.is_err()).count();
     print!("\n{}\n", show(&rows));
     let result = if failed == 0 { "ok" } else { "FAILED" };
-    println!("test result: {result}. {} passed; {failed} failed", rows.len() - failed);
+    // As every other test of this project ends.
+    println!(
+        "test result: {result}. {} passed; {failed} failed; 0 ignored; 0 measured; {} filtered out; finished in {:.2}s",
+        rows.len() - failed,
+        Release::ALL.len() * SCENARIOS.len() - rows.len(),
+        start.elapsed().as_secs_f64()
+    );
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
@@ -87,5 +125,6 @@ fn named<T: Copy>(variable: &str, all: &[T], name: impl Fn(&T) -> String) -> Res
         let found = all.iter().find(|one| name(one) == wanted).copied();
         found.ok_or_else(|| format!("{variable}: {wanted:?} is none of: {}", known()))
     };
-    names.split_whitespace().map(find).collect()
+    let named: Vec<T> = names.split_whitespace().map(find).collect::<Result<_, _>>()?;
+    if named.is_empty() { Err(format!("{variable} names nothing")) } else { Ok(named) }
 }

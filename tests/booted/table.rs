@@ -24,7 +24,8 @@ impl Row {
         if self.seen.is_ok() { "ok" } else { "FAILED" }
     }
 
-    fn cells(&self) -> [String; 5] {
+    /// Scenario, release, expected, seen, time.
+    pub fn cells(&self) -> [String; 5] {
         let seen = match &self.seen {
             Ok(seen) => seen.clone(),
             Err(why) => format!("FAILED: {why}"),

@@ -1,5 +1,5 @@
 //! A machine that is booted: Debian 12 or 13 as an installer would leave it, in an emulator, with systemd, a journal and a
-//! server's services, and with /usr on a file system of its own that /etc/fstab has read-only. Upgrades wait for it.
+//! server's services, and with mounts that /etc/fstab has read-only, as its [`Layout`] says. Upgrades wait for it.
 //!
 //! As soon as it is up there is somebody in it who does what the verbs of [`Machine`] say. Whatever fails shows all that was
 //! said until then, and the console. Its power can fail; its disks are as they were then when it is booted again.
@@ -46,6 +46,11 @@ impl Release {
         }
     }
 
+    /// The versions of Debian, its kernel, apt, dpkg and systemd, before anything is upgraded.
+    pub fn versions(self) -> Result<Vec<String>> {
+        Image::of(self)?.versions()
+    }
+
     /// What /usr is on.
     pub fn file_system(self) -> &'static str {
         match self {
@@ -64,9 +69,37 @@ impl Display for Release {
     }
 }
 
+/// What is on which file system.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layout {
+    /// /usr and /boot by themselves, both read-only.
+    Usr,
+    /// All of it on one that is read-only, but /var.
+    Root,
+}
+
+impl Layout {
+    /// The disks; the first has the root directory. Their file systems have the same names as labels.
+    fn disks(self) -> &'static [&'static str] {
+        match self {
+            Layout::Usr => &["root", "usr", "boot"],
+            Layout::Root => &["whole", "var"],
+        }
+    }
+
+    /// The mounts that are read-only; packages are on the first.
+    pub fn read_only(self) -> &'static [&'static str] {
+        match self {
+            Layout::Usr => &["/usr", "/boot"],
+            Layout::Root => &["/"],
+        }
+    }
+}
+
 /// A machine that runs.
 pub struct Machine {
     release: Release,
+    layout: Layout,
     image: Image,
     disks: Disks,
     emulator: RefCell<Emulator>,
@@ -83,35 +116,47 @@ const BOOT: Duration = Duration::from_secs(600);
 const PACKAGE_RUN: Duration = Duration::from_secs(3600);
 
 impl Machine {
-    /// A machine with fresh disks that has come up, every unit of it.
+    /// A machine with fresh disks that has come up, every unit of it, with /usr by itself.
     pub fn boot(release: Release) -> Machine {
+        Machine::boot_with(release, Layout::Usr)
+    }
+
+    /// The same with this layout.
+    pub fn boot_with(release: Release, layout: Layout) -> Machine {
         let image = Image::of(release).unwrap_or_else(|why| panic!("no image: {why:#}"));
-        let disks = Disks::of(&image).unwrap_or_else(|why| panic!("no disks: {why:#}"));
-        let emulator = switch_on(&image, &disks).unwrap_or_else(|why| panic!("no emulator: {why:#}"));
-        let machine = Machine { release, image, disks, emulator: emulator.into(), log: RefCell::default() };
+        let disks = Disks::of(&image, layout).unwrap_or_else(|why| panic!("no disks: {why:#}"));
+        let emulator = switch_on(&image, &disks, layout).unwrap_or_else(|why| panic!("no emulator: {why:#}"));
+        let machine = Machine { release, layout, image, disks, emulator: emulator.into(), log: RefCell::default() };
         machine.come_up();
-        machine.assert_usr(Access::ReadOnly);
+        machine.wait_until_up();
+        machine.assert_read_only();
         machine
     }
 
     // ── what happens to it ──────────────────────────────────────────────────────────────────────────────────────────
 
-    /// Its power fails, and it is booted again.
+    /// Its power fails, and it is booted again, until no unit waits to be started. A service may have failed: whose package
+    /// was half unpacked.
     pub fn power_cut(&self) {
         self.note("the power fails");
         self.emulator.borrow_mut().switch_off();
         self.boot_again();
+        self.run_within(BOOT, &["systemctl", "is-system-running", "--wait"]);
     }
 
     /// It is shut down and booted again, as a person does it.
     pub fn reboot(&self) {
-        self.sh("systemctl --no-block reboot");
+        self.note("# systemctl reboot");
+        // Whether whoever does it can still answer is chance.
+        self.emulator.borrow_mut().tell(&order(&["systemctl", "reboot"]));
         self.emulator.borrow_mut().ended(BOOT);
         self.boot_again();
+        self.wait_until_up();
     }
 
     fn boot_again(&self) {
-        let emulator = switch_on(&self.image, &self.disks).unwrap_or_else(|why| panic!("no emulator: {why:#}"));
+        let emulator =
+            switch_on(&self.image, &self.disks, self.layout).unwrap_or_else(|why| panic!("no emulator: {why:#}"));
         self.emulator.replace(emulator);
         self.come_up();
     }
@@ -119,9 +164,8 @@ impl Machine {
     fn come_up(&self) {
         let line = self.emulator.borrow_mut().hear(BOOT);
         if !line.ends_with(" ready") {
-            self.fail(&format!("it says {line:?}"));
+            panic!("it says {line:?}");
         }
-        self.wait_until_up();
     }
 
     /// Waits until nothing is being started, and all of it runs.
@@ -129,7 +173,7 @@ impl Machine {
         let state = self.run_within(BOOT, &["systemctl", "is-system-running", "--wait"]);
         if state.stdout.trim() != "running" {
             let failed = self.run(&["systemctl", "list-units", "--plain", "--no-legend", "--failed"]);
-            self.fail(&format!("it is {}: {}", state.stdout.trim(), failed.stdout));
+            panic!("it is {}: {}", state.stdout.trim(), failed.stdout);
         }
     }
 
@@ -137,10 +181,11 @@ impl Machine {
 
     /// rokeep is installed, as its README says, and content.
     pub fn install_rokeep(&self) {
-        self.sh("mount -o remount,rw /usr");
-        self.must_within(PACKAGE_RUN, &["apt-get", "-y", "install", "/tool/rokeep.deb"]);
-        self.sh("mount -o remount,ro /usr");
-        self.assert_check();
+        let point = self.layout.read_only()[0];
+        self.sh(&format!("mount -o remount,rw {point}"));
+        self.package_run(&["apt-get", "-y", "install", "/tool/rokeep.deb"]);
+        self.must(&["rokeep", "remount", "ro", point]);
+        self.must(&["rokeep", "check"]);
     }
 
     /// A person runs apt, and is asked nothing.
@@ -148,14 +193,37 @@ impl Machine {
         self.run_within(PACKAGE_RUN, &[&["apt-get", "-y"], words].concat())
     }
 
+    /// A person runs what takes as long as a package run, and must succeed.
+    pub fn package_run(&self, words: &[&str]) {
+        self.must_within(PACKAGE_RUN, words);
+    }
+
+    /// A person types what `status` says, and `rokeep cleanup` then: nothing is left. How many files were kept, and how many
+    /// commands it took.
+    pub fn follow_what_status_says(&self) -> (usize, usize) {
+        self.run(&["rokeep", "status"]);
+        let Status { groups, kept, .. } = self.status();
+        let lasting = groups.iter().filter(|group| group.remedy.kind != "wait");
+        let commands: Option<Vec<&str>> = lasting.map(|group| group.remedy.command.as_deref()).collect();
+        let commands = commands.unwrap_or_else(|| panic!("somebody has no command: {groups:#?}"));
+        for command in &commands {
+            self.sh(command);
+        }
+        self.wait_until_up();
+        self.must(&["rokeep", "cleanup"]);
+        self.assert_tidy();
+        (kept.files, commands.len())
+    }
+
     /// Somebody starts a program that is to outlive what is done next; it is a unit of this name. Its process.
     pub fn start(&self, unit: &str, words: &[&str]) -> u32 {
         let name = format!("--unit={unit}");
-        let how = ["systemd-run", "--quiet", "--collect", "--service-type=exec", &name];
+        // What it starts outlives it, as on a terminal.
+        let how = ["systemd-run", "--quiet", "--collect", "--service-type=exec", "--property=KillMode=process", &name];
         let environment = ["--setenv=LC_ALL=C.UTF-8", "--setenv=DEBIAN_FRONTEND=noninteractive"];
         self.must(&[&how[..], &environment, words].concat());
         let pid = self.must(&["systemctl", "show", "--value", "--property=MainPID", unit]);
-        pid.trim().parse().unwrap_or_else(|_| self.fail(&format!("{unit} has no process: {pid}")))
+        pid.trim().parse().unwrap_or_else(|_| panic!("{unit} has no process: {pid}"))
     }
 
     /// Runs a shell script, which must succeed; what it wrote.
@@ -165,8 +233,12 @@ impl Machine {
 
     /// Waits until a shell says that this is so.
     pub fn wait_for(&self, condition: &str) {
-        let script = format!("for _ in $(seq 600); do if {condition}; then exit; fi; sleep 0.1; done; exit 1");
-        self.sh(&script);
+        self.sh(&format!("for _ in $(seq 600); do if {condition}; then exit; fi; sleep 0.1; done; exit 1"));
+    }
+
+    /// The same for what takes as long as a package run.
+    pub fn wait_for_package_run(&self, condition: &str) {
+        self.must_within(PACKAGE_RUN, &["sh", "-euc", &format!("until {condition}; do sleep 3; done")]);
     }
 
     /// Runs a program, which must succeed; what it wrote.
@@ -177,7 +249,7 @@ impl Machine {
     fn must_within(&self, patience: Duration, words: &[&str]) -> String {
         let run = self.run_within(patience, words);
         if run.code != 0 {
-            self.fail(&format!("{words:?} ended with {}: {}{}", run.code, run.stdout, run.stderr));
+            panic!("{words:?} ended with {}: {}{}", run.code, run.stdout, run.stderr);
         }
         run.stdout
     }
@@ -190,18 +262,18 @@ impl Machine {
     /// Runs a program to its end, which takes no longer than this.
     pub fn run_within(&self, patience: Duration, words: &[&str]) -> Run {
         let start = Instant::now();
-        let order = Order { argv: words.iter().map(|word| word.as_bytes().to_vec()).collect(), stream: None };
-        let order = serde_json::to_string(&order).expect("bytes are JSON numbers");
+        let order = order(words);
         let words = words.join(" ");
         self.note(&format!("# {words}"));
         let mut emulator = self.emulator.borrow_mut();
         emulator.tell(&order);
         let answer = emulator.hear(patience);
         drop(emulator);
-        let Ok(answer) = serde_json::from_str::<Answer>(&answer) else {
-            self.fail(&format!("no answer to {words}: {answer:?}"))
-        };
+        let Ok(answer) = serde_json::from_str::<Answer>(&answer) else { panic!("no answer to {words}: {answer:?}") };
         let [stdout, stderr] = [answer.stdout, answer.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+        if answer.output_kept_open {
+            panic!("what {words} left behind keeps its output");
+        }
         self.note(&format!("{stdout}{stderr}(ended with {} after {:.1?})\n", answer.code, start.elapsed()));
         Run { code: answer.code, stdout, stderr }
     }
@@ -211,6 +283,16 @@ impl Machine {
     /// Which Debian it is.
     pub fn release(&self) -> Release {
         self.release
+    }
+
+    /// How many milliseconds rokeep's unit took at the boot, if it had anything to do. It must not have failed.
+    pub fn boot_unit(&self) -> Option<u64> {
+        let property =
+            |name: &str| self.must(&["systemctl", "show", "--value", "--property", name, "rokeep-boot.service"]);
+        assert_eq!(property("Result").trim(), "success");
+        let time = |name: &str| property(name).trim().parse::<u64>().unwrap_or_else(|why| panic!("{name}: {why}"));
+        let (start, end) = (time("ExecMainStartTimestampMonotonic"), time("ExecMainExitTimestampMonotonic"));
+        (property("ConditionResult").trim() == "yes").then(|| (end - start) / 1000)
     }
 
     /// The upgrades that waited when it was booted first.
@@ -227,19 +309,24 @@ impl Machine {
     pub fn mount_line(&self, point: &str) -> String {
         // proc_pid_mountinfo(5): the fifth field; a later line covers an earlier one.
         let lines = self.must(&["awk", "-v", &format!("point={point}"), "$5 == point", "/proc/1/mountinfo"]);
-        lines.lines().next_back().unwrap_or_else(|| self.fail(&format!("{point} is no mount point"))).to_owned()
+        lines.lines().next_back().unwrap_or_else(|| panic!("{point} is no mount point")).to_owned()
     }
 
-    /// How many aliases /usr has.
+    /// How many aliases there are.
     pub fn aliases(&self) -> usize {
-        let store = self.sh("find /usr/.rokeep -mindepth 1 2>/dev/null || true");
+        let store = self.sh(&format!("find {} -mindepth 1 2>/dev/null || true", self.stores().join(" ")));
         store.lines().count()
+    }
+
+    /// Where the stores are, if there are any.
+    pub fn stores(&self) -> Vec<String> {
+        self.layout.read_only().iter().map(|point| format!("{}/.rokeep", point.trim_end_matches('/'))).collect()
     }
 
     /// What `rokeep status --json` says.
     pub fn status(&self) -> Status {
         let run = self.run(&["rokeep", "status", "--json"]);
-        Status::read(&run.stdout).unwrap_or_else(|why| self.fail(&format!("not what status promises: {why}")))
+        Status::read(&run.stdout).unwrap_or_else(|why| panic!("not what status promises: {why}"))
     }
 
     // ── what must be so ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -251,23 +338,42 @@ impl Machine {
         assert!(found == expected, "/usr is {found:?}, not {expected:?}");
     }
 
-    /// Nothing of a package run is left: no alias, no store, no session, /usr read-only, and nothing to complain about.
+    /// The kernel says that all of the mounts are read-only that fstab has so, with their file systems.
     #[track_caller]
-    pub fn assert_tidy(&self) {
-        self.assert_usr(Access::ReadOnly);
-        self.sh("! ls -d /usr/.rokeep /run/rokeep/session.json 2>/dev/null");
-        let problems = self.status().problems;
-        assert!(problems.is_empty(), "{problems:?}");
+    pub fn assert_read_only(&self) {
+        for point in self.layout.read_only() {
+            let found = Access::of(&self.mount_line(point));
+            assert!(found == Access::ReadOnly, "{point} is {found:?}, not read-only");
+        }
     }
 
-    /// `rokeep check` finds everything in place.
+    /// Every upgrade that waited is installed.
     #[track_caller]
-    pub fn assert_check(&self) {
-        let check = || self.run(&["rokeep", "check"]);
-        // It gives systemd three seconds to answer, which may be too few here.
-        let is_patient = |run: &Run| run.code == 0 || !run.stdout.contains("systemd could not be asked");
-        let run = (0..5).map(|_| check()).find(is_patient).unwrap_or_else(check);
-        assert!(run.code == 0, "rokeep check ended with {}", run.code);
+    pub fn assert_upgraded(&self) {
+        for upgrade in self.upgrades() {
+            let version = self.must(&["dpkg-query", "--show", "--showformat=${Version}", &upgrade.package]);
+            assert!(version == upgrade.to, "{} is {version}, not {}", upgrade.package, upgrade.to);
+        }
+        self.assert_configured();
+    }
+
+    /// Nothing of a package run is left: no alias, no store, no session, read-only, and nothing to complain about.
+    #[track_caller]
+    pub fn assert_tidy(&self) {
+        self.assert_read_only();
+        for store in self.stores() {
+            self.assert_gone(&store);
+        }
+        self.assert_gone("/run/rokeep/session.json");
+        self.assert_gone("/var/lib/rokeep/journal.jsonl");
+        let status = self.status();
+        assert!(status.problems.is_empty() && status.kept.files == 0 && status.session.is_none(), "{status:#?}");
+    }
+
+    /// There is nothing of this name.
+    #[track_caller]
+    pub fn assert_gone(&self, path: &str) {
+        assert!(self.run(&["test", "-e", path]).code == 1, "{path} is there");
     }
 
     /// Every package is as dpkg wants it.
@@ -275,11 +381,6 @@ impl Machine {
     pub fn assert_configured(&self) {
         let audit = self.must(&["dpkg", "--audit"]);
         assert!(audit.is_empty(), "{audit}");
-    }
-
-    #[track_caller]
-    fn fail(&self, what: &str) -> ! {
-        panic!("{what}");
     }
 
     fn note(&self, what: &str) {
@@ -300,9 +401,16 @@ impl Drop for Machine {
     }
 }
 
-fn switch_on(image: &Image, disks: &Disks) -> Result<Emulator> {
+/// As the agent reads it.
+fn order(words: &[&str]) -> String {
+    let order = Order { argv: words.iter().map(|word| word.as_bytes().to_vec()).collect(), stream: None };
+    serde_json::to_string(&order).expect("bytes are JSON numbers")
+}
+
+fn switch_on(image: &Image, disks: &Disks, layout: Layout) -> Result<Emulator> {
+    let kernel = format!("root=LABEL={} {KERNEL}", layout.disks()[0]);
     // One processor; which of several does what when is not what is asked here.
-    let mut parts: Vec<OsString> = ["-m", "1024", "-append", KERNEL, "-kernel"].map(OsString::from).into();
+    let mut parts: Vec<OsString> = ["-m", "1024", "-append", &kernel, "-kernel"].map(OsString::from).into();
     parts.push(image.file("vmlinuz").into());
     parts.extend(["-initrd".into(), image.file("initrd").into()]);
     parts.extend(disks.parts());
@@ -310,4 +418,4 @@ fn switch_on(image: &Image, disks: &Disks) -> Result<Emulator> {
 }
 
 /// What the kernel is told. What protects from other machines on the same processor costs time, and there are none.
-const KERNEL: &str = "root=LABEL=root ro console=ttyS0 quiet panic=-1 mitigations=off";
+const KERNEL: &str = "ro console=ttyS0 quiet panic=-1 mitigations=off";

@@ -9,6 +9,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, ensure};
 use nix::fcntl::OFlag;
 
+use super::Layout;
 use super::image::Image;
 use crate::support::debian::rokeep_package;
 use crate::support::emulator::name_of;
@@ -16,29 +17,24 @@ use crate::support::sandbox::helper;
 
 /// What a machine writes, and what it is given.
 pub struct Disks {
-    root: File,
-    usr: File,
+    written: Vec<File>,
     tool: File,
 }
 
 impl Disks {
     /// As the image has them, and one with the programs of the tests and the packages that they install.
-    pub fn of(image: &Image) -> Result<Disks> {
-        let [root, usr] = ["root.img", "usr.img"].map(|name| copy_on_write(&image.file(name)));
-        Ok(Disks { root: root?, usr: usr?, tool: tool()? })
+    pub fn of(image: &Image, layout: Layout) -> Result<Disks> {
+        let copies = layout.disks().iter().map(|name| copy_on_write(&image.file(&format!("{name}.img"))));
+        Ok(Disks { written: copies.collect::<Result<_>>()?, tool: tool()? })
     }
 
     /// What the emulator has to be told.
     pub fn parts(&self) -> Vec<OsString> {
-        // Whatever the machine has written is there after its power has failed; what it has not is lost, and that is what a
-        // file system has to bear.
+        // When its power fails, what it has not written is lost, and of what it has not flushed some, with the emulator.
         let drive = |file, rest| format!("file={},if=virtio,cache=unsafe,{rest}", name_of(file));
-        let drives = [
-            drive(&self.root, "format=qcow2"),
-            drive(&self.usr, "format=qcow2"),
-            drive(&self.tool, "format=raw,readonly=on"),
-        ];
-        drives.into_iter().flat_map(|drive| ["-drive".to_owned(), drive]).map(OsString::from).collect()
+        let written = self.written.iter().map(|file| drive(file, "format=qcow2"));
+        let drives = written.chain([drive(&self.tool, "format=raw,readonly=on")]);
+        drives.flat_map(|drive| ["-drive".to_owned(), drive]).map(OsString::from).collect()
     }
 }
 

@@ -19,6 +19,9 @@ const PACKAGES: &str = "systemd,systemd-sysv,libpam-systemd,dbus,udev,initramfs-
 /// What some scenario installs.
 const LATER: &str = "needrestart unattended-upgrades";
 
+/// What some scenario installs anew, apart from the kernel.
+const AGAIN: &str = "libc6 systemd libmount1 libcap2";
+
 /// Runs in the directory that the image is to be in.
 const SCRIPT: &str = include_str!("make-image");
 
@@ -29,15 +32,20 @@ impl Image {
     /// That of this release. Makes it first if there is none that is of this week.
     pub fn of(release: Release) -> Result<Image> {
         let (sources, settings) = base::sources(release.suite())?;
-        let how = format!("{}\n{PACKAGES}\n{LATER}\n", release.file_system());
+        let how = format!("{}\n{PACKAGES}\n{LATER}\n{AGAIN}\n", release.file_system());
         let recipe = format!("{how}{sources}{settings}{SCRIPT}");
         let name = format!("booted-{}", release.suite());
         Ok(Image(Kept::of(&name, &recipe, |partial| make(release, partial, &sources, &settings))?))
     }
 
-    /// One of its files: `vmlinuz`, `initrd`, `root.img` or `usr.img`.
+    /// One of its files: `vmlinuz`, `initrd`, or a disk, `NAME.img`.
     pub fn file(&self, name: &str) -> PathBuf {
         self.0.directory().join(name)
+    }
+
+    /// The versions of Debian, its kernel, apt, dpkg and systemd, without the upgrades that wait.
+    pub fn versions(&self) -> Result<Vec<String>> {
+        Ok(fs::read_to_string(self.file("about"))?.lines().map(str::to_owned).collect())
     }
 
     /// The upgrades that wait.
@@ -60,6 +68,7 @@ fn make(release: Release, partial: &Path, sources: &str, settings: &str) -> Resu
         .env("FILE_SYSTEM", release.file_system())
         .env("PACKAGES", PACKAGES)
         .env("LATER", LATER)
+        .env("AGAIN", AGAIN)
         .current_dir(partial)
         .stdin(Stdio::null())
         .stdout(log.try_clone()?)

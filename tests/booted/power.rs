@@ -1,0 +1,71 @@
+//! The power fails in the middle of package runs: the next boot ends what they began, and apt can go on.
+
+use std::time::Duration;
+
+use crate::Scenario;
+use crate::support::booted::{Machine, Release};
+use crate::support::dice::Dice;
+
+pub const POWER: Scenario = Scenario {
+    name: "power",
+    expected: "after each of 10 cuts: boots read-only, completes; no alias in the end",
+    play: fails_again_and_again,
+};
+
+const CUTS: usize = 10;
+
+/// When it fails, at the latest: what one step of an upgrade takes, and some.
+const LATEST: u64 = 40_000;
+
+/// One upgrade gets further each time; when it is done, it is done again.
+fn fails_again_and_again(release: Release) -> String {
+    let seed = std::env::var("BOOTED_SEED").map_or(1, |seed| seed.parse().expect("BOOTED_SEED is a number"));
+    let (mut dice, mut in_the_middle, mut recovered) = (Dice::new(seed), 0, 0);
+    let machine = Machine::boot(release);
+    machine.install_rokeep();
+    for _ in 0..CUTS {
+        let words = what_to_do(&machine);
+        machine.start("upgrade", &words.iter().map(String::as_str).collect::<Vec<_>>());
+        machine.wait_for("[ -e /run/rokeep/session.json ]");
+        std::thread::sleep(Duration::from_millis(dice.below(LATEST)));
+        in_the_middle += usize::from(machine.run(&["test", "-e", "/run/rokeep/session.json"]).code == 0);
+
+        machine.power_cut();
+
+        recovered += usize::from(machine.boot_unit().is_some());
+        machine.assert_read_only();
+        let status = machine.status();
+        let droppable: usize = status.mounts.iter().map(|mount| mount.aliases.droppable).sum();
+        assert!(status.problems.is_empty() && droppable == 0, "{status:#?}");
+        for words in [&["dpkg", "--configure", "-a"][..], &["apt-get", "-y", "-f", "install"]] {
+            machine.package_run(words);
+            machine.assert_read_only();
+        }
+        machine.assert_configured();
+    }
+    assert!(recovered > 0, "no boot had anything to do (seed {seed})");
+    assert!(
+        2 * in_the_middle > CUTS,
+        "only {in_the_middle} of {CUTS} were in the middle of a package run (seed {seed})"
+    );
+
+    machine.package_run(&["apt-get", "-y", "dist-upgrade"]);
+    machine.assert_read_only();
+    machine.assert_upgraded();
+    machine.reboot();
+    machine.assert_tidy();
+    machine.assert_services_work();
+    format!(
+        "{in_the_middle} of {CUTS} cuts in the middle of a run, {recovered} boots with something to do (seed {seed})"
+    )
+}
+
+fn what_to_do(machine: &Machine) -> Vec<String> {
+    let waits = machine.sh("apt-get --simulate dist-upgrade | grep -c ^Inst || true");
+    let words: &[&str] = match waits.trim() {
+        "0" => &["apt-get", "-y", "--reinstall", "install"],
+        _ => &["apt-get", "-y", "dist-upgrade"],
+    };
+    let again = machine.upgrades().into_iter().map(|upgrade| upgrade.package).filter(|_| waits.trim() == "0");
+    words.iter().map(|word| (*word).to_owned()).chain(again).collect()
+}
