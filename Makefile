@@ -98,7 +98,8 @@ at-once: needs-test ## everybody at once, thousands of rounds (AT_ONCE, AT_ONCE_
 	cargo build $(LIKE_THIS) --bins --examples
 	AT_ONCE=$${AT_ONCE:-3000} cargo test $(LIKE_THIS) --test at_once -- --nocapture
 
-# BOOTED names scenarios, BOOTED_RELEASES releases: BOOTED='pair upgrade' BOOTED_RELEASES=trixie.
+# BOOTED names scenarios, BOOTED_RELEASES releases: BOOTED='pair upgrade' BOOTED_RELEASES=trixie. BOOTED_SEED is a number for
+# other moments at which the power fails.
 test-booted: needs-test deb ## Debian 12 and 13 booted with a read-only /usr, and upgraded (BOOTED, BOOTED_RELEASES); an hour; needs root
 	cargo build $(LIKE_THIS) --bins --examples
 	BOOTED_PAGE=docs/booted.md cargo test $(LIKE_THIS) --test booted
