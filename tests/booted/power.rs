@@ -37,10 +37,11 @@ fn fails_again_and_again(release: Release) -> String {
         let status = machine.status();
         let droppable: usize = status.mounts.iter().map(|mount| mount.aliases.droppable).sum();
         assert!(status.problems.is_empty() && droppable == 0, "{status:#?}");
-        for words in [&["dpkg", "--configure", "-a"][..], &["apt-get", "-y", "-f", "install"]] {
-            machine.package_run(words);
-            machine.assert_read_only();
-        }
+        // What depends on something that is unpacked half way is left to apt.
+        machine.try_package_run(&["dpkg", "--configure", "-a"]);
+        machine.assert_read_only();
+        machine.package_run(&["apt-get", "-y", "-f", "install"]);
+        machine.assert_read_only();
         machine.assert_configured();
     }
     assert!(recovered > 0, "no boot had anything to do (seed {seed})");
