@@ -37,12 +37,12 @@ fn fails_again_and_again(release: Release) -> String {
         let status = machine.status();
         let droppable: usize = status.mounts.iter().map(|mount| mount.aliases.droppable).sum();
         assert!(status.problems.is_empty() && droppable == 0, "{status:#?}");
-        // What depends on something that is unpacked half way is left to apt.
+        // What depends on something that is unpacked half way cannot be configured yet.
         machine.try_package_run(&["dpkg", "--configure", "-a"]);
         machine.assert_read_only();
-        machine.package_run(&["apt-get", "-y", "-f", "install"]);
+        install_again_what_dpkg_says(&machine);
         machine.assert_read_only();
-        reinstall_what_dpkg_says(&machine);
+        machine.package_run(&["apt-get", "-y", "-f", "install"]);
         machine.assert_read_only();
         machine.assert_configured();
     }
@@ -63,8 +63,8 @@ fn fails_again_and_again(release: Release) -> String {
     )
 }
 
-/// apt passes over a package that it could put to rights only by going on to another version.
-fn reinstall_what_dpkg_says(machine: &Machine) {
+/// By itself `apt-get -f install` passes over what is unpacked half way, or tries to configure it and fails.
+fn install_again_what_dpkg_says(machine: &Machine) {
     let script = "dpkg-query --show --showformat='${db:Status-Eflag} ${binary:Package}\n' | sed -n 's/^reinstreq //p'";
     let packages = machine.sh(script);
     if !packages.is_empty() {
