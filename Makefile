@@ -100,7 +100,7 @@ at-once: needs-test ## everybody at once, thousands of rounds (AT_ONCE, AT_ONCE_
 
 # BOOTED names scenarios, BOOTED_RELEASES releases: BOOTED='pair upgrade' BOOTED_RELEASES=trixie. BOOTED_SEED is a number for
 # other moments at which the power fails.
-test-booted: needs-test deb ## Debian 12 and 13 booted with a read-only /usr, and upgraded (BOOTED, BOOTED_RELEASES); an hour; needs root
+test-booted: needs-test deb ## Debian 12 and 13 booted with a read-only /usr, and upgraded (BOOTED, BOOTED_RELEASES); an hour and a half; needs root
 	cargo build $(LIKE_THIS) --bins --examples
 	BOOTED_PAGE=docs/booted.md cargo test $(LIKE_THIS) --test booted
 

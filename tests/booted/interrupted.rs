@@ -6,8 +6,9 @@ use crate::Scenario;
 use crate::support::booted::{Machine, Release};
 use crate::support::sandbox::Access::Writable;
 
-pub const KILLED: Scenario =
-    Scenario { name: "killed", expected: "read-only within 2 s; apt -f install completes", play: all_of_it_is_killed };
+const EXPECTED: &str = "read-only within 2 s; apt -f install completes";
+
+pub const KILLED: Scenario = Scenario { name: "killed", expected: EXPECTED, play: all_of_it_is_killed };
 
 pub const ORPHAN: Scenario = Scenario {
     name: "orphan",
@@ -15,14 +16,9 @@ pub const ORPHAN: Scenario = Scenario {
     play: apt_alone_is_killed,
 };
 
-pub const HOOK: Scenario =
-    Scenario { name: "hook", expected: "read-only within 2 s; apt -f install completes", play: another_hook_fails };
+pub const HOOK: Scenario = Scenario { name: "hook", expected: EXPECTED, play: another_hook_fails };
 
-pub const CTRL_C: Scenario = Scenario {
-    name: "ctrl-c",
-    expected: "read-only within 2 s; apt -f install completes",
-    play: somebody_types_ctrl_c,
-};
+pub const CTRL_C: Scenario = Scenario { name: "ctrl-c", expected: EXPECTED, play: somebody_types_ctrl_c };
 
 /// How long the watch unit may take, by the clock of the machine.
 const LIMIT: Duration = Duration::from_secs(2);
@@ -30,7 +26,7 @@ const LIMIT: Duration = Duration::from_secs(2);
 /// SIGKILL for apt and all that it has started, while a postinst runs.
 fn all_of_it_is_killed(release: Release) -> String {
     let machine = with_tool(release);
-    half_way(&machine);
+    machine.upgrade_tool_half_way();
     let took = closed_after(&machine, "kill -KILL $(cat /sys/fs/cgroup/system.slice/upgrade.service/cgroup.procs)");
     machine.sh("rm /run/wait");
     the_watch_unit_did_it(&machine);
@@ -41,23 +37,13 @@ fn all_of_it_is_killed(release: Release) -> String {
 /// dpkg goes on without it, and must not find /usr read-only in the middle.
 fn apt_alone_is_killed(release: Release) -> String {
     let machine = with_tool(release);
-    let apt = half_way(&machine);
+    let apt = machine.upgrade_tool_half_way();
     machine.sh(&format!("kill -KILL {apt}; sleep 5"));
     machine.assert_usr(Writable);
     let took = closed_after(&machine, "rm /run/wait; while pgrep -x dpkg; do sleep 0.05; done");
     the_watch_unit_did_it(&machine);
     completes(&machine);
     format!("writable as long as dpkg went on, read-only {took:.1?} after; completed")
-}
-
-/// An upgrade waits in a postinst. The process of apt.
-fn half_way(machine: &Machine) -> u32 {
-    machine.sh("rm -f /run/waiting; touch /run/wait");
-    // With what apt starts, when that goes on without it.
-    let apt = machine.start("upgrade", &["apt-get", "-y", "install", "/tool/tool_2.deb"]);
-    machine.wait_for("[ -e /run/waiting ]");
-    machine.assert_usr(Writable);
-    apt
 }
 
 /// It has said so, and apt's own hook could not.
@@ -70,7 +56,6 @@ fn the_watch_unit_did_it(machine: &Machine) {
 fn another_hook_fails(release: Release) -> String {
     let machine = with_tool(release);
     machine.sh("echo 'DPkg::Pre-Install-Pkgs:: \"false\";' > /etc/apt/apt.conf.d/zzz-fails");
-    // The end of apt is what counts; it writes to the disk when it has failed already.
     let took = closed_after(&machine, "if apt-get -y install /tool/tool_2.deb >/run/said 2>&1; then exit 1; fi");
     machine.sh("grep false /run/said");
     machine.sh("rm /etc/apt/apt.conf.d/zzz-fails");
@@ -152,7 +137,7 @@ fn completes(machine: &Machine) {
     machine.assert_read_only();
     let again = machine.apt(&["-o", "Dpkg::Options::=--force-confold", "install", "/tool/tool_2.deb"]);
     assert!(again.code == 0, "apt ended with {}", again.code);
-    assert!(machine.must(&["dpkg-query", "--show", "--showformat=${Version}", "tool"]) == "2");
+    assert!(machine.version("tool") == "2");
     machine.assert_read_only();
     machine.sh("systemctl stop tool");
     machine.must(&["rokeep", "cleanup"]);

@@ -6,9 +6,10 @@
 //! too, and [`reboot`] is what a boot does with what is left. In [`restarts`] and [`foundations`] more is in motion than
 //! packages; [`by_hand`] is without packages, and [`leaving`] without rokeep in the end.
 //!
-//! An emulated machine is slow: this takes long, so it is asked for by name (`make test-booted`). `BOOTED` names the
-//! scenarios, `BOOTED_RELEASES` the releases; without them it is all. Releases run beside each other. With `BOOTED_ALOUD` all
-//! that is said in the machines is shown as it is said.
+//! An emulated machine is slow: all of it takes long, and is asked for by name (`make test-booted`); `make test` plays one
+//! scenario. `BOOTED` names the scenarios, `BOOTED_RELEASES` the releases; without them it is all. Releases run beside each
+//! other. `BOOTED_PAGE` is the page that what was seen goes into ([`page`]). With `BOOTED_ALOUD` all that is said in the
+//! machines is shown as it is said.
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -236,6 +236,11 @@ impl Machine {
         self.image.upgrades().unwrap_or_else(|why| panic!("{why:#}"))
     }
 
+    /// Which version of a package is installed.
+    pub fn version(&self, package: &str) -> String {
+        self.must(&["dpkg-query", "--show", "--showformat=${Version}", package])
+    }
+
     /// What /usr permits.
     pub fn usr(&self) -> Access {
         Access::of(&self.mount_line("/usr"))
@@ -287,7 +292,7 @@ impl Machine {
     #[track_caller]
     pub fn assert_upgraded(&self) {
         for upgrade in self.upgrades() {
-            let version = self.must(&["dpkg-query", "--show", "--showformat=${Version}", &upgrade.package]);
+            let version = self.version(&upgrade.package);
             assert!(version == upgrade.to, "{} is {version}, not {}", upgrade.package, upgrade.to);
         }
         self.assert_configured();

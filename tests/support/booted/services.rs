@@ -1,6 +1,7 @@
 //! The services of a machine: who runs, since when, and whether they do what they are for.
 
 use super::Machine;
+use crate::support::sandbox::Access;
 
 /// A service, in the shape that it has had since it was started.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +39,15 @@ impl Machine {
         let run = self.apt(&["install", "/tool/tool_1.deb"]);
         assert!(run.code == 0, "apt ended with {}", run.code);
         self.start("tool", &["/usr/lib/tool/sleep", "infinity"]);
+    }
+
+    /// An upgrade of the small package waits in its postinst, until /run/wait is removed. The process of apt.
+    pub fn upgrade_tool_half_way(&self) -> u32 {
+        self.sh("rm -f /run/waiting; touch /run/wait");
+        let apt = self.start("upgrade", &["apt-get", "-y", "install", "/tool/tool_2.deb"]);
+        self.wait_for("[ -e /run/waiting ]");
+        self.assert_usr(Access::Writable);
+        apt
     }
 
     /// Every service that runs.
