@@ -216,11 +216,6 @@ impl Machine {
 
     // ── what is so ──────────────────────────────────────────────────────────────────────────────────────────────────
 
-    /// Which Debian it is.
-    pub fn release(&self) -> Release {
-        self.release
-    }
-
     /// How many milliseconds rokeep's unit took at the boot, if it had anything to do. It must not have failed.
     pub fn boot_unit(&self) -> Option<u64> {
         let property =

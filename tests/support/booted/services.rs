@@ -36,8 +36,7 @@ const WORK: &[(&str, &str)] = &[
 impl Machine {
     /// The small package is installed, and its program runs as a service.
     pub fn install_tool(&self) {
-        let run = self.apt(&["install", "/tool/tool_1.deb"]);
-        assert!(run.code == 0, "apt ended with {}", run.code);
+        self.package_run(&["apt-get", "-y", "install", "/tool/tool_1.deb"]);
         self.start("tool", &["/usr/lib/tool/sleep", "infinity"]);
     }
 
