@@ -175,7 +175,7 @@ fn an_apt_that_does_not_answer_is_not_waited_for() {
     world.has_program("/usr/bin/apt-config", "while :; do read line; done");
     let began = Instant::now();
     world.check_up().assert_only("apt", "unknown", &["could not be asked"]);
-    assert!(began.elapsed() < Duration::from_secs(15), "three seconds each of two times: {:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(50), "ten seconds, twice: {:?}", began.elapsed());
     world.has_program("/usr/bin/apt-config", "echo 'E: Syntax error \u{1b}[2J' >&2; exit 100");
     world.check_up().assert_only("apt", "broken", &["cannot read its own configuration", "E: Syntax error %1B[2J"]);
     world.writably(|| world.removes("/usr/bin/apt-config"));
