@@ -5,7 +5,7 @@ use crate::support::booted::{Layout, Machine, Release};
 
 pub const ROOT: Scenario = Scenario {
     name: "root",
-    expected: "the upgrade completes, / read-only; no alias once services are restarted",
+    expected: "the upgrade completes, / read-only; no replaced file kept once services are restarted",
     play: all_of_it_is_read_only,
 };
 

@@ -25,7 +25,7 @@ use super::emulator::Emulator;
 use super::order::{Answer, Order};
 use super::sandbox::Access;
 use super::small::Run;
-use super::status::Status;
+use super::status::{MountStatus, Status};
 
 /// A machine that runs.
 pub struct Machine {
@@ -293,17 +293,29 @@ impl Machine {
         self.assert_configured();
     }
 
-    /// Nothing of a package run is left: no alias, no store, no session, read-only, and nothing to complain about.
+    /// Nothing of a package run is left that was replaced: no alias of it, no session, read-only, and nothing to complain about.
     #[track_caller]
     pub fn assert_tidy(&self) {
         self.assert_read_only();
-        for store in self.stores() {
-            self.assert_gone(&store);
-        }
         self.assert_gone("/run/rokeep/session.json");
-        self.assert_gone("/var/lib/rokeep/journal.jsonl");
         let status = self.status();
         assert!(status.problems.is_empty() && status.kept.files == 0 && status.session.is_none(), "{status:#?}");
+        let nothing_is_left = |mount: &MountStatus| mount.aliases.droppable + mount.aliases.unknown == 0;
+        assert!(status.mounts.iter().all(nothing_is_left), "{status:#?}");
+        match self.layout {
+            Layout::Usr => {
+                self.stores().iter().for_each(|store| self.assert_gone(store));
+                self.assert_gone("/var/lib/rokeep/journal.jsonl");
+            }
+            // dpkg leaves a conffile alone that is the same in both versions, so that it keeps its alias until it is replaced.
+            Layout::Root => {
+                let others = self.sh(
+                    "[ ! -e /.rokeep ] || cd /.rokeep\n\
+                     for alias in *; do [ ! -f $alias ] || find /etc -xdev -inum $alias | grep --quiet . || echo $alias; done",
+                );
+                assert!(others.is_empty(), "these were replaced, or are no conffiles: {others}");
+            }
+        }
     }
 
     /// There is nothing of this name.
