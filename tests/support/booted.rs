@@ -25,7 +25,7 @@ use super::emulator::Emulator;
 use super::order::{Answer, Order};
 use super::sandbox::Access;
 use super::small::Run;
-use super::status::{MountStatus, Status};
+use super::status::{AliasCounts, Status};
 
 /// A machine that runs.
 pub struct Machine {
@@ -293,15 +293,10 @@ impl Machine {
         self.assert_configured();
     }
 
-    /// Nothing of a package run is left that was replaced: no alias of it, no session, read-only, and nothing to complain about.
+    /// Nothing of a package run is left: no alias, no store, no session, read-only, and nothing to complain about.
     #[track_caller]
     pub fn assert_tidy(&self) {
-        self.assert_read_only();
-        self.assert_gone("/run/rokeep/session.json");
-        let status = self.status();
-        assert!(status.problems.is_empty() && status.kept.files == 0 && status.session.is_none(), "{status:#?}");
-        let nothing_is_left = |mount: &MountStatus| mount.aliases.droppable + mount.aliases.unknown == 0;
-        assert!(status.mounts.iter().all(nothing_is_left), "{status:#?}");
+        self.assert_nothing_replaced_is_kept();
         match self.layout {
             Layout::Usr => {
                 self.stores().iter().for_each(|store| self.assert_gone(store));
@@ -316,6 +311,20 @@ impl Machine {
                 assert!(others.is_empty(), "these were replaced, or are no conffiles: {others}");
             }
         }
+    }
+
+    /// No alias of a replaced file is left, no session, read-only, and nothing to complain about. How many are left of files
+    /// that dpkg was to replace, and did not.
+    #[track_caller]
+    pub fn assert_nothing_replaced_is_kept(&self) -> usize {
+        self.assert_read_only();
+        self.assert_gone("/run/rokeep/session.json");
+        let status = self.status();
+        assert!(status.problems.is_empty() && status.kept.files == 0 && status.session.is_none(), "{status:#?}");
+        let nothing_is_left =
+            |aliases: &AliasCounts| aliases.held + aliases.droppable + aliases.unknown + aliases.directories == 0;
+        assert!(status.mounts.iter().all(|mount| nothing_is_left(&mount.aliases)), "{status:#?}");
+        status.mounts.iter().map(|mount| mount.aliases.unchanged).sum()
     }
 
     /// There is nothing of this name.
