@@ -274,9 +274,11 @@ impl Machine {
         assert!(found == expected, "/usr is {found:?}, not {expected:?}");
     }
 
-    /// The kernel says that all of the mounts are read-only that fstab has so, with their file systems.
+    /// The kernel says that all of the mounts are read-only that fstab has so, with their file systems. What apt itself held
+    /// is dropped once it has exited, by its watcher, which opens them for that.
     #[track_caller]
     pub fn assert_read_only(&self) {
+        self.wait_for("[ -z \"$(systemctl list-units --plain --no-legend 'rokeep-watch@*')\" ]");
         for point in self.layout.read_only() {
             let found = Access::of(&self.mount_line(point));
             assert!(found == Access::ReadOnly, "{point} is {found:?}, not read-only");
