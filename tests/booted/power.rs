@@ -37,13 +37,7 @@ fn fails_again_and_again(release: Release) -> String {
         let status = machine.status();
         let droppable: usize = status.mounts.iter().map(|mount| mount.aliases.droppable).sum();
         assert!(status.problems.is_empty() && droppable == 0, "{status:#?}");
-        // What depends on something that is unpacked half way cannot be configured yet.
-        machine.try_package_run(&["dpkg", "--configure", "-a"]);
-        machine.assert_read_only();
-        install_again_what_dpkg_says(&machine);
-        machine.assert_read_only();
-        machine.package_run(&["apt-get", "-y", "-f", "install"]);
-        machine.assert_read_only();
+        mend(&machine);
         machine.assert_configured();
     }
     assert!(recovered > 0, "no boot had anything to do (seed {seed})");
@@ -67,15 +61,27 @@ fn fails_again_and_again(release: Release) -> String {
     )
 }
 
-/// By itself `apt-get -f install` passes over what is unpacked half way, or tries to configure it and fails.
-fn install_again_what_dpkg_says(machine: &Machine) {
-    let script = "dpkg-query --show --showformat='${db:Status-Eflag} ${binary:Package}\n' | sed -n 's/^reinstreq //p'";
-    let packages = machine.sh(script);
-    if !packages.is_empty() {
-        machine.package_run(
-            &[&["apt-get", "-y", "--reinstall", "install"], &packages.lines().collect::<Vec<_>>()[..]].concat(),
-        );
+/// What dpkg and apt say is to be done, in the order in which they say it. By itself `apt-get -f install` passes over what is
+/// unpacked half way, or tries to configure it and fails; and that cannot be installed again before what it depends on is.
+fn mend(machine: &Machine) {
+    const MOST_ROUNDS: usize = 4;
+    let half_way =
+        "dpkg-query --show --showformat='${db:Status-Eflag} ${binary:Package}\n' | sed -n 's/^reinstreq //p'";
+    for _ in 0..MOST_ROUNDS {
+        machine.try_package_run(&["dpkg", "--configure", "-a"]);
+        machine.assert_read_only();
+        machine.try_package_run(&["apt-get", "-y", "-f", "install"]);
+        machine.assert_read_only();
+        let packages = machine.sh(half_way);
+        if packages.is_empty() {
+            break;
+        }
+        let again: Vec<&str> = packages.lines().collect();
+        machine.try_package_run(&[&["apt-get", "-y", "--reinstall", "install"], &again[..]].concat());
+        machine.assert_read_only();
     }
+    machine.package_run(&["apt-get", "-y", "-f", "install"]);
+    machine.assert_read_only();
 }
 
 fn what_to_do(machine: &Machine) -> Vec<String> {
