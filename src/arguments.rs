@@ -104,6 +104,16 @@ pub enum Command {
         #[command(subcommand)]
         to: Remount,
     },
+    /// Install packages on a mount that can never be writable, by an overlay
+    ///
+    /// For a squashfs, erofs or iso image, a write-protected device, an export that is read-only on its server. An overlayfs is
+    /// laid over the mount; what packages write is kept on another file system, and the overlay is opened and closed like any
+    /// mount. docs/overlay.md says what that can do and what it cannot.
+    Overlay {
+        /// What to do.
+        #[command(subcommand)]
+        to: Overlay,
+    },
     /// Drop every alias that may go, before rokeep is removed
     ///
     /// Also those of files that a package run was to replace and did not, and those that are in no journal. What was
@@ -182,6 +192,45 @@ pub enum Remount {
     },
 }
 
+/// What to do with overlays.
+#[derive(Debug, Subcommand)]
+pub enum Overlay {
+    /// Lay one over a mount, now and at each start of the machine
+    ///
+    /// Nothing changes where there can be none; it is said why. What is kept of an earlier overlay is there again. mode =
+    /// "overlay" in /etc/rokeep/config.toml has the next package run do the same.
+    Enable {
+        /// The mount point
+        #[arg(value_name = "MOUNT", value_hint = ValueHint::DirPath,
+            value_parser = PathBufValueParser::new().try_map(mount_point))]
+        mount: PathBuf,
+        /// Keep what is written here, in a directory of a local file system that stays writable
+        ///
+        /// Without it that is a directory in /var/lib/rokeep/overlay.
+        #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath,
+            value_parser = PathBufValueParser::new().try_map(directory))]
+        upper: Option<PathBuf>,
+    },
+    /// Take one away, so that what is below is seen again
+    ///
+    /// Refused while somebody uses it; it is said who. dpkg goes on counting the packages as installed that were.
+    Disable {
+        /// The mount point
+        #[arg(value_name = "MOUNT", value_hint = ValueHint::DirPath,
+            value_parser = PathBufValueParser::new().try_map(mount_point))]
+        mount: PathBuf,
+        /// Remove what was written, too
+        #[arg(long)]
+        discard: bool,
+    },
+    /// Show each overlay, and how much is kept of it
+    Status {
+        /// Print one JSON object, for programs
+        #[arg(long)]
+        json: bool,
+    },
+}
+
 /// The moments at which apt and dpkg call.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub enum Hook {
@@ -216,16 +265,21 @@ pub fn definition() -> clap::Command {
 }
 
 /// In the order in which a person needs them.
-const GROUPS: [(&str, &[&str]); 4] = [
+const GROUPS: [(&str, &[&str]); 5] = [
     ("To see what is going on", &["status", "check", "plan"]),
     ("To put right what was left", &["cleanup", "recover"]),
     ("To change files without apt", &["run", "remount"]),
+    ("For what can never be writable", &["overlay"]),
     ("To take rokeep away", &["release"]),
 ];
 
 /// As mountinfo spells it.
 fn mount_point(name: PathBuf) -> Result<PathBuf, &'static str> {
     settings::plain(&name).ok_or("a mount point is an absolute path")
+}
+
+fn directory(name: PathBuf) -> Result<PathBuf, &'static str> {
+    settings::plain(&name).ok_or("a directory is an absolute path here")
 }
 
 fn mount_before_command(name: PathBuf) -> Result<PathBuf, &'static str> {

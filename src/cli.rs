@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use clap::FromArgMatches;
 use serde::Serialize;
 
-use rokeep::arguments::{self, Arguments, Command, Form, Hook, Remount};
+use rokeep::arguments::{self, Arguments, Command, Form, Hook, Overlay, Remount};
 use rokeep::by_hand::{self, Lasting};
 use rokeep::core::apt_stream;
 use rokeep::core::check::Verdict;
@@ -17,6 +17,7 @@ use rokeep::core::columns::{shown, shown_json};
 use rokeep::core::message::Outcome;
 use rokeep::core::status::metrics::metrics;
 use rokeep::core::status::text::text;
+use rokeep::overlay::Keep;
 use rokeep::pins::Look;
 use rokeep::plan::lists;
 use rokeep::session::AtTheEnd;
@@ -27,7 +28,7 @@ use rokeep::sys::kernel;
 use rokeep::sys::lock::StillHeld;
 use rokeep::sys::log::{Priority, log};
 use rokeep::sys::terminal;
-use rokeep::{announce, check, dpkg, leaving, preview, protect, recover, release, report, session, watch};
+use rokeep::{announce, check, dpkg, leaving, overlay, preview, protect, recover, release, report, session, watch};
 
 /// Reads the command line. One that is wrong ends the process: with words that repeat some of it, harmlessly.
 pub fn read() -> Arguments {
@@ -65,7 +66,8 @@ pub fn run(arguments: &Arguments) -> ExitCode {
 
 /// Not who only looks, nor who has waited for another rokeep in vain.
 fn may_finish(command: &Command, done: &Result<ExitCode>) -> bool {
-    let looks = matches!(command, Command::Status { .. } | Command::Check { .. } | Command::Plan { .. });
+    let looks = matches!(command, Command::Status { .. } | Command::Check { .. } | Command::Plan { .. })
+        || matches!(command, Command::Overlay { to: Overlay::Status { .. } });
     !looks && !done.as_ref().is_err_and(|why| why.is::<StillHeld>())
 }
 
@@ -90,6 +92,7 @@ fn perform(root: &Root, command: &Command) -> Result<ExitCode> {
             tell(root, by_hand::open(root, mounts, time.map_or(Lasting::UntilClosed, Lasting::For))?)
         }
         Command::Remount { to: Remount::Ro { mounts } } => tell(root, closing(root, by_hand::close(root, mounts))?),
+        Command::Overlay { to } => change_overlays(root, to),
         Command::Release => tell(root, closing(root, release::release(root))?),
         Command::Recover => tell(root, closing(root, recover::recover_and_search(root))?),
         Command::Leave => tell(root, leaving::prepare(root)?),
@@ -111,6 +114,22 @@ fn perform(root: &Root, command: &Command) -> Result<ExitCode> {
         Command::Hook { name: Hook::PostInvoke } => post_invoke(root),
         Command::Hook { name: Hook::DpkgPreInvoke } => dpkg_pre_invoke(root),
         Command::Hook { name: Hook::DpkgPostInvoke } => Ok(dpkg_post_invoke(root)),
+    }
+}
+
+fn change_overlays(root: &Root, to: &Overlay) -> Result<ExitCode> {
+    match to {
+        Overlay::Enable { mount, upper } => tell(root, overlay::enable(root, mount, upper.as_deref())?),
+        Overlay::Disable { mount, discard } => {
+            let keep = if *discard { Keep::Nothing } else { Keep::WhatIsAbove };
+            tell(root, overlay::disable(root, mount, keep)?)
+        }
+        Overlay::Status { json } => {
+            let overlays = overlay::status(root)?;
+            let text = if *json { as_json(&overlays)? } else { overlays.text() };
+            let _ = io::stdout().write_all(text.as_bytes());
+            Ok(attention(overlays.need_attention()))
+        }
     }
 }
 

@@ -11,6 +11,7 @@ use crate::announce::{self, Announced};
 use crate::core::dpkg_command::{self, Command, NotUnderstood};
 use crate::core::message::Outcome;
 use crate::core::session::Frontend;
+use crate::overlay;
 use crate::protect;
 use crate::session::{self, AtTheEnd};
 use crate::sys::files::Root;
@@ -25,6 +26,8 @@ use crate::sys::state;
 pub fn begin(root: &Root, action: &[u8]) -> Result<Outcome> {
     match state::session(root) {
         Ok(session) if processes::i_descend_from(&session.frontends) => {
+            // apt has laid them; "rokeep run" lays none.
+            overlay::require_none_missing(root)?;
             // Whoever's it was may be gone by the time that it is our turn, and the mounts closed.
             if let Some(refreshed) = refresh(root) {
                 return Ok(refreshed);

@@ -83,7 +83,7 @@ pub fn finish(root: &Root) -> Result<()> {
         return Ok(());
     }
     let gone = match program::is_purged(root) {
-        true => fs::remove_dir_all(state::state_dir(root)),
+        true => state::forget_everything(root),
         false => fs::remove_file(program::stand_in(root)),
     };
     gone.context("cannot remove what rokeep remembers, which nobody needs any more")

@@ -26,6 +26,8 @@
 //! What a person does without apt is in [`by_hand`]: a session around any program, or a mount that stays writable for a
 //! while. [`release`] is for who removes rokeep, and [`leaving`] is how the package run ends that does.
 //!
+//! A mount that can never be writable gets an [`overlay`], which is opened and closed in its place.
+//!
 //! Where the kernel refuses to go back, [`blockers`] says who is in the way, and [`copies`] closes what other mounts there
 //! are of that file system. [`pins`] looks for what is in use and shows nowhere, where somebody asks for it. [`settings`]
 //! are optional. [`arguments`] is the command line.
@@ -70,6 +72,7 @@ pub mod watch;
 pub mod by_hand;
 pub mod check;
 pub mod leaving;
+pub mod overlay;
 pub mod release;
 pub mod report;
 

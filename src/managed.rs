@@ -1,7 +1,8 @@
-//! Which mounts rokeep looks after: those that the settings name, and those where it left something.
+//! Which mounts rokeep looks after: those that the settings name, those that have an overlay, and
+//! those where it left something.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
@@ -9,6 +10,7 @@ use crate::core::container::Standing;
 use crate::core::journal::Journal;
 use crate::core::message;
 use crate::core::session::Session;
+use crate::overlay;
 use crate::settings::Settings;
 use crate::sys::files::Root;
 use crate::sys::mounts::{self, Mounted};
@@ -30,7 +32,7 @@ pub struct Managed {
 /// device is absent must not stop apt.
 pub fn named(root: &Root, settings: &Settings) -> Result<Managed> {
     let mut managed = Managed::default();
-    for point in settings.mounts() {
+    for point in points(root, settings, &mut managed.notes) {
         managed.look(root, settings, &point)?;
     }
     if managed.mounts.iter().any(|mounted| mounted.mount.flags.refuse_writes()) {
@@ -51,11 +53,24 @@ pub fn all(root: &Root, settings: &Settings, session: &Session, journal: &Journa
     let in_journal = journal.records.chunk_by(|a, b| a.mount.as_os_str() == b.mount.as_os_str());
     let in_journal = in_journal.filter_map(|of_one| Some(&*of_one.first()?.mount));
     let others: BTreeSet<&Path> = in_session.chain(in_journal).collect();
-    let named = settings.mounts();
+    let named = points(root, settings, &mut Vec::new());
     for point in others.into_iter().filter(|point| !named.iter().any(|named| named == point)) {
         managed.look(root, settings, point)?;
     }
     Ok(managed)
+}
+
+/// Where to look. Which mounts have an overlay whoever only closes or looks need not know: a session begins with laying what
+/// is missing, and fails where that cannot be told.
+fn points(root: &Root, settings: &Settings, notes: &mut Vec<String>) -> Vec<PathBuf> {
+    let mut points = settings.mounts();
+    match overlay::points(root, settings) {
+        Ok(overlaid) => points.extend(overlaid),
+        Err(error) => notes.push(format!("{error:#}")),
+    }
+    let mut seen = BTreeSet::new();
+    points.retain(|point| seen.insert(point.clone()));
+    points
 }
 
 /// In a container, what nobody in it may make writable is none of ours: it is read-only for the container, and apt does

@@ -17,6 +17,7 @@ use crate::core::message::{self, Outcome};
 use crate::core::session::{Frontend, Session};
 use crate::leaving;
 use crate::managed::{self, Managed};
+use crate::overlay;
 use crate::pins::Look;
 use crate::remount;
 use crate::settings::Settings;
@@ -137,14 +138,21 @@ pub(crate) fn leave(root: &Root, locked: &Locked, mut session: Session, called_b
 fn open(root: &Root, called_by: CalledBy) -> Result<Option<(Locked<'_>, Session, Managed)>> {
     let named = || managed::named(root, &Settings::load(root)?);
     // Where there is nothing to do there is nothing to ask for either: not even root.
-    if nothing_to_open(root, named)? {
+    if nothing_to_open(root, named)? && !overlay::is_missing(root, &Settings::load(root)?)? {
         return Ok(None);
     }
     let frontend = processes::frontend(called_by)?;
     if processes::only_pretends(&frontend) {
         return Ok(None);
     }
-    open_for(root, &frontend, named).map(Some)
+    let with_overlays = |session: &Session| {
+        let settings = Settings::load(root)?;
+        let laid = overlay::lay(root, session, &settings)?;
+        let mut managed = managed::named(root, &settings)?;
+        managed.notes.extend(laid);
+        Ok(managed)
+    };
+    open_for(root, &frontend, with_overlays).map(Some)
 }
 
 /// Whether none of these mounts would have to be made writable, or is writable because of us.
@@ -173,12 +181,12 @@ pub(crate) fn nothing_to_open(root: &Root, mounts: impl Fn() -> Result<Managed>)
 pub(crate) fn open_for<'a>(
     root: &'a Root,
     frontend: &Frontend,
-    mounts: impl FnOnce() -> Result<Managed>,
+    mounts: impl FnOnce(&Session) -> Result<Managed>,
 ) -> Result<(Locked<'a>, Session, Managed)> {
     let locked = Locked::wait(root)?;
     ensure!(processes::is_alive(frontend), "the package manager is gone");
     let mut session = locked.session()?;
-    let mut managed = note_read_only(mounts()?, &mut session);
+    let mut managed = note_read_only(mounts(&session)?, &mut session);
     // An unusable journal must stop the run before dpkg starts, not surprise it afterwards.
     locked.journal()?;
     locked.forget_looks()?;
@@ -267,6 +275,7 @@ fn is_needed(root: &Root, locked: &Locked, session: &mut Session, left: Option<&
 /// # Errors
 /// That, and where the settings or the mounts cannot be read.
 pub(crate) fn require_nothing_read_only(root: &Root) -> Result<()> {
+    overlay::require_none_missing(root)?;
     let managed = managed::named(root, &Settings::load(root)?)?;
     let read_only = note_read_only(managed, &mut Session::default()).mounts;
     let Some(mounted) = read_only.first() else { return Ok(()) };

@@ -1,5 +1,6 @@
 //! `/etc/rokeep/config.toml`, optional.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, ensure};
@@ -22,10 +23,31 @@ pub const DEFAULT_MOUNTS: [&str; 5] = ["/", "/usr", "/boot", "/boot/efi", "/opt"
 pub struct Settings {
     /// The mount points to manage instead of [`DEFAULT_MOUNTS`].
     mounts: Option<Vec<PathBuf>>,
+    /// What goes for one mount alone, by mount point.
+    managed: BTreeMap<PathBuf, OneMount>,
     /// Post-Invoke exits 1, and so fails the apt run, if a mount could not go back to read-only.
     pub strict_exit: bool,
     /// How closely every cleanup looks, the one at the end of a package run too: `"usual"` or `"deep"`.
     pub cleanup: Look,
+}
+
+/// What goes for one mount.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct OneMount {
+    mode: Mode,
+    upper: Option<PathBuf>,
+}
+
+/// How a mount becomes writable.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Mode {
+    /// Itself.
+    #[default]
+    Remount,
+    /// It never does: an overlay is laid over it, and that does.
+    Overlay,
 }
 
 impl Settings {
@@ -53,6 +75,12 @@ impl Settings {
         self.mounts.as_ref().is_some_and(|named| named.iter().any(|point| point == mount))
     }
 
+    /// The mounts that are to have an overlay, and where what is above it is to go, if that is said.
+    pub fn overlays(&self) -> impl Iterator<Item = (&Path, Option<&Path>)> {
+        let overlays = self.managed.iter().filter(|(_, one)| one.mode == Mode::Overlay);
+        overlays.map(|(point, one)| (point.as_path(), one.upper.as_deref()))
+    }
+
     /// Reads the text of the file.
     ///
     /// # Errors
@@ -62,11 +90,26 @@ impl Settings {
         if let Some(mounts) = &mut settings.mounts {
             ensure!(!mounts.is_empty(), "\"mounts\" names none; remove the line for the defaults");
             for mount in mounts {
-                *mount = plain(mount).with_context(|| format!("{} is not an absolute path", message::path(mount)))?;
+                *mount = absolute(mount)?;
             }
         }
+        let mut each = BTreeMap::new();
+        for (mount, mut one) in settings.managed {
+            ensure!(
+                one.mode == Mode::Overlay || one.upper.is_none(),
+                "{}: \"upper\" is for mode = \"overlay\"",
+                message::path(&mount)
+            );
+            one.upper = one.upper.as_deref().map(absolute).transpose()?;
+            each.insert(absolute(&mount)?, one);
+        }
+        settings.managed = each;
         Ok(settings)
     }
+}
+
+fn absolute(path: &Path) -> Result<PathBuf> {
+    plain(path).with_context(|| format!("{} is not an absolute path", message::path(path)))
 }
 
 /// Its own form is a drawing of several lines, which a log cannot show; and a key may have anything in it.
@@ -115,6 +158,15 @@ mod tests {
     }
 
     #[test]
+    fn a_mount_may_have_an_overlay() {
+        let text = "[managed.'/opt/']\nmode = 'overlay'\n[managed.'/srv/app']\nmode = 'overlay'\nupper = '/data/app'\n\
+                    [managed.'/usr']\nmode = 'remount'\n";
+        let settings = Settings::parse(text).unwrap();
+        let overlays: Vec<_> = settings.overlays().collect();
+        assert_eq!(overlays, [(Path::new("/opt"), None), (Path::new("/srv/app"), Some(Path::new("/data/app")))]);
+    }
+
+    #[test]
     fn mistakes_are_named() {
         for (text, says) in [
             ("mount = ['/usr']", "unknown field `mount`"),
@@ -123,6 +175,10 @@ mod tests {
             ("mounts = []", "names none"),
             ("mounts = ['/usr/../opt']", "not an absolute path"),
             ("strict_exit = 'yes'", "invalid type"),
+            ("[managed.opt]", "opt is not an absolute path"),
+            ("[managed.'/opt']\nmode = 'over'", "line 2: unknown variant `over`"),
+            ("[managed.'/opt']\nmode = 'overlay'\nupper = 'data'", "data is not an absolute path"),
+            ("[managed.'/opt']\nupper = '/data'", "/opt: \"upper\" is for mode = \"overlay\""),
             ("cleanup = 'shallow'", "unknown variant `shallow`"),
             ("strict_exit = true\nmount = []", "line 2: unknown field `mount`"),
             ("\"mo\\nunts\" = []", "line 1: unknown field `mo%0Aunts`"),

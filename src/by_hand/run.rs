@@ -75,7 +75,7 @@ fn begin(root: &Root, points: &[PathBuf]) -> Result<Option<(Frontend, Outcome)>>
             return Ok(None);
         }
         let myself = processes::myself()?;
-        session::open_for(root, &myself, || chosen(root, points)).map(|opened| Some((myself, opened)))
+        session::open_for(root, &myself, |_| chosen(root, points)).map(|opened| Some((myself, opened)))
     })();
     let opened = opened.map_err(|why: Error| anyhow!("{why:#}. {NOT_STARTED}, and nothing was changed"))?;
     let Some((myself, (locked, mut session, managed))) = opened else { return Ok(None) };

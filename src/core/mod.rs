@@ -28,6 +28,7 @@ pub mod message;
 pub mod mount_options;
 pub mod mount_state;
 pub mod mountinfo;
+pub mod overlay;
 pub mod page;
 pub mod paths;
 pub mod plan;

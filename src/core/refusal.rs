@@ -1,6 +1,8 @@
 //! Why a mount cannot become writable, and what can be done about it.
 #![forbid(unsafe_code)]
 
+use std::path::Path;
+
 use super::message;
 use super::mountinfo::Mount;
 
@@ -104,7 +106,13 @@ impl Refusal {
     /// What it is and the next step, as the end of a sentence about this mount.
     pub fn advice(&self, mount: &Mount) -> String {
         let source = message::path(&mount.source);
-        let elsewhere = "or name the mounts to manage in /etc/rokeep/config.toml without it";
+        let point = message::path(&mount.point);
+        // Not of these: they are mounted before anything could lay one.
+        let overlay = match [Path::new("/"), Path::new("/usr")].contains(&mount.point.as_path()) {
+            true => String::new(),
+            false => format!("have what is installed kept above it (\"rokeep overlay enable {point}\"), "),
+        };
+        let elsewhere = format!("{overlay}or name the mounts to manage in /etc/rokeep/config.toml without it");
         match self {
             Refusal::ByNature => format!(
                 "{} is a kind of file system that can only be read, so what is on it cannot be upgraded in place; build a \

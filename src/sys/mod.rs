@@ -22,6 +22,8 @@ pub mod log;
 pub mod marker;
 pub mod mounts;
 pub mod namespaces;
+pub mod overlay_files;
+pub mod overlaying;
 pub mod private;
 pub mod processes;
 pub mod program;

@@ -60,3 +60,23 @@ pub fn check(dir: &Path) -> Result<()> {
     );
     Ok(())
 }
+
+/// As [`check`], of every directory on the way, none of which may be a symbolic link: for a place that somebody chose.
+///
+/// # Errors
+/// As there.
+pub fn check_way(dir: &Path) -> Result<()> {
+    for dir in dir.ancestors() {
+        let found = match fs::symlink_metadata(dir) {
+            Err(error) if error.kind() == ErrorKind::NotFound => continue,
+            found => found.with_context(|| format!("cannot look at {}", dir.display()))?,
+        };
+        let is_sticky = found.mode() & libc::S_ISVTX != 0;
+        ensure!(
+            found.is_dir() && found.uid() == 0 && (found.mode() & 0o022 == 0 || is_sticky),
+            "{} is not root's alone to write to, or a symbolic link: others could exchange what is in it",
+            dir.display()
+        );
+    }
+    Ok(())
+}

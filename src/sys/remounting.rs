@@ -97,19 +97,33 @@ fn reconfigure(mount: impl AsFd, access: Access) -> nix::Result<()> {
 /// # Errors
 /// As there; `ENOSYS` before Linux 5.12.
 pub fn set_attribute(mount: impl AsFd, access: Access) -> nix::Result<()> {
-    #[repr(C)]
-    struct MountAttr {
-        set: u64,
-        clear: u64,
-        propagation: u64,
-        userns_fd: u64,
-    }
     const MOUNT_ATTR_RDONLY: u64 = 1;
     let (set, clear) = match access {
         Access::ReadOnly => (MOUNT_ATTR_RDONLY, 0),
         Access::Writable => (0, MOUNT_ATTR_RDONLY),
     };
-    let attr = MountAttr { set, clear, propagation: 0, userns_fd: 0 };
+    mount_setattr(mount, &MountAttr { set, clear, propagation: 0, userns_fd: 0 })
+}
+
+/// Has nothing that is mounted over it, or over its peers, appear at the other (mount_namespaces(7), `MS_PRIVATE`).
+///
+/// # Errors
+/// As [`set_attribute`].
+pub fn set_private(mount: impl AsFd) -> nix::Result<()> {
+    const MS_PRIVATE: u64 = 1 << 18;
+    mount_setattr(mount, &MountAttr { set: 0, clear: 0, propagation: MS_PRIVATE, userns_fd: 0 })
+}
+
+/// mount_setattr(2), `struct mount_attr`.
+#[repr(C)]
+struct MountAttr {
+    set: u64,
+    clear: u64,
+    propagation: u64,
+    userns_fd: u64,
+}
+
+fn mount_setattr(mount: impl AsFd, attr: &MountAttr) -> nix::Result<()> {
     // SAFETY: the descriptor is open, the path is a NUL-terminated literal, and `attr` is of the size that is passed.
     let result = unsafe {
         libc::syscall(
@@ -117,7 +131,7 @@ pub fn set_attribute(mount: impl AsFd, access: Access) -> nix::Result<()> {
             mount.as_fd().as_raw_fd(),
             c"".as_ptr(),
             libc::AT_EMPTY_PATH,
-            &raw const attr,
+            std::ptr::from_ref(attr),
             size_of::<MountAttr>(),
         )
     };
@@ -141,7 +155,10 @@ pub fn can_change_one_mount() -> nix::Result<()> {
 }
 
 /// A copy of a mount that is nowhere, and gone with its descriptor. open_tree(2): Linux 5.2.
-fn copy(mount: impl AsFd) -> nix::Result<OwnedFd> {
+///
+/// # Errors
+/// Those of open_tree(2).
+pub fn copy(mount: impl AsFd) -> nix::Result<OwnedFd> {
     const OPEN_TREE_CLONE: libc::c_uint = 1;
     let flags = OPEN_TREE_CLONE | libc::AT_EMPTY_PATH as libc::c_uint | libc::O_CLOEXEC as libc::c_uint;
     // SAFETY: the descriptor is open and the path is a NUL-terminated literal.
@@ -149,7 +166,7 @@ fn copy(mount: impl AsFd) -> nix::Result<OwnedFd> {
     new_descriptor(copy)
 }
 
-fn new_descriptor(answer: libc::c_long) -> nix::Result<OwnedFd> {
+pub(super) fn new_descriptor(answer: libc::c_long) -> nix::Result<OwnedFd> {
     let fd = Errno::result(answer)?;
     // SAFETY: a non-negative answer is a new descriptor that nobody else owns.
     Ok(unsafe { OwnedFd::from_raw_fd(fd as libc::c_int) })

@@ -21,6 +21,7 @@ use super::{lock, mounts, private};
 use crate::core::journal::{self, Journal, Record};
 use crate::core::looks::Looks;
 use crate::core::message;
+use crate::core::overlay;
 use crate::core::session::{self, Session};
 
 const RUN_DIR: &str = "/run/rokeep";
@@ -44,6 +45,24 @@ pub fn state_dir(root: &Root) -> PathBuf {
 /// Where the session is.
 pub fn run_dir(root: &Root) -> PathBuf {
     root.path(RUN_DIR)
+}
+
+/// Removes all that rokeep remembers, and the copy of it that stands in. What was installed above a mount that can never be
+/// writable stays, and so does how it gets there: that is nobody's to remove who only removes rokeep.
+///
+/// # Errors
+/// Where something cannot be removed.
+pub fn forget_everything(root: &Root) -> io::Result<()> {
+    let (dir, overlays) = (state_dir(root), root.path(overlay::HOME));
+    for entry in fs::read_dir(&dir)? {
+        let entry = entry?;
+        match entry.path() {
+            path if path == overlays => {}
+            path if entry.file_type()?.is_dir() => fs::remove_dir_all(path)?,
+            path => fs::remove_file(path)?,
+        }
+    }
+    if overlays.exists() { Ok(()) } else { fs::remove_dir(&dir) }
 }
 
 /// Whether any rokeep has had the lock since the machine was started.

@@ -9,7 +9,8 @@
 //! what becomes of a file, [`taken_over`] and [`diversions`] files that are not where their package lists them,
 //! [`generated`] files that no package lists, [`directories`] what is removed around a process. [`dry_runs`] change
 //! nothing. [`bare_dpkg`] is dpkg without apt, [`by_hand`] what a person does around both, [`ourselves`]
-//! what becomes of rokeep's own package. [`systemd`] is what the units do.
+//! what becomes of rokeep's own package. [`overlays`] are packages on what can never be written. [`systemd`] is what the
+//! units do.
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -26,6 +27,7 @@ mod generated;
 mod interrupted;
 mod mishaps;
 mod ourselves;
+mod overlays;
 mod package_kit;
 mod packages;
 mod scene;

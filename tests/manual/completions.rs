@@ -62,8 +62,13 @@ fn fish_offers_all_that_is_meant_for_people() {
 fn zsh_offers_all_that_is_meant_for_people() {
     let file = std::fs::read_to_string(path(ZSH)).expect("installed");
     for command in what_people_call() {
+        // A command below another one may be called like one that is not.
+        let below = match command.words.as_slice() {
+            [_, parent, _] => file.split_once(&format!("({parent})\n")).map_or("", |(_, from)| from),
+            _ => &file,
+        };
         let between = |start: &str, end: &str| {
-            let (_, from) = file.split_once(start).unwrap_or_else(|| panic!("no {start:?} in\n{file}"));
+            let (_, from) = below.split_once(start).unwrap_or_else(|| panic!("no {start:?} in\n{file}"));
             from.split(end).next().unwrap_or_default().to_owned()
         };
         let start = match command.words.as_slice() {

@@ -39,6 +39,7 @@ mod old_programs;
 mod older_kernel;
 mod other_mounts;
 mod overlay;
+mod overlay_mode;
 mod plan;
 mod recovery;
 mod refusals;

@@ -102,6 +102,8 @@ pub struct Small {
     sandbox: Sandbox,
     mounts: Vec<Mount>,
     first_inode: BTreeMap<PathBuf, Inode>,
+    /// Paths that rokeep may make, cover and remove as it likes.
+    handed_over: Vec<&'static str>,
     log: RefCell<String>,
 }
 
@@ -146,8 +148,14 @@ impl Small {
             std::os::unix::fs::symlink("holder", sandbox.outside("/tool").join(name)).expect("a name");
         }
         let frontend = RefCell::new(Some(Frontend::start(&sandbox, &["frontend"])));
-        let (first_inode, log) = (BTreeMap::new(), RefCell::default());
-        Small { frontend, sandbox, mounts: mounts.to_vec(), first_inode, log }
+        let (first_inode, handed_over, log) = (BTreeMap::new(), Vec::new(), RefCell::default());
+        Small { frontend, sandbox, mounts: mounts.to_vec(), first_inode, handed_over, log }
+    }
+
+    /// These paths, and what is below them, are rokeep's from now on: those of an overlay.
+    pub fn hands_over(mut self, paths: &[&'static str]) -> Small {
+        self.handed_over.extend(paths);
+        self
     }
 
     /// A package is installed: its files exist, its list names them just so, dpkg's status knows it.

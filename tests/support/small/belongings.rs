@@ -28,13 +28,15 @@ struct Touchable {
 impl Belongings {
     pub(super) fn of(world: &Small) -> Belongings {
         let root = world.outside("/");
-        let ours = ["var/lib/rokeep", "run/rokeep"].map(|path| root.join(path));
+        let mut ours = ["var/lib/rokeep", "run/rokeep"].map(|path| root.join(path)).to_vec();
+        ours.extend(world.handed_over.iter().map(|path| world.outside(path)));
         let foreign = ["proc", "sys", "dev", "tool", "image"].map(|path| root.join(path));
         // FUSE gives a file another number whenever it has forgotten it.
         let exfat = world.mounts.iter().filter(|mount| matches!(mount.1, FileSystem::Exfat));
         let device = |Mount(point, ..): &Mount| world.outside(point).metadata().map(|found| found.dev()).ok();
         let renumbered: Vec<u64> = exfat.filter_map(device).collect();
-        let devices: Vec<u64> = world.mounts.iter().filter_map(device).collect();
+        let stay = |Mount(point, ..): &&Mount| !world.handed_over.contains(point);
+        let devices: Vec<u64> = world.mounts.iter().filter(stay).filter_map(device).collect();
         let visit = |entry: &walkdir::DirEntry| {
             let path = entry.path();
             !foreign.iter().chain(&ours).any(|other| other == path) && entry.file_name() != ".rokeep"

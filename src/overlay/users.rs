@@ -1,0 +1,83 @@
+//! Who uses a mount: what keeps it from being unmounted.
+
+use std::collections::{BTreeSet, HashSet};
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+
+use crate::core::holder::How;
+use crate::core::inode::Device;
+use crate::core::message;
+use crate::core::mountinfo::Mount;
+use crate::core::proc_maps::Mapping;
+use crate::sys::files::Root;
+use crate::sys::kernel::Stat;
+use crate::sys::processes;
+use crate::sys::scan::{self, Question, Seen, What};
+
+/// No more are named.
+const MOST: usize = 5;
+
+/// They, in words.
+///
+/// # Errors
+/// Where nobody could be asked.
+pub fn of(root: &Root, mount: &Mount) -> Result<String> {
+    let devices = HashSet::from([mount.device]);
+    let question = WhoIsHere { devices, mount: mount.id, point: mount.point.clone() };
+    let mut users = BTreeSet::new();
+    scan::scan(root, question, |Use { pid, how, path }| {
+        users.insert((
+            pid,
+            format!("{} {how} {}", message::process(&processes::command(root, pid), pid), message::path(&path)),
+        ));
+    })?;
+    let users: Vec<String> = users.into_iter().map(|(_, words)| words).collect();
+    Ok(match users.is_empty() {
+        true => "by nobody that shows it; a mount namespace of somebody else's may have it".to_owned(),
+        false => message::few(&users, MOST),
+    })
+}
+
+struct WhoIsHere {
+    devices: HashSet<Device>,
+    mount: u64,
+    point: PathBuf,
+}
+
+struct Use {
+    pid: i32,
+    how: How,
+    path: PathBuf,
+}
+
+impl Question for WhoIsHere {
+    type Answer = Use;
+
+    fn devices(&self) -> &HashSet<Device> {
+        &self.devices
+    }
+
+    fn mapping(&self, mapping: &Mapping) -> bool {
+        self.devices.contains(&mapping.device)
+    }
+
+    fn inode(&self, stat: &Stat) -> bool {
+        stat.mount_id == self.mount
+    }
+
+    fn superblocks(&self) -> &HashSet<Device> {
+        &self.devices
+    }
+
+    fn tell(&self, seen: &Seen) -> Option<Use> {
+        let path = seen.opened_as().unwrap_or_default();
+        let is_here = match seen.what {
+            What::Stat(stat) => stat.mount_id == self.mount,
+            What::Mapping(..) => true,
+            What::Name => path.starts_with(Path::new(&self.point)),
+        };
+        // A mount is no user of itself.
+        (is_here && seen.mount().is_none()).then_some(Use { pid: seen.pid?, how: seen.how, path })
+    }
+}

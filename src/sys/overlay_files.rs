@@ -1,0 +1,353 @@
+//! What is written down of overlays: a record of each, and the units that mount it when the machine starts.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use nix::errno::Errno;
+
+use super::files::Root;
+use super::{children, private, program};
+use crate::core::check::fstab::{self, Entry};
+use crate::core::message;
+use crate::core::overlay::units::{self, Unit};
+use crate::core::overlay::{self, HOME, Overlay};
+
+/// Every overlay that is written down, by mount point.
+///
+/// # Errors
+/// Where one cannot be read: then nobody knows what is missing from the mounts.
+pub fn all(root: &Root) -> Result<Vec<Overlay>> {
+    let home = root.path(HOME);
+    private::check(&home)?;
+    let entries = match fs::read_dir(&home) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.with_context(|| format!("cannot read {}", home.display()))?,
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            found.extend(read(&entry.path().join("overlay.json"))?);
+        }
+    }
+    found.sort_by(|one, other| one.point.cmp(&other.point));
+    Ok(found)
+}
+
+/// The same; none for who may not look, and may change nothing either.
+///
+/// # Errors
+/// As [`all`].
+pub fn all_that_can_be_seen(root: &Root) -> Result<Vec<Overlay>> {
+    match fs::read_dir(root.path(HOME)) {
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => Ok(Vec::new()),
+        Ok(_) | Err(_) => all(root),
+    }
+}
+
+/// The overlay over a mount point, if one is written down.
+///
+/// # Errors
+/// Where it cannot be read.
+pub fn of(root: &Root, point: &Path) -> Result<Option<Overlay>> {
+    read(&in_root(root, &overlay::record(point)))
+}
+
+fn read(path: &Path) -> Result<Option<Overlay>> {
+    path.parent().map_or(Ok(()), private::check)?;
+    let unusable = || format!("cannot use the record of an overlay in {}", path.display());
+    match fs::read(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        text => {
+            overlay::parse(&text.with_context(unusable)?).map(Some).map_err(|why| anyhow!(why)).with_context(unusable)
+        }
+    }
+}
+
+/// Writes an overlay down. When this returns it survives a power cut.
+///
+/// # Errors
+/// Where it cannot be written.
+pub fn write_down(root: &Root, overlay: &Overlay) -> Result<()> {
+    let path = in_root(root, &overlay.record());
+    private::make(&root.path(HOME))?;
+    path.parent().map_or(Ok(()), private::make)?;
+    let text = serde_json::to_vec_pretty(overlay)?;
+    replace(&path, &text, 0o600).with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// Forgets an overlay, and what there was to reach what is below it by. What is above is left.
+///
+/// # Errors
+/// Where it cannot be removed.
+pub fn forget(root: &Root, overlay: &Overlay) -> Result<()> {
+    let (record, lower) = (in_root(root, &overlay.record()), in_root(root, &overlay.lower()));
+    // First, as without it there is nothing that anybody would lay.
+    gone(fs::remove_file(&record)).with_context(|| format!("cannot remove {}", record.display()))?;
+    gone(fs::remove_dir(&lower)).with_context(|| format!("cannot remove {}", lower.display()))?;
+    // Unless what is above is in there.
+    let _ = record.parent().map(fs::remove_dir);
+    let _ = fs::remove_dir(root.path(HOME));
+    Ok(())
+}
+
+/// The line of /etc/fstab for a mount point.
+///
+/// # Errors
+/// Where it cannot be read.
+pub fn fstab_entry(root: &Root, point: &Path) -> Result<Option<Entry>> {
+    let path = root.path("/etc/fstab");
+    match fs::read(&path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        text => {
+            let text = text.with_context(|| format!("cannot read {}", path.display()))?;
+            Ok(fstab::parse(&text).into_iter().find(|entry| entry.point == point))
+        }
+    }
+}
+
+// ── units ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/// Where a unit of one of these names is, if somebody else has made it.
+pub fn foreign_unit(root: &Root, overlay: &Overlay) -> Option<PathBuf> {
+    let paths = units::units(overlay).map(|unit| Path::new(units::DIRECTORY).join(unit.name));
+    paths.into_iter().find(|path| match fs::read(in_root(root, path)) {
+        Ok(text) => !text.starts_with(units::MARK.as_bytes()),
+        Err(error) => error.kind() != ErrorKind::NotFound,
+    })
+}
+
+/// Has the machine mount an overlay when it starts.
+///
+/// # Errors
+/// Where a unit cannot be written, or somebody else's is in its place.
+pub fn write_units(root: &Root, overlay: &Overlay) -> Result<()> {
+    if let Some(path) = foreign_unit(root, overlay) {
+        let (path, point) = (message::path(&path), message::path(&overlay.point));
+        bail!(
+            "{path} is a unit of somebody else's, in the place of the overlay's: put {point} into /etc/fstab, and remove it"
+        );
+    }
+    for Unit { name, text } in units::units(overlay) {
+        let path = in_root(root, &Path::new(units::DIRECTORY).join(name));
+        let written =
+            path.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| replace(&path, text.as_bytes(), 0o644));
+        written.map_err(|error| cannot_write(&path, error))?;
+    }
+    if overlay.below.is_mounted_at_the_start() {
+        let link = in_root(root, &units::wanted(overlay));
+        let linked = link.parent().map_or(Ok(()), fs::create_dir_all);
+        let linked = linked.and_then(|()| match symlink(link_target(overlay), &link) {
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error),
+            _ => Ok(()),
+        });
+        linked.map_err(|error| cannot_write(&link, error))?;
+    }
+    reload(root);
+    Ok(())
+}
+
+/// Whether an overlay's units are as [`write_units`] writes them.
+pub fn has_units(root: &Root, overlay: &Overlay) -> bool {
+    let is_written = |unit: Unit| {
+        let path = Path::new(units::DIRECTORY).join(unit.name);
+        fs::read(in_root(root, &path)).is_ok_and(|text| text == unit.text.as_bytes())
+    };
+    let is_linked = || in_root(root, &units::wanted(overlay)).exists() || !overlay.below.is_mounted_at_the_start();
+    units::units(overlay).into_iter().all(is_written) && is_linked()
+}
+
+fn cannot_write(path: &Path, error: io::Error) -> anyhow::Error {
+    let is_read_only = error.raw_os_error() == Some(Errno::EROFS as i32);
+    let error = anyhow::Error::from(error).context(format!("cannot write {}", path.display()));
+    match is_read_only {
+        true => error.context("/etc is read-only: first \"rokeep remount rw /\", afterwards \"rokeep remount ro /\""),
+        false => error,
+    }
+}
+
+/// Takes the units away that [`write_units`] made. Whatever is there of somebody else's stays.
+///
+/// # Errors
+/// Where one cannot be removed.
+pub fn remove_units(root: &Root, overlay: &Overlay) -> Result<()> {
+    let paths = units::units(overlay).map(|unit| Path::new(units::DIRECTORY).join(unit.name));
+    let ours = paths
+        .iter()
+        .filter(|path| fs::read(in_root(root, path)).is_ok_and(|text| text.starts_with(units::MARK.as_bytes())));
+    let link = units::wanted(overlay);
+    let is_linked = fs::read_link(in_root(root, &link)).is_ok_and(|to| to == link_target(overlay));
+    let paths: Vec<&PathBuf> = is_linked.then_some(&link).into_iter().chain(ours).collect();
+    for path in &paths {
+        let path = in_root(root, path);
+        gone(fs::remove_file(&path)).map_err(|error| cannot_write(&path, error))?;
+    }
+    if !paths.is_empty() {
+        reload(root);
+    }
+    Ok(())
+}
+
+fn link_target(overlay: &Overlay) -> PathBuf {
+    Path::new("..").join(fstab::unit_name(&overlay.point))
+}
+
+/// Has systemd read its units anew. Where it does not, it does so at the next start of the machine at the latest.
+fn reload(root: &Root) {
+    if !root.path("/run/systemd/system").is_dir() || program::is_in_a_chroot() != Some(false) {
+        return;
+    }
+    let mut systemctl = Command::new("/usr/bin/systemctl");
+    systemctl.args(["--quiet", "daemon-reload"]).env_clear();
+    let _ = children::ends_soon(systemctl.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()));
+}
+
+// ── whose what is above is ──────────────────────────────────────────────────────────────────────────────────────────
+
+/// In a place: for which mount point it is. Without it nothing in there is ours.
+const CLAIM: &str = "rokeep-overlay";
+
+/// Whether a place was an overlay's before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Claim {
+    /// There was nothing in it.
+    New,
+    /// It has what an earlier overlay over the same mount point left.
+    Known,
+}
+
+/// Makes a place this overlay's, for root alone.
+///
+/// # Errors
+/// Where it is not empty and nobody's, or another mount point's, or others could see what is in it.
+pub fn claim(root: &Root, overlay: &Overlay) -> Result<Claim> {
+    let (place, shown) = (in_root(root, &overlay.place), message::path(&overlay.place));
+    let point = message::path(&overlay.point);
+    if overlay.is_in_its_usual_place() {
+        private::make(&root.path(HOME))?;
+    }
+    if place.symlink_metadata().is_ok() {
+        private::check(&place)?;
+        let is_closed = fs::metadata(&place)?.mode() & 0o777 == 0o700;
+        ensure!(is_closed, "{shown} can be looked into by others than root: \"chmod 700 {shown}\"");
+        match fs::read_to_string(place.join(CLAIM)) {
+            Ok(whose) if whose.trim_end() == point => return Ok(Claim::Known),
+            Ok(whose) => bail!("{shown} has what was installed on {}", message::text(whose.trim_end())),
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                // Of who was killed while he wrote it.
+                let _ = fs::remove_file(place.join(CLAIM).with_extension("new"));
+                let is_empty = fs::read_dir(&place)?.next().is_none();
+                ensure!(is_empty, "{shown} is not empty, and no overlay's: name a directory that is not there yet");
+            }
+            Err(error) => return Err(error).with_context(|| format!("cannot read {CLAIM} in {shown}")),
+        }
+    }
+    private::make(&place)?;
+    private::check_way(&place)?;
+    let claimed = replace(&place.join(CLAIM), format!("{point}\n").as_bytes(), 0o600);
+    claimed.with_context(|| format!("cannot write to {shown}")).inspect_err(|_| give_up_claim(root, overlay))?;
+    Ok(Claim::New)
+}
+
+/// Nothing in it is an overlay's any more. It goes, if it is empty.
+pub fn give_up_claim(root: &Root, overlay: &Overlay) {
+    let place = in_root(root, &overlay.place);
+    let _ = fs::remove_file(place.join(CLAIM));
+    let _ = fs::remove_dir(&place);
+    // Unless another overlay is there.
+    let _ = fs::remove_dir(root.path(HOME));
+}
+
+// ── what is above ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+/// What takes up room in a directory: bytes on disk, and how many files and directories.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Contents {
+    /// Bytes on disk.
+    pub bytes: u64,
+    /// Files and directories.
+    pub entries: u64,
+}
+
+/// What is above; `None` where the directory is gone.
+///
+/// # Errors
+/// Where it cannot be read.
+pub fn above(root: &Root, overlay: &Overlay) -> Result<Option<Contents>> {
+    let upper = in_root(root, &overlay.upper());
+    if !upper.is_dir() {
+        return Ok(None);
+    }
+    let mut contents = Contents::default();
+    for entry in walkdir::WalkDir::new(&upper).min_depth(1).same_file_system(true) {
+        let entry = entry.with_context(|| format!("cannot read {}", upper.display()))?;
+        contents.entries += 1;
+        contents.bytes += entry.metadata()?.blocks() * 512;
+    }
+    Ok(Some(contents))
+}
+
+/// What is to be discarded is called this first: half of it is never shown as the whole.
+const DISCARDED: &str = "discarded";
+
+/// Has what is above be nothing any more. It takes its room until [`remove_discarded`].
+///
+/// # Errors
+/// Where it cannot be renamed.
+pub fn discard(root: &Root, overlay: &Overlay) -> Result<()> {
+    remove_discarded(root, overlay)?;
+    let upper = in_root(root, &overlay.upper());
+    gone(fs::rename(&upper, upper.with_file_name(DISCARDED)))
+        .with_context(|| format!("cannot move {}", upper.display()))
+}
+
+/// Removes what was discarded, and where overlayfs worked.
+///
+/// # Errors
+/// Where it cannot be removed.
+pub fn remove_discarded(root: &Root, overlay: &Overlay) -> Result<()> {
+    let place = in_root(root, &overlay.place);
+    for path in [place.join(DISCARDED), in_root(root, &overlay.work())] {
+        gone(fs::remove_dir_all(&path)).with_context(|| format!("cannot remove {}", path.display()))?;
+    }
+    Ok(())
+}
+
+/// Where an absolute path of the tree is for this process.
+pub fn in_root(root: &Root, path: &Path) -> PathBuf {
+    root.path("/").join(path.strip_prefix("/").unwrap_or(path))
+}
+
+fn gone(removed: io::Result<()>) -> io::Result<()> {
+    match removed {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn replace(path: &Path, text: &[u8], mode: u32) -> io::Result<()> {
+    let new = path.with_extension("new");
+    let _ = fs::remove_file(&new);
+    let mut file = OpenOptions::new().create_new(true).write(true).mode(mode).open(&new)?;
+    file.write_all(text)?;
+    file.sync_all()?;
+    fs::rename(&new, path)?;
+    path.parent().map_or(Ok(()), |dir| File::open(dir)?.sync_all())
+}
+
+/// Says which mount point is meant where there is no overlay.
+///
+/// # Errors
+/// Where none is written down.
+pub fn required(root: &Root, point: &Path) -> Result<Overlay> {
+    match of(root, point)? {
+        Some(overlay) => Ok(overlay),
+        None => {
+            bail!("there is no overlay over {}; \"rokeep overlay status\" says where there are", message::path(point))
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! Packages on a mount that can never be writable: an image, with an overlay over it.
+
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::support::debian::Debian;
+use crate::support::sandbox::Access::{self, ReadOnly};
+
+const APP: &str = "/opt/app/bin/app";
+const UNITS: &str = "/etc/systemd/system";
+const LOWER: &str = "/var/lib/rokeep/overlay/opt/lower";
+
+/// What is above is in memory: / is an overlay itself here, and takes no other one's files.
+const ABOVE: &str = "mkdir -p /var/lib/rokeep/overlay; mount -t tmpfs -o mode=700 above /var/lib/rokeep/overlay";
+
+/// Version 1 is on the image that is mounted at /opt, as whoever made that image installed it; versions 2 and 3 are at hand.
+struct OnAnImage {
+    debian: Debian,
+    second: String,
+    third: String,
+}
+
+fn on_an_image() -> Result<OnAnImage> {
+    let debian = Debian::bookworm()?.with_rokeep()?;
+    let build = |version: &str| {
+        let app = debian.package("app", version)?.program(APP)?.text("/opt/app/version", version)?;
+        let app = if version == "1" { app.file("/opt/app/only-in-1")? } else { app.file("/opt/app/new/file")? };
+        app.build()
+    };
+    let [first, second, third] = ["1", "2", "3"].map(build);
+    debian.must("dpkg", &["--install", &first?])?;
+    let (made, image) = (debian.outside("/opt"), debian.outside("/var/tmp/opt.squashfs"));
+    let built = Command::new("mksquashfs").arg(made).arg(image).args(["-quiet", "-no-progress"]).output()?;
+    ensure!(built.status.success(), "mksquashfs: {}", String::from_utf8_lossy(&built.stderr));
+    debian.must("sh", &["-euc", "rm -r /opt/*"])?;
+    debian.write("/etc/fstab", "/var/tmp/opt.squashfs /opt squashfs loop,ro 0 0\n")?;
+    mounts(&debian, "mount /opt")?;
+    debian.must("sh", &["-euc", ABOVE])?;
+    Ok(OnAnImage { debian: debian.read_only()?, second: second?, third: third? })
+}
+
+/// Runs shell commands where loop devices can be had.
+fn mounts(debian: &Debian, commands: &str) -> Result<()> {
+    debian.must("sh", &["-euc", &format!("mount -t devtmpfs devtmpfs /dev; {commands}; umount /dev")]).map(drop)
+}
+
+fn install(debian: &Debian, archive: &str) -> Result<()> {
+    debian.must("apt-get", &["-y", "install", archive]).map(drop)
+}
+
+fn opt(debian: &Debian) -> Result<(String, Access)> {
+    let line = debian.must("awk", &["$5 == \"/opt\"", "/proc/self/mountinfo"])?;
+    let line = line.lines().last().context("/opt is not mounted")?;
+    let (_, after) = line.split_once(" - ").context("a mount line")?;
+    Ok((after.split(' ').next().unwrap_or_default().to_owned(), Access::of(line)))
+}
+
+/// As the machine does when it starts, by what its units say.
+fn start_again(debian: &Debian) -> Result<()> {
+    debian.must("sh", &["-euc", &format!("umount /opt; umount /opt; umount {LOWER}")])?;
+    let play = |unit: &str| {
+        let value = |key: &str| format!("\"$(sed -n 's/^{key}=//p' {UNITS}/{unit})\"");
+        let [kind, options, what, at] = ["Type", "Options", "What", "Where"].map(value);
+        format!("mount -t {kind} -o {options} {what} {at}")
+    };
+    mounts(debian, &format!("{}; {}", play("var-lib-rokeep-overlay-opt-lower.mount"), play("opt.mount")))
+}
+
+/// Without rokeep dpkg breaks the package, which it can neither unpack nor remove; with it apt is stopped before.
+#[test]
+fn control_dpkg_breaks_the_package_and_rokeep_stops_it() -> Result<()> {
+    let OnAnImage { debian, second, .. } = on_an_image()?;
+    let stopped = debian.apt(&["-y", "install", &second])?;
+    ensure!(stopped.code == 100 && stopped.stderr.contains("rokeep overlay enable /opt"), "{}", stopped.stderr);
+    assert_eq!(debian.installed_version("app")?.as_deref(), Some("1"));
+    debian.must("mv", &["/etc/dpkg/dpkg.cfg.d/rokeep", "/var/tmp/"])?;
+    let broken = debian.run("dpkg", &["--install", &second])?;
+    ensure!(broken.code != 0 && broken.stderr.contains("Read-only file system"), "{}", broken.stderr);
+    Ok(())
+}
+
+#[test]
+fn a_package_is_upgraded_while_it_runs_started_with_the_machine_and_removed() -> Result<()> {
+    let OnAnImage { debian, second, third } = on_an_image()?;
+    debian.must("rokeep", &["overlay", "enable", "/opt"])?;
+    assert_eq!(opt(&debian)?, ("overlay".to_owned(), ReadOnly));
+    install(&debian, &second)?;
+    assert_eq!(opt(&debian)?, ("overlay".to_owned(), ReadOnly));
+    assert_eq!(debian.must("dpkg", &["--verify", "app"])?, "");
+    assert!(!debian.outside("/opt/app/only-in-1").exists() && debian.outside("/opt/app/new/file").exists());
+
+    let running = debian.spawn(APP, &["infinity"])?;
+    install(&debian, &third)?;
+    assert_eq!(
+        opt(&debian)?,
+        ("overlay".to_owned(), ReadOnly),
+        "with its file system, though {running} runs the old one"
+    );
+    assert_eq!(debian.status()?.mount("/opt").aliases.held, 1);
+    debian.kill(running)?;
+    debian.must("rokeep", &["cleanup"])?;
+
+    start_again(&debian)?;
+    assert_eq!(opt(&debian)?, ("overlay".to_owned(), ReadOnly));
+    assert_eq!(debian.read("/opt/app/version")?, "3");
+    assert_eq!(debian.must("dpkg", &["--verify", "app"])?, "");
+
+    debian.must("apt-get", &["-y", "remove", "app"])?;
+    assert!(!debian.outside("/opt/app").exists() && debian.outside(LOWER).join("app/only-in-1").exists());
+    assert_eq!(opt(&debian)?, ("overlay".to_owned(), ReadOnly));
+    debian.must("rokeep", &["overlay", "disable", "/opt", "--discard"])?;
+    assert_eq!(opt(&debian)?, ("squashfs".to_owned(), ReadOnly));
+    assert_eq!(debian.read("/opt/app/version")?, "1");
+    Ok(())
+}
+
+/// What is installed stays installed, and is mounted when the machine starts.
+#[test]
+fn it_outlives_rokeep() -> Result<()> {
+    let OnAnImage { debian, second, .. } = on_an_image()?;
+    debian.must("rokeep", &["overlay", "enable", "/opt"])?;
+    install(&debian, &second)?;
+    debian.must("apt-get", &["-y", "purge", "rokeep"])?;
+    debian.settled()?;
+    start_again(&debian)?;
+    assert_eq!(debian.read("/opt/app/version")?, "2");
+    assert!(
+        debian.outside("/var/lib/rokeep/overlay").exists() && !debian.outside("/var/lib/rokeep/journal.jsonl").exists()
+    );
+    Ok(())
+}
+
+/// With systemd to read the units: what is below comes first, and takes the overlay along when it goes.
+#[test]
+fn systemd_mounts_both() -> Result<()> {
+    let debian = Debian::bookworm_with_systemd()?.with_rokeep()?;
+    debian.must("sh", &["-euc", ABOVE])?;
+    let below =
+        "mkdir /srv/below; mount -t tmpfs below /srv/below; mkdir /srv/below/app; echo 1 > /srv/below/app/version";
+    debian.must("sh", &["-euc", &format!("{below}; mount --bind -o ro /srv/below /opt")])?;
+    debian.write("/etc/fstab", "/srv/below /opt none bind,ro 0 0\n")?;
+    let debian = debian.read_only()?;
+    debian.must("rokeep", &["overlay", "enable", "/opt"])?;
+    // systemd acts a moment later on what it has read.
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!(opt(&debian)?, ("overlay".to_owned(), ReadOnly));
+    let app = debian.package("app", "2")?.text("/opt/app/version", "2")?.build()?;
+    install(&debian, &app)?;
+    debian.must("systemd-analyze", &["verify", "--man=no", &format!("{UNITS}/opt.mount")])?;
+    assert_eq!(debian.state_of("opt.mount")?, "active");
+    let lower = "var-lib-rokeep-overlay-opt-lower.mount";
+    assert_eq!(debian.state_of(lower)?, "active");
+
+    debian.must("sh", &["-euc", &format!("umount /opt; umount /opt; umount {LOWER}")])?;
+    debian.service("needs-opt", "/usr/bin/sleep infinity", "\n[Unit]\nRequiresMountsFor=/opt/app")?;
+    assert_eq!((debian.state_of("opt.mount")?, debian.state_of(lower)?), ("active".to_owned(), "active".to_owned()));
+    assert_eq!(opt(&debian)?, ("overlay".to_owned(), ReadOnly));
+    assert_eq!(debian.read("/opt/app/version")?, "2");
+    debian.must("rokeep", &["overlay", "disable", "/opt"])?;
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!(debian.read("/opt/app/version")?.trim(), "1", "what is below is there, and stays");
+    debian.must("rokeep", &["overlay", "enable", "/opt"])?;
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!(debian.read("/opt/app/version")?, "2");
+    debian.must("systemctl", &["stop", "needs-opt", lower])?;
+    assert_ne!(debian.state_of("opt.mount")?, "active");
+    Ok(())
+}
