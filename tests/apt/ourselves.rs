@@ -259,12 +259,12 @@ fn what_the_administrator_changed_in_a_hook_stays_and_works() -> Result<()> {
 #[test]
 fn removed_and_nothing_of_it_is_on_usr() -> Result<()> {
     each(|debian| {
-        let ready = Ready::on(debian)?;
+        let ready = Ready::on(debian.with_witnesses()?)?;
         let debian = &ready.debian;
 
-        let run = debian.apt(&["-y", "remove", "rokeep"])?;
+        let run = well(debian, &["remove", "rokeep"])?;
 
-        assert_eq!((run.code, debian.usr()?), (0, ReadOnly), "apt's own last hook closes it: {run:?}");
+        assert_eq!(debian.usr_after_hooks()?, ReadOnly, "apt's own last hook closes it: {run:?}");
         debian.settled()?;
         let left = left_over(debian);
         let is_known =

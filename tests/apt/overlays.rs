@@ -47,7 +47,8 @@ fn mounts(debian: &Debian, commands: &str) -> Result<()> {
 }
 
 fn install(debian: &Debian, archive: &str) -> Result<()> {
-    debian.must("apt-get", &["-y", "install", archive]).map(drop)
+    debian.must("apt-get", &["-y", "install", archive])?;
+    debian.settled().map(drop)
 }
 
 fn opt(debian: &Debian) -> Result<(String, Access)> {
