@@ -24,7 +24,7 @@ pub fn all(root: &Root) -> Result<Vec<Overlay>> {
     let home = root.path(HOME);
     private::check(&home)?;
     let entries = match fs::read_dir(&home) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(Vec::new()),
         entries => entries.with_context(|| format!("cannot read {}", home.display()))?,
     };
     let mut found = Vec::new();
