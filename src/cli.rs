@@ -66,8 +66,13 @@ pub fn run(arguments: &Arguments) -> ExitCode {
 
 /// Not who only looks, nor who has waited for another rokeep in vain.
 fn may_finish(command: &Command, done: &Result<ExitCode>) -> bool {
-    let looks = matches!(command, Command::Status { .. } | Command::Check { .. } | Command::Plan { .. })
-        || matches!(command, Command::Overlay { to: Overlay::Status { .. } });
+    let looks = matches!(
+        command,
+        Command::Status { .. }
+            | Command::Check { .. }
+            | Command::Plan { .. }
+            | Command::Overlay { to: Overlay::Status { .. } }
+    );
     !looks && !done.as_ref().is_err_and(|why| why.is::<StillHeld>())
 }
 

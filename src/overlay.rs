@@ -15,6 +15,7 @@ use nix::errno::Errno;
 use nix::mount::{MntFlags, umount2};
 
 use crate::core::message::{self, Outcome};
+use crate::core::mountinfo::Mount;
 use crate::core::overlay::Overlay;
 use crate::core::overlay::shown::{self, Overlays, Shown, State};
 use crate::core::session::Session;
@@ -119,12 +120,7 @@ fn look(root: &Root, session: &Session, point: &Path, place: Option<&Path>) -> R
             message::path(&other.place)
         );
     }
-    if let Some(path) = overlay_files::foreign_unit(root, &overlay) {
-        let path = message::path(&path);
-        bail!(
-            "{path} is a unit of somebody else's, in the place of the overlay's: put {shown} into /etc/fstab, and remove it"
-        );
-    }
+    overlay_files::require_no_foreign_unit(root, &overlay)?;
     let claim = place::examine(root, session, &mounted, &overlay)?;
     Ok((overlay, mounted, claim))
 }
@@ -191,7 +187,7 @@ pub(crate) fn lay(root: &Root, session: &Session, settings: &Settings) -> Result
 pub(crate) fn is_missing(root: &Root, settings: &Settings) -> Result<bool> {
     let written = overlay_files::all_that_can_be_seen(root)?;
     for overlay in &written {
-        if !mounts::at(root, &overlay.point)?.is_some_and(|mounted| overlay.is(&mounted.mount)) {
+        if laid(root, overlay)?.is_none() {
             return Ok(true);
         }
     }
@@ -221,6 +217,12 @@ pub(crate) fn points(root: &Root, settings: &Settings) -> Result<Vec<PathBuf>> {
     points.sort();
     points.dedup();
     Ok(points)
+}
+
+/// Its mount, if it is there; and no descriptor of it, which would keep it from being unmounted.
+fn laid(root: &Root, overlay: &Overlay) -> Result<Option<Mount>> {
+    let there = mounts::at(root, &overlay.point)?.map(|mounted| mounted.mount);
+    Ok(there.filter(|mount| overlay.is(mount)))
 }
 
 /// Whether it had to be laid.
@@ -307,9 +309,7 @@ pub enum Keep {
 /// Unmounts it, and sees to it that what is below is mounted in its place.
 fn take_away(root: &Root, overlay: &Overlay) -> Result<()> {
     let shown = message::path(&overlay.point);
-    // Not its descriptor, which would be in the way.
-    let laid = mounts::at(root, &overlay.point)?.map(|mounted| mounted.mount).filter(|mount| overlay.is(mount));
-    if let Some(mount) = laid {
+    if let Some(mount) = laid(root, overlay)? {
         match umount2(&in_root(root, &overlay.point), MntFlags::UMOUNT_NOFOLLOW) {
             Err(Errno::EBUSY) => {
                 let who = users::of(root, &mount).unwrap_or_else(|error| format!("nobody could be asked ({error:#})"));
@@ -345,8 +345,7 @@ pub fn status(root: &Root) -> Result<Overlays> {
 }
 
 fn show(root: &Root, overlay: Overlay) -> Result<Shown> {
-    let laid = mounts::at(root, &overlay.point)?.filter(|mounted| overlay.is(&mounted.mount));
-    let state = laid.map_or(State::Missing, |mounted| match mounted.mount.flags.refuse_writes() {
+    let state = laid(root, &overlay)?.map_or(State::Missing, |mount| match mount.flags.refuse_writes() {
         true => State::ReadOnly,
         false => State::Writable,
     });

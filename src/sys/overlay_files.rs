@@ -112,13 +112,20 @@ pub fn fstab_entry(root: &Root, point: &Path) -> Result<Option<Entry>> {
 
 // ── units ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-/// Where a unit of one of these names is, if somebody else has made it.
-pub fn foreign_unit(root: &Root, overlay: &Overlay) -> Option<PathBuf> {
-    let paths = units::units(overlay).map(|unit| Path::new(units::DIRECTORY).join(unit.name));
-    paths.into_iter().find(|path| match fs::read(in_root(root, path)) {
+/// Looks whether nobody else has made a unit of one of these names.
+///
+/// # Errors
+/// That, and which.
+pub fn require_no_foreign_unit(root: &Root, overlay: &Overlay) -> Result<()> {
+    let is_foreign = |path: &PathBuf| match fs::read(in_root(root, path)) {
         Ok(text) => !text.starts_with(units::MARK.as_bytes()),
         Err(error) => error.kind() != ErrorKind::NotFound,
-    })
+    };
+    let Some(path) = units::units(overlay).iter().map(Unit::path).find(is_foreign) else { return Ok(()) };
+    let (path, point) = (message::path(&path), message::path(&overlay.point));
+    bail!(
+        "{path} is a unit of somebody else's, in the place of the overlay's: put {point} into /etc/fstab, and remove it"
+    )
 }
 
 /// Has the machine mount an overlay when it starts.
@@ -126,16 +133,11 @@ pub fn foreign_unit(root: &Root, overlay: &Overlay) -> Option<PathBuf> {
 /// # Errors
 /// Where a unit cannot be written, or somebody else's is in its place.
 pub fn write_units(root: &Root, overlay: &Overlay) -> Result<()> {
-    if let Some(path) = foreign_unit(root, overlay) {
-        let (path, point) = (message::path(&path), message::path(&overlay.point));
-        bail!(
-            "{path} is a unit of somebody else's, in the place of the overlay's: put {point} into /etc/fstab, and remove it"
-        );
-    }
-    for Unit { name, text } in units::units(overlay) {
-        let path = in_root(root, &Path::new(units::DIRECTORY).join(name));
+    require_no_foreign_unit(root, overlay)?;
+    for unit in units::units(overlay) {
+        let path = in_root(root, &unit.path());
         let written =
-            path.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| replace(&path, text.as_bytes(), 0o644));
+            path.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| replace(&path, unit.text.as_bytes(), 0o644));
         written.map_err(|error| cannot_write(&path, error))?;
     }
     if overlay.below.is_mounted_at_the_start() {
@@ -153,10 +155,7 @@ pub fn write_units(root: &Root, overlay: &Overlay) -> Result<()> {
 
 /// Whether an overlay's units are as [`write_units`] writes them.
 pub fn has_units(root: &Root, overlay: &Overlay) -> bool {
-    let is_written = |unit: Unit| {
-        let path = Path::new(units::DIRECTORY).join(unit.name);
-        fs::read(in_root(root, &path)).is_ok_and(|text| text == unit.text.as_bytes())
-    };
+    let is_written = |unit: Unit| fs::read(in_root(root, &unit.path())).is_ok_and(|text| text == unit.text.as_bytes());
     let is_linked = || in_root(root, &units::wanted(overlay)).exists() || !overlay.below.is_mounted_at_the_start();
     units::units(overlay).into_iter().all(is_written) && is_linked()
 }
@@ -175,7 +174,7 @@ fn cannot_write(path: &Path, error: io::Error) -> anyhow::Error {
 /// # Errors
 /// Where one cannot be removed.
 pub fn remove_units(root: &Root, overlay: &Overlay) -> Result<()> {
-    let paths = units::units(overlay).map(|unit| Path::new(units::DIRECTORY).join(unit.name));
+    let paths = units::units(overlay).map(|unit| unit.path());
     let ours = paths
         .iter()
         .filter(|path| fs::read(in_root(root, path)).is_ok_and(|text| text.starts_with(units::MARK.as_bytes())));

@@ -21,6 +21,13 @@ pub struct Unit {
     pub text: String,
 }
 
+impl Unit {
+    /// Where it is.
+    pub fn path(&self) -> PathBuf {
+        Path::new(DIRECTORY).join(&self.name)
+    }
+}
+
 /// What is below, and the overlay; in the order in which they are mounted.
 pub fn units(overlay: &Overlay) -> [Unit; 2] {
     [below(overlay), above(overlay)]
