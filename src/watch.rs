@@ -8,7 +8,7 @@
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use nix::errno::Errno;
@@ -45,13 +45,13 @@ pub(crate) fn start_process(root: &Root, frontend: &Frontend, program: Option<Pa
 }
 
 fn start_unit(root: &Root, pid: i32) -> bool {
-    if !root.path("/run/systemd/system").is_dir() || program::is_in_a_chroot() != Some(false) {
+    if !program::has_systemd(root) {
         return false;
     }
     let unit = format!("rokeep-watch@{pid}.service");
     let mut systemctl = Command::new("/usr/bin/systemctl");
     systemctl.args(["--quiet", "--no-block", "start", &unit]);
-    children::ends_soon(alone(&mut systemctl)).is_ok_and(|status| status.success())
+    children::ends_soon(&mut systemctl).is_ok_and(|status| status.success())
 }
 
 fn detached(pid: i32, program: Option<PathBuf>) -> Result<()> {
@@ -59,13 +59,9 @@ fn detached(pid: i32, program: Option<PathBuf>) -> Result<()> {
     // It answers once it has left apt's terminal, so that no Ctrl-C can reach it any more.
     let mut watcher = Command::new(program);
     watcher.args(["watch", "--detach", &pid.to_string()]);
-    let detached = children::ends_soon(alone(&mut watcher)).context("cannot start a process")?;
+    let detached = children::ends_soon(&mut watcher).context("cannot start a process")?;
     ensure!(detached.success(), "it could not leave the terminal");
     Ok(())
-}
-
-fn alone(command: &mut Command) -> &mut Command {
-    command.env_clear().stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null())
 }
 
 /// Leaves the terminal and the process group of whoever started this process, which goes on without waiting for it.

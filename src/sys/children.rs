@@ -11,11 +11,12 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 const PAUSE: Duration = Duration::from_millis(1);
 
-/// Runs a program to its end. One that does not come to it, as it is stopped or waits for somebody, is left alone.
+/// Runs a program to its end, with no environment, nothing to read and nobody to hear it. One that does not come to it, as it is stopped or waits for somebody, is left alone.
 ///
 /// # Errors
 /// Where it cannot be started, and that it was left.
 pub fn ends_soon(command: &mut Command) -> io::Result<ExitStatus> {
+    command.env_clear().stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let (began, mut child) = (Instant::now(), command.spawn()?);
     loop {
         if let Some(status) = child.try_wait()? {

@@ -4,7 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use nix::errno::Errno;
@@ -197,12 +197,9 @@ fn link_target(overlay: &Overlay) -> PathBuf {
 
 /// Has systemd read its units anew. Where it does not, it does so at the next start of the machine at the latest.
 fn reload(root: &Root) {
-    if !root.path("/run/systemd/system").is_dir() || program::is_in_a_chroot() != Some(false) {
-        return;
+    if program::has_systemd(root) {
+        let _ = children::ends_soon(Command::new("/usr/bin/systemctl").args(["--quiet", "daemon-reload"]));
     }
-    let mut systemctl = Command::new("/usr/bin/systemctl");
-    systemctl.args(["--quiet", "daemon-reload"]).env_clear();
-    let _ = children::ends_soon(systemctl.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()));
 }
 
 // ── whose what is above is ──────────────────────────────────────────────────────────────────────────────────────────

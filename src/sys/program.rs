@@ -76,6 +76,11 @@ pub fn is_installed_one(root: &Root) -> Option<bool> {
     lead_to_the_same(&root.path(RUNNING), &root.path(INSTALLED))
 }
 
+/// Whether systemctl has a systemd here to tell something.
+pub fn has_systemd(root: &Root) -> bool {
+    root.path("/run/systemd/system").is_dir() && is_in_a_chroot() == Some(false)
+}
+
 /// Whether this is a chroot, in which systemctl says that it does nothing, and exits 0; `None` where that cannot be told.
 pub fn is_in_a_chroot() -> Option<bool> {
     lead_to_the_same(Path::new("/proc/1/root/."), Path::new("/")).map(|is_the_systems| !is_the_systems)
