@@ -210,6 +210,12 @@ pub enum Overlay {
         #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath,
             value_parser = PathBufValueParser::new().try_map(directory))]
         upper: Option<PathBuf>,
+        /// Hide these names in the mount's root directory, before anything is installed
+        ///
+        /// For what would be in the way of what is to be installed, or cannot be read through an overlay. It comes back with
+        /// "rokeep overlay reset" of that name.
+        #[arg(long, value_name = "NAME", num_args = 1.., value_parser = PathBufValueParser::new().try_map(name))]
+        mask: Vec<PathBuf>,
     },
     /// Take one away, so that what is below is seen again
     ///
@@ -222,6 +228,41 @@ pub enum Overlay {
         /// Remove what was written, too
         #[arg(long)]
         discard: bool,
+    },
+    /// Show what is above one: what it adds, replaces and hides, by package
+    Diff {
+        /// The mount point
+        #[arg(value_name = "MOUNT", value_hint = ValueHint::DirPath,
+            value_parser = PathBufValueParser::new().try_map(mount_point))]
+        mount: PathBuf,
+        /// Print one JSON object, for programs
+        #[arg(long)]
+        json: bool,
+    },
+    /// Have nothing be above one, or not what is named, so that what is below is seen as it is
+    ///
+    /// What was hidden with --mask is hidden again, unless it is what is named. Refused while somebody uses the overlay.
+    Reset {
+        /// The mount point
+        #[arg(value_name = "MOUNT", value_hint = ValueHint::DirPath,
+            value_parser = PathBufValueParser::new().try_map(mount_point))]
+        mount: PathBuf,
+        /// Only this, from the mount point; a directory with all that is in it
+        #[arg(value_name = "PATH", value_hint = ValueHint::AnyPath)]
+        paths: Vec<PathBuf>,
+        /// Remove it: without this it is only said how much would be lost
+        #[arg(long)]
+        discard: bool,
+    },
+    /// Mount directories that live wholly above one by one, in place of the overlay
+    ///
+    /// For what is below and changes, or cannot be read through an overlay. What cannot be had so is listed, and nothing is
+    /// done. "rokeep overlay enable" goes back.
+    Bind {
+        /// The mount point
+        #[arg(value_name = "MOUNT", value_hint = ValueHint::DirPath,
+            value_parser = PathBufValueParser::new().try_map(mount_point))]
+        mount: PathBuf,
     },
     /// Show each overlay, and how much is kept of it
     Status {
@@ -276,6 +317,10 @@ const GROUPS: [(&str, &[&str]); 5] = [
 /// As mountinfo spells it.
 fn mount_point(name: PathBuf) -> Result<PathBuf, &'static str> {
     settings::plain(&name).ok_or("a mount point is an absolute path")
+}
+
+fn name(name: PathBuf) -> Result<PathBuf, &'static str> {
+    if settings::is_name(&name) { Ok(name) } else { Err("only names in the mount's root directory can be hidden") }
 }
 
 fn directory(name: PathBuf) -> Result<PathBuf, &'static str> {

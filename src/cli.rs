@@ -17,7 +17,7 @@ use rokeep::core::columns::{shown, shown_json};
 use rokeep::core::message::Outcome;
 use rokeep::core::status::metrics::metrics;
 use rokeep::core::status::text::text;
-use rokeep::overlay::Keep;
+use rokeep::overlay::{Bound, Keep, Wanted};
 use rokeep::pins::Look;
 use rokeep::plan::lists;
 use rokeep::session::AtTheEnd;
@@ -71,7 +71,7 @@ fn may_finish(command: &Command, done: &Result<ExitCode>) -> bool {
         Command::Status { .. }
             | Command::Check { .. }
             | Command::Plan { .. }
-            | Command::Overlay { to: Overlay::Status { .. } }
+            | Command::Overlay { to: Overlay::Status { .. } | Overlay::Diff { .. } }
     );
     !looks && !done.as_ref().is_err_and(|why| why.is::<StillHeld>())
 }
@@ -124,10 +124,23 @@ fn perform(root: &Root, command: &Command) -> Result<ExitCode> {
 
 fn change_overlays(root: &Root, to: &Overlay) -> Result<ExitCode> {
     match to {
-        Overlay::Enable { mount, upper } => tell(root, overlay::enable(root, mount, upper.as_deref())?),
-        Overlay::Disable { mount, discard } => {
-            let keep = if *discard { Keep::Nothing } else { Keep::WhatIsAbove };
-            tell(root, overlay::disable(root, mount, keep)?)
+        Overlay::Enable { mount, upper, mask } => {
+            tell(root, overlay::enable(root, Wanted { point: mount, place: upper.as_deref(), masks: mask })?)
+        }
+        Overlay::Disable { mount, discard } => tell(root, overlay::disable(root, mount, keep(*discard))?),
+        Overlay::Reset { mount, paths, discard } => tell(root, overlay::reset(root, mount, paths, keep(*discard))?),
+        Overlay::Bind { mount } => match overlay::bind(root, mount)? {
+            Bound::Done(outcome) => tell(root, outcome),
+            Bound::InTheWay(text) => {
+                let _ = io::stdout().write_all(text.as_bytes());
+                Ok(ExitCode::from(3))
+            }
+        },
+        Overlay::Diff { mount, json } => {
+            let diff = overlay::diff(root, mount)?;
+            let text = if *json { as_json(&diff)? } else { diff.text() };
+            let _ = io::stdout().write_all(text.as_bytes());
+            Ok(ExitCode::SUCCESS)
         }
         Overlay::Status { json } => {
             let overlays = overlay::status(root)?;
@@ -239,6 +252,10 @@ fn show_plan(root: &Root, things: &[PathBuf], json: bool) -> Result<ExitCode> {
     let text = if json { as_json(&preview)? } else { preview::as_text(&preview) };
     let _ = io::stdout().write_all(text.as_bytes());
     Ok(ExitCode::SUCCESS)
+}
+
+fn keep(discard: bool) -> Keep {
+    if discard { Keep::Nothing } else { Keep::WhatIsAbove }
 }
 
 fn as_json(answer: &impl Serialize) -> Result<String> {

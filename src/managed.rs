@@ -65,7 +65,12 @@ pub fn all(root: &Root, settings: &Settings, session: &Session, journal: &Journa
 fn points(root: &Root, settings: &Settings, notes: &mut Vec<String>) -> Vec<PathBuf> {
     let mut points = settings.mounts();
     match overlay::points(root, settings) {
-        Ok(overlaid) => points.extend(overlaid),
+        Ok(overlaid) => {
+            for (point, instead) in overlaid {
+                points.retain(|other| *other != point || instead.contains(other));
+                points.extend(instead);
+            }
+        }
         Err(error) => notes.push(format!("{error:#}")),
     }
     let mut seen = BTreeSet::new();

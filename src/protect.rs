@@ -22,6 +22,7 @@ use crate::core::looks::Looks;
 use crate::core::message::{self, Outcome};
 use crate::core::plan::{PlannedAlias, Shortage};
 use crate::core::session::{Frontend, Session};
+use crate::overlay;
 use crate::plan::{self, Grounds, InUseDirectory, Part};
 use crate::session;
 use crate::settings::Settings;
@@ -173,6 +174,7 @@ fn opened_by_another(stream: &Stream) -> Option<String> {
 }
 
 fn link_all(root: &Root, locked: &Locked, session: &Session, stream: &Stream, made: &mut Made) -> Result<Outcome> {
+    overlay::require_nothing_elsewhere(root, stream)?;
     let mounts = writable(root, session)?;
     let (journal, appender) = locked.journal_to_extend()?;
     let written = Written::new(&journal, appender);

@@ -1,13 +1,14 @@
 //! `/etc/rokeep/config.toml`, optional.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde::Deserialize;
 
 use crate::core::message;
 use crate::core::paths::ListedPath;
+use crate::overlay::Wanted;
 use crate::pins::Look;
 use crate::sys::files::Root;
 
@@ -37,6 +38,7 @@ pub struct Settings {
 struct OneMount {
     mode: Mode,
     upper: Option<PathBuf>,
+    mask: Vec<PathBuf>,
 }
 
 /// How a mount becomes writable.
@@ -75,10 +77,10 @@ impl Settings {
         self.mounts.as_ref().is_some_and(|named| named.iter().any(|point| point == mount))
     }
 
-    /// The mounts that are to have an overlay, and where what is above it is to go, if that is said.
-    pub fn overlays(&self) -> impl Iterator<Item = (&Path, Option<&Path>)> {
+    /// The mounts that are to have an overlay.
+    pub fn overlays(&self) -> impl Iterator<Item = Wanted<'_>> {
         let overlays = self.managed.iter().filter(|(_, one)| one.mode == Mode::Overlay);
-        overlays.map(|(point, one)| (point.as_path(), one.upper.as_deref()))
+        overlays.map(|(point, one)| Wanted { point, place: one.upper.as_deref(), masks: &one.mask })
     }
 
     /// Reads the text of the file.
@@ -95,11 +97,13 @@ impl Settings {
         }
         let mut each = BTreeMap::new();
         for (mount, mut one) in settings.managed {
-            ensure!(
-                one.mode == Mode::Overlay || one.upper.is_none(),
-                "{}: \"upper\" is for mode = \"overlay\"",
-                message::path(&mount)
-            );
+            let others = [("upper", one.upper.is_some()), ("mask", !one.mask.is_empty())];
+            if let Some((name, _)) = others.iter().find(|(_, is_set)| one.mode != Mode::Overlay && *is_set) {
+                bail!("{}: \"{name}\" is for mode = \"overlay\"", message::path(&mount));
+            }
+            if let Some(name) = one.mask.iter().find(|name| !is_name(name)) {
+                bail!("{}: {} is no name in its root directory", message::path(&mount), message::path(name));
+            }
             one.upper = one.upper.as_deref().map(absolute).transpose()?;
             each.insert(absolute(&mount)?, one);
         }
@@ -120,6 +124,12 @@ fn in_one_line(error: &toml::de::Error, text: &str) -> anyhow::Error {
         Some(line) => anyhow!("line {line}: {said}"),
         None => anyhow!(said),
     }
+}
+
+/// Whether it is the name of something in a directory.
+pub fn is_name(path: &Path) -> bool {
+    let mut parts = path.components();
+    matches!((parts.next(), parts.next()), (Some(Component::Normal(name)), None) if *name == *path.as_os_str())
 }
 
 /// A mount point as mountinfo spells it; `None` for what is no absolute path without `.` and `..`.
@@ -159,11 +169,13 @@ mod tests {
 
     #[test]
     fn a_mount_may_have_an_overlay() {
-        let text = "[managed.'/opt/']\nmode = 'overlay'\n[managed.'/srv/app']\nmode = 'overlay'\nupper = '/data/app'\n\
+        let text = "[managed.'/opt/']\nmode = 'overlay'\n[managed.'/srv/app']\nmode = 'overlay'\nupper = '/data/app'\nmask = ['old']\n\
                     [managed.'/usr']\nmode = 'remount'\n";
         let settings = Settings::parse(text).unwrap();
-        let overlays: Vec<_> = settings.overlays().collect();
-        assert_eq!(overlays, [(Path::new("/opt"), None), (Path::new("/srv/app"), Some(Path::new("/data/app")))]);
+        let overlays: Vec<_> =
+            settings.overlays().map(|wanted| (wanted.point, wanted.place, wanted.masks.to_vec())).collect();
+        let app = (Path::new("/srv/app"), Some(Path::new("/data/app")), vec!["old".into()]);
+        assert_eq!(overlays, [(Path::new("/opt"), None, vec![]), app]);
     }
 
     #[test]
@@ -179,6 +191,9 @@ mod tests {
             ("[managed.'/opt']\nmode = 'over'", "line 2: unknown variant `over`"),
             ("[managed.'/opt']\nmode = 'overlay'\nupper = 'data'", "data is not an absolute path"),
             ("[managed.'/opt']\nupper = '/data'", "/opt: \"upper\" is for mode = \"overlay\""),
+            ("[managed.'/opt']\nmask = ['a']", "/opt: \"mask\" is for mode = \"overlay\""),
+            ("[managed.'/opt']\nmode = 'overlay'\nmask = ['a/b']", "/opt: a/b is no name in its root directory"),
+            ("[managed.'/opt']\nmode = 'overlay'\nmask = ['..']", "/opt: .. is no name in its root directory"),
             ("cleanup = 'shallow'", "unknown variant `shallow`"),
             ("strict_exit = true\nmount = []", "line 2: unknown field `mount`"),
             ("\"mo\\nunts\" = []", "line 1: unknown field `mo%0Aunts`"),

@@ -4,6 +4,10 @@
 //! which takes what is written (Documentation/filesystems/overlayfs.rst calls them lower and upper layer).
 #![forbid(unsafe_code)]
 
+pub mod binds;
+pub mod diff;
+pub mod layers;
+pub mod seen;
 pub mod shown;
 pub mod units;
 
@@ -46,6 +50,12 @@ pub struct Overlay {
     pub place: PathBuf,
     /// What is mounted there without it, as it is mounted when the machine starts.
     pub below: Below,
+    /// Names in the mount's root directory that a new directory above hides, as nothing was installed yet.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", with = "super::text::paths_as_text")]
+    pub masks: Vec<PathBuf>,
+    /// Directories, from the mount point, that are mounted one by one over what is below, in place of the overlay.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", with = "super::text::paths_as_text")]
+    pub bound: Vec<PathBuf>,
 }
 
 /// What is below.
@@ -79,14 +89,15 @@ impl Overlay {
     /// Where a name cannot be passed on to the kernel and to systemd.
     pub fn new(mount: &Mount, place: Option<&Path>, entry: Option<&Entry>) -> Result<Overlay, Unfit> {
         let point = mount.point.clone();
-        if point == Path::new("/") || point == Path::new("/usr") {
+        if point == Path::new("/") {
             return Err(Unfit::Early(point));
         }
         if entry.is_none() && mount.root != Path::new("/") {
             return Err(Unfit::Part(point));
         }
         let place = place.map_or_else(|| home(&point), Path::to_owned);
-        let overlay = Overlay { format: FORMAT, below: Below::of(mount, entry), point, place };
+        let below = Below::of(mount, entry);
+        let overlay = Overlay { format: FORMAT, below, point, place, masks: Vec::new(), bound: Vec::new() };
         let is_rokeeps = ["/var/lib/rokeep", "/run/rokeep"].iter().any(|dir| overlay.place.starts_with(dir));
         if is_rokeeps && !overlay.is_in_its_usual_place() {
             return Err(Unfit::Ours(overlay.place));
@@ -124,6 +135,26 @@ impl Overlay {
         [("lowerdir", self.lower()), ("upperdir", self.upper()), ("workdir", self.work())]
     }
 
+    /// Whether directories of what is above are mounted one by one, and there is no overlay.
+    pub fn is_bound(&self) -> bool {
+        !self.bound.is_empty()
+    }
+
+    /// Whether it is mounted before systemd reads any unit (initramfs-tools(7), `mountroot`).
+    pub fn is_mounted_early(&self) -> bool {
+        self.point == Path::new("/usr")
+    }
+
+    /// Those directories: where each is above, and where it is mounted.
+    pub fn binds(&self) -> impl Iterator<Item = Bind> + use<'_> {
+        self.bound.iter().map(|path| Bind { from: self.upper().join(path), to: self.point.join(path) })
+    }
+
+    /// One of these names that it does not hide.
+    pub fn not_masked<'a>(&self, masks: &'a [PathBuf]) -> Option<&'a Path> {
+        masks.iter().find(|name| !self.masks.contains(name)).map(PathBuf::as_path)
+    }
+
     /// Where it is written down.
     pub fn record(&self) -> PathBuf {
         record(&self.point)
@@ -148,6 +179,15 @@ impl Overlay {
     pub fn is_in_its_usual_place(&self) -> bool {
         self.place == home(&self.point)
     }
+}
+
+/// A directory above that is mounted by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bind {
+    /// Where it is.
+    pub from: PathBuf,
+    /// Where it is mounted: a directory of what is below.
+    pub to: PathBuf,
 }
 
 /// Where the overlay over a mount point is written down.
@@ -212,7 +252,7 @@ impl fmt::Display for Unfit {
             ),
             Unfit::Early(path) => write!(
                 f,
-                "{} is mounted before systemd reads any unit, so that the machine would start without its overlay",
+                "{} is mounted before anything could lay an overlay over it, and would be without when the machine has started",
                 message::path(path)
             ),
             Unfit::Ours(path) => {
@@ -385,8 +425,8 @@ mod tests {
         let overlay = opt(bind, "/srv/app /opt none bind,ro\n", None).unwrap();
         assert!(overlay.below.can_be(&mountinfo::parse(bind.as_bytes())[0]));
         assert!(!overlay.below.can_be(&mountinfo::parse(IMAGE.as_bytes())[0]));
-        let usr = IMAGE.replace("/opt", "/usr");
-        assert!(opt(&usr, "", None).unwrap_err().to_string().contains("before systemd reads any unit"));
+        let root = IMAGE.replace("/opt", "/");
+        assert!(opt(&root, "", None).unwrap_err().to_string().contains("before anything could lay an overlay over it"));
     }
 
     #[test]

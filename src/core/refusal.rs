@@ -107,8 +107,8 @@ impl Refusal {
     pub fn advice(&self, mount: &Mount) -> String {
         let source = message::path(&mount.source);
         let point = message::path(&mount.point);
-        // Not of these: they are mounted before anything could lay one.
-        let overlay = match [Path::new("/"), Path::new("/usr")].contains(&mount.point.as_path()) {
+        // Not of this: it is mounted before anything could lay one.
+        let overlay = match mount.point == Path::new("/") {
             true => String::new(),
             false => format!("have what is installed kept above it (\"rokeep overlay enable {point}\"), "),
         };

@@ -83,6 +83,28 @@ pub mod path_as_text {
     }
 }
 
+/// Serde's way to write several.
+pub mod paths_as_text {
+    use super::*;
+
+    /// See [`escape`].
+    ///
+    /// # Errors
+    /// Those of the serializer.
+    pub fn serialize<S: Serializer>(paths: &[PathBuf], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(paths.iter().map(|path| EscapedPath(Cow::Borrowed(path))))
+    }
+
+    /// See [`unescape`].
+    ///
+    /// # Errors
+    /// Those of the deserializer, and a bad escape.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<PathBuf>, D::Error> {
+        let paths = Vec::<EscapedPath>::deserialize(deserializer)?;
+        Ok(paths.into_iter().map(|EscapedPath(path)| path.into_owned()).collect())
+    }
+}
+
 /// A path as it is written: one of a document, if nothing in it had to be escaped.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EscapedPath<'a>(pub Cow<'a, Path>);

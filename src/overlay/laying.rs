@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 use std::fs::{self, DirBuilder};
 use std::io::ErrorKind;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
@@ -23,7 +23,7 @@ use crate::core::mountinfo::Mount;
 use crate::core::overlay::{HOME, OPTIONS, Overlay};
 use crate::sys::files::Root;
 use crate::sys::mounts::{self, Mounted};
-use crate::sys::overlay_files::in_root;
+use crate::sys::overlay_files::{self, in_root};
 use crate::sys::overlaying::{self, Refused};
 use crate::sys::private;
 use crate::sys::processes;
@@ -36,16 +36,10 @@ use crate::sys::remounting::{self, Subject};
 /// Where one cannot be made.
 pub fn make_directories(root: &Root, overlay: &Overlay, below: &Mounted) -> Result<()> {
     let seen = fs::metadata(in_root(root, &below.mount.point))?;
-    make_where_it_works(root, overlay)?;
-    let upper = in_root(root, &overlay.upper());
-    if upper.symlink_metadata().is_ok() {
-        return Ok(());
+    if in_root(root, &overlay.upper()).symlink_metadata().is_err() {
+        overlay_files::make_above(root, overlay, &seen)?;
     }
-    let new = upper.with_extension("new");
-    make(&new)?;
-    chown(&new, Some(seen.uid()), Some(seen.gid())).with_context(|| format!("cannot give away {}", new.display()))?;
-    fs::set_permissions(&new, fs::Permissions::from_mode(seen.mode() & 0o7777))?;
-    fs::rename(&new, &upper).with_context(|| format!("cannot make {}", upper.display()))
+    make_where_it_works(root, overlay)
 }
 
 /// What may have been lost, as nobody would miss it.
@@ -153,6 +147,32 @@ fn made(overlay: &Overlay, below: &Path) -> Result<OwnedFd> {
 enum Exposed {
     Before,
     Now,
+}
+
+/// Whether what is mounted at its point has the directory above it that is there by that name now. That may have been
+/// exchanged, by one of a backup; the overlay would go on with the one that it had.
+///
+/// # Errors
+/// Where one of them cannot be looked at.
+pub fn has_what_is_there(root: &Root, overlay: &Overlay) -> Result<bool> {
+    // Somebody may write while both are looked at.
+    const MOST_LOOKS: u32 = 5;
+    let look = |path: &Path| -> Result<_> {
+        let directory = root.open_dir(path)?.with_context(|| format!("{} is not there", message::path(path)))?;
+        Ok(directory.stat()?)
+    };
+    for _ in 0..MOST_LOOKS {
+        // The topmost directory is shown as the one above is, but for its number (fs/overlayfs/inode.c, ovl_getattr).
+        let (shown, above) = (look(&overlay.point)?, look(&overlay.upper())?);
+        let is_same = match (shown.born, above.born) {
+            (Some(shown), Some(above)) => shown == above,
+            _ => shown.changed == above.changed,
+        };
+        if is_same {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Has what is mounted at the point be reachable under its other name, if it is not.

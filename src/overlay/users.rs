@@ -24,7 +24,8 @@ const MOST: usize = 5;
 /// Where nobody could be asked.
 pub fn of(root: &Root, mount: &Mount) -> Result<String> {
     let devices = HashSet::from([mount.device]);
-    let question = WhoIsHere { devices, mount: mount.id, point: mount.point.clone() };
+    let is_whole = mount.overlay.is_some();
+    let question = WhoIsHere { devices, mount: mount.id, is_whole, point: mount.point.clone() };
     let mut users = BTreeSet::new();
     scan::scan(root, question, |Use { pid, how, path }| {
         users.insert((
@@ -42,6 +43,8 @@ pub fn of(root: &Root, mount: &Mount) -> Result<String> {
 struct WhoIsHere {
     devices: HashSet<Device>,
     mount: u64,
+    /// Nobody else mounts its file system: what is mapped from there is mapped through it.
+    is_whole: bool,
     point: PathBuf,
 }
 
@@ -74,8 +77,8 @@ impl Question for WhoIsHere {
         let path = seen.opened_as().unwrap_or_default();
         let is_here = match seen.what {
             What::Stat(stat) => stat.mount_id == self.mount,
-            What::Mapping(..) => true,
-            What::Name => path.starts_with(Path::new(&self.point)),
+            What::Mapping(..) if self.is_whole => true,
+            What::Mapping(..) | What::Name => path.starts_with(Path::new(&self.point)),
         };
         // A mount is no user of itself.
         (is_here && seen.mount().is_none()).then_some(Use { pid: seen.pid?, how: seen.how, path })

@@ -209,6 +209,53 @@ pub fn listed_directories(root: &Root, directories: &[(&OsStr, Inode)]) -> Resul
     Ok(found)
 }
 
+/// Where a path is that may be in a list.
+struct Place<'a> {
+    /// Which of the paths.
+    number: usize,
+    /// The directory, as it is written.
+    dir: &'a Path,
+    /// Which one that is, if it is there.
+    inode: Option<Inode>,
+}
+
+/// The packages that have each of these absolute paths in their lists, as `name` or `name:architecture`: wherever a diversion
+/// or a symbolic link to a directory has put it.
+///
+/// # Errors
+/// Where a list, or a directory, cannot be read.
+pub fn owners(root: &Root, paths: &[&Path]) -> Result<Vec<Vec<String>>> {
+    let mut owners = vec![Vec::new(); paths.len()];
+    let mut by_name: HashMap<&OsStr, Vec<Place>> = HashMap::new();
+    let mut lookup = Lookup::new(root);
+    for (number, path) in paths.iter().enumerate() {
+        let (Some(name), Some(dir)) = (path.file_name(), path.parent()) else { continue };
+        let inode = lookup.directory(dir)?.map(|dir| dir.stat()).transpose()?.map(|stat| stat.inode);
+        by_name.entry(name).or_default().push(Place { number, dir, inode });
+    }
+    let diversions = Diversions::parse(&read(root, "diversions")?.unwrap_or_default());
+    let mut lists = if by_name.is_empty() { Vec::new() } else { all_lists(root)? };
+    lists.sort();
+    for list in lists {
+        let Some(package) = list.to_str().and_then(|list| list.strip_suffix(".list")) else { continue };
+        let Some(name) = package.split(':').next().and_then(|name| Name::parse(name.as_bytes())) else { continue };
+        let text = read(root, Path::new("info").join(&list))?.unwrap_or_default();
+        for path in dpkg_db::listed_paths(&text).map(|path| diversions.place(path, &name)) {
+            let Some(wanted) = by_name.get(path.name()) else { continue };
+            let is_written_so = |dir: &Path| path.dir().as_os_str() == dir.as_os_str();
+            let here = match wanted.iter().all(|place| is_written_so(place.dir)) {
+                true => None,
+                false => lookup.directory(path.dir())?.map(|dir| dir.stat()).transpose()?.map(|stat| stat.inode),
+            };
+            let is_here = |place: &&Place| is_written_so(place.dir) || (here.is_some() && here == place.inode);
+            for place in wanted.iter().filter(is_here) {
+                owners.get_mut(place.number).into_iter().for_each(|owners| owners.push(package.to_owned()));
+            }
+        }
+    }
+    Ok(owners)
+}
+
 /// The names of all lists.
 fn all_lists(root: &Root) -> Result<Vec<OsString>> {
     let info = root.path(&format!("{DPKG}/info"));

@@ -13,6 +13,7 @@ use crate::core::mount_state::{self, Access, Flags, MountState};
 use crate::core::mountinfo::Mount;
 use crate::core::session::{FoundMount, MountId, Session};
 use crate::leaving;
+use crate::overlay;
 use crate::pins::{self, Look};
 use crate::remount;
 use crate::settings::Settings;
@@ -38,7 +39,11 @@ pub(super) fn close(
     let mounted: Vec<&Mounted> = mounts.iter().map(|(_, mounted)| mounted).collect();
     let look = look.max(Settings::load(root).unwrap_or_default().cleanup);
     let cleaned = cleanup::clean(root, locked, &mounted, leaving::run_that_is_over(root), ask, look);
+    let of_the_run = session.clone();
     put_all_back(root, locked, session, &mounts, look, &mut outcome)?;
+    if let Err(why) = overlay::note_after_a_run(root, &of_the_run) {
+        outcome.notes.push(format!("a change of what is below an overlay may not be noticed: {why:#}"));
+    }
     Ok((outcome, cleaned))
 }
 

@@ -14,6 +14,7 @@ pub mod foreground;
 pub mod halves;
 pub mod handle;
 pub mod kernel;
+pub mod layers;
 pub mod lease;
 pub mod link;
 pub mod listing;

@@ -1,18 +1,20 @@
 //! What is written down of overlays: a record of each, and the units that mount it when the machine starts.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, symlink};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, RenameFlags};
 
 use super::files::Root;
-use super::{children, private, program};
+use super::{children, layers, private, program};
 use crate::core::check::fstab::{self, Entry};
 use crate::core::message;
+use crate::core::overlay::seen::{self, Seen};
 use crate::core::overlay::units::{self, Unit};
 use crate::core::overlay::{self, HOME, Overlay};
 
@@ -87,7 +89,9 @@ pub fn write_down(root: &Root, overlay: &Overlay) -> Result<()> {
 pub fn forget(root: &Root, overlay: &Overlay) -> Result<()> {
     let (record, lower) = (in_root(root, &overlay.record()), in_root(root, &overlay.lower()));
     // First, as without it there is nothing that anybody would lay.
-    gone(fs::remove_file(&record)).with_context(|| format!("cannot remove {}", record.display()))?;
+    for path in [&record, &seen_path(root, overlay)] {
+        gone(fs::remove_file(path)).with_context(|| format!("cannot remove {}", path.display()))?;
+    }
     gone(fs::remove_dir(&lower)).with_context(|| format!("cannot remove {}", lower.display()))?;
     // Unless what is above is in there.
     let _ = record.parent().map(fs::remove_dir);
@@ -121,29 +125,30 @@ pub fn require_no_foreign_unit(root: &Root, overlay: &Overlay) -> Result<()> {
         Ok(text) => !text.starts_with(units::MARK.as_bytes()),
         Err(error) => error.kind() != ErrorKind::NotFound,
     };
-    let Some(path) = units::units(overlay).iter().map(Unit::path).find(is_foreign) else { return Ok(()) };
+    let Some(path) = units::all(overlay).iter().map(Unit::path).find(is_foreign) else { return Ok(()) };
     let (path, point) = (message::path(&path), message::path(&overlay.point));
     bail!(
         "{path} is a unit of somebody else's, in the place of the overlay's: put {point} into /etc/fstab, and remove it"
     )
 }
 
-/// Has the machine mount an overlay when it starts.
+/// Has the machine mount an overlay, or the directories of one, when it starts.
 ///
 /// # Errors
 /// Where a unit cannot be written, or somebody else's is in its place.
 pub fn write_units(root: &Root, overlay: &Overlay) -> Result<()> {
     require_no_foreign_unit(root, overlay)?;
-    for unit in units::units(overlay) {
+    let units = units::units(overlay);
+    remove_all_but(root, overlay, &units)?;
+    for unit in &units {
         let path = in_root(root, &unit.path());
         let written =
             path.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| replace(&path, unit.text.as_bytes(), 0o644));
         written.map_err(|error| cannot_write(&path, error))?;
-    }
-    if overlay.below.is_mounted_at_the_start() {
-        let link = in_root(root, &units::wanted(overlay));
+        let Some(link) = unit.link() else { continue };
+        let link = in_root(root, &link);
         let linked = link.parent().map_or(Ok(()), fs::create_dir_all);
-        let linked = linked.and_then(|()| match symlink(link_target(overlay), &link) {
+        let linked = linked.and_then(|()| match symlink(link_target(unit), &link) {
             Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error),
             _ => Ok(()),
         });
@@ -155,9 +160,9 @@ pub fn write_units(root: &Root, overlay: &Overlay) -> Result<()> {
 
 /// Whether an overlay's units are as [`write_units`] writes them.
 pub fn has_units(root: &Root, overlay: &Overlay) -> bool {
-    let is_written = |unit: Unit| fs::read(in_root(root, &unit.path())).is_ok_and(|text| text == unit.text.as_bytes());
-    let is_linked = || in_root(root, &units::wanted(overlay)).exists() || !overlay.below.is_mounted_at_the_start();
-    units::units(overlay).into_iter().all(is_written) && is_linked()
+    let is_written = |unit: &Unit| fs::read(in_root(root, &unit.path())).is_ok_and(|text| text == unit.text.as_bytes());
+    let is_linked = |unit: &Unit| unit.link().is_none_or(|link| in_root(root, &link).exists());
+    units::units(overlay).iter().all(|unit| is_written(unit) && is_linked(unit))
 }
 
 fn cannot_write(path: &Path, error: io::Error) -> anyhow::Error {
@@ -174,25 +179,31 @@ fn cannot_write(path: &Path, error: io::Error) -> anyhow::Error {
 /// # Errors
 /// Where one cannot be removed.
 pub fn remove_units(root: &Root, overlay: &Overlay) -> Result<()> {
-    let paths = units::units(overlay).map(|unit| unit.path());
-    let ours = paths
-        .iter()
-        .filter(|path| fs::read(in_root(root, path)).is_ok_and(|text| text.starts_with(units::MARK.as_bytes())));
-    let link = units::wanted(overlay);
-    let is_linked = fs::read_link(in_root(root, &link)).is_ok_and(|to| to == link_target(overlay));
-    let paths: Vec<&PathBuf> = is_linked.then_some(&link).into_iter().chain(ours).collect();
-    for path in &paths {
-        let path = in_root(root, path);
-        gone(fs::remove_file(&path)).map_err(|error| cannot_write(&path, error))?;
-    }
-    if !paths.is_empty() {
+    if remove_all_but(root, overlay, &[])? {
         reload(root);
     }
     Ok(())
 }
 
-fn link_target(overlay: &Overlay) -> PathBuf {
-    Path::new("..").join(fstab::unit_name(&overlay.point))
+/// Whether there were any.
+fn remove_all_but(root: &Root, overlay: &Overlay, stay: &[Unit]) -> Result<bool> {
+    let is_ours = |path: &Path| fs::read(path).is_ok_and(|text| text.starts_with(units::MARK.as_bytes()));
+    let mut were_any = false;
+    for unit in units::all(overlay) {
+        let stays = |what: &dyn Fn(&Unit) -> Option<PathBuf>| stay.iter().any(|other| what(other) == what(&unit));
+        let link = unit.link().filter(|_| !stays(&Unit::link)).map(|link| in_root(root, &link));
+        let link = link.filter(|link| fs::read_link(link).is_ok_and(|to| to == link_target(&unit)));
+        let path = Some(in_root(root, &unit.path())).filter(|path| !stays(&|unit| Some(unit.path())) && is_ours(path));
+        for path in link.into_iter().chain(path) {
+            gone(fs::remove_file(&path)).map_err(|error| cannot_write(&path, error))?;
+            were_any = true;
+        }
+    }
+    Ok(were_any)
+}
+
+fn link_target(unit: &Unit) -> PathBuf {
+    Path::new("..").join(&unit.name)
 }
 
 /// Has systemd read its units anew. Where it does not, it does so at the next start of the machine at the latest.
@@ -290,6 +301,9 @@ pub fn above(root: &Root, overlay: &Overlay) -> Result<Option<Contents>> {
 /// What is to be discarded is called this first: half of it is never shown as the whole.
 const DISCARDED: &str = "discarded";
 
+/// What is to be above is called this first, until all of it is there.
+const NEW: &str = "upper.new";
+
 /// Has what is above be nothing any more. It takes its room until [`remove_discarded`].
 ///
 /// # Errors
@@ -301,16 +315,95 @@ pub fn discard(root: &Root, overlay: &Overlay) -> Result<()> {
         .with_context(|| format!("cannot move {}", upper.display()))
 }
 
-/// Removes what was discarded, and where overlayfs worked.
+/// Has a path of what is above be nothing any more, so that what is below it is seen again; nobody has the overlay mounted.
+///
+/// # Errors
+/// As [`discard`].
+pub fn discard_one(root: &Root, overlay: &Overlay, path: &Path) -> Result<()> {
+    remove_discarded(root, overlay)?;
+    let above = in_root(root, &overlay.upper()).join(path);
+    let discarded = in_root(root, &overlay.place).join(DISCARDED);
+    fs::rename(&above, discarded).with_context(|| format!("cannot move {}", above.display()))
+}
+
+/// Removes what was discarded, what was never finished, and where overlayfs worked; nobody has the overlay mounted.
 ///
 /// # Errors
 /// Where it cannot be removed.
 pub fn remove_discarded(root: &Root, overlay: &Overlay) -> Result<()> {
+    remove_old(root, overlay)?;
+    let work = in_root(root, &overlay.work());
+    gone(fs::remove_dir_all(&work)).with_context(|| format!("cannot remove {}", work.display()))
+}
+
+/// Removes what was discarded, and what was never finished.
+///
+/// # Errors
+/// Where it cannot be removed.
+pub fn remove_old(root: &Root, overlay: &Overlay) -> Result<()> {
     let place = in_root(root, &overlay.place);
-    for path in [place.join(DISCARDED), in_root(root, &overlay.work())] {
-        gone(fs::remove_dir_all(&path)).with_context(|| format!("cannot remove {}", path.display()))?;
+    for path in [place.join(DISCARDED), place.join(NEW)] {
+        let removed = match path.symlink_metadata() {
+            Ok(found) if !found.is_dir() => fs::remove_file(&path),
+            _ => fs::remove_dir_all(&path),
+        };
+        gone(removed).with_context(|| format!("cannot remove {}", path.display()))?;
     }
     Ok(())
+}
+
+/// Makes what is above when nothing was installed: it looks as the mount does, and hides what is to be hidden. It has its
+/// name only once all of that is so.
+///
+/// # Errors
+/// Where it cannot be made.
+pub fn make_above(root: &Root, overlay: &Overlay, like: &fs::Metadata) -> Result<()> {
+    let new = new_above(root, overlay, like)?;
+    let upper = in_root(root, &overlay.upper());
+    fs::rename(&new, &upper).with_context(|| format!("cannot make {}", upper.display()))
+}
+
+/// The same in the place of what is above now, which is to be discarded. There is no moment without either.
+///
+/// # Errors
+/// Where it cannot be made. What is above is then as it was.
+pub fn exchange_above(root: &Root, overlay: &Overlay, like: &fs::Metadata) -> Result<()> {
+    let new = new_above(root, overlay, like)?;
+    let upper = in_root(root, &overlay.upper());
+    nix::fcntl::renameat2(AT_FDCWD, &new, AT_FDCWD, &upper, RenameFlags::RENAME_EXCHANGE)
+        .with_context(|| format!("cannot exchange {}", upper.display()))
+}
+
+fn new_above(root: &Root, overlay: &Overlay, like: &fs::Metadata) -> Result<PathBuf> {
+    remove_discarded(root, overlay)?;
+    let new = in_root(root, &overlay.place).join(NEW);
+    DirBuilder::new().mode(0o700).create(&new).with_context(|| format!("cannot make {}", new.display()))?;
+    for name in &overlay.masks {
+        layers::make_whiteout(&new.join(name)).with_context(|| format!("cannot hide {}", message::path(name)))?;
+    }
+    chown(&new, Some(like.uid()), Some(like.gid())).with_context(|| format!("cannot give away {}", new.display()))?;
+    fs::set_permissions(&new, fs::Permissions::from_mode(like.mode() & 0o7777))?;
+    Ok(new)
+}
+
+// ── what is below ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+/// What was seen of what is below, if anybody has written that down.
+pub fn seen(root: &Root, overlay: &Overlay) -> Option<Seen> {
+    fs::read(seen_path(root, overlay)).ok().and_then(|text| seen::parse(&text))
+}
+
+/// Writes it down.
+///
+/// # Errors
+/// Where it cannot be written.
+pub fn write_seen(root: &Root, overlay: &Overlay, seen: &Seen) -> Result<()> {
+    let path = seen_path(root, overlay);
+    replace(&path, &serde_json::to_vec(seen)?, 0o600).with_context(|| format!("cannot write {}", path.display()))
+}
+
+fn seen_path(root: &Root, overlay: &Overlay) -> PathBuf {
+    in_root(root, &overlay.record()).with_file_name("below.json")
 }
 
 /// Where an absolute path of the tree is for this process.

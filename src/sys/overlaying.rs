@@ -16,7 +16,7 @@ use nix::errno::Errno;
 use nix::libc;
 
 use super::files::Root;
-use super::remounting::new_descriptor;
+use super::remounting::{attribute, new_descriptor};
 use crate::core::mount_options::Flag;
 use crate::core::mountinfo::{self, Mount};
 
@@ -78,25 +78,6 @@ fn mount(context: impl AsFd, flags: &[Flag]) -> nix::Result<OwnedFd> {
     // SAFETY: the descriptor is open, and the rest are plain numbers.
     let mounted = unsafe { libc::syscall(libc::SYS_fsmount, context.as_fd().as_raw_fd(), FSMOUNT_CLOEXEC, attributes) };
     new_descriptor(mounted)
-}
-
-/// `MOUNT_ATTR_…`, include/uapi/linux/mount.h.
-fn attribute(flag: &Flag) -> libc::c_uint {
-    match flag {
-        Flag::NoSetUserId => 2,
-        Flag::NoDevices => 4,
-        Flag::NoPrograms => 8,
-        // Linux 5.14.
-        Flag::NoSymbolicLinks => 0x20_0000,
-        Flag::NoAccessTimes
-        | Flag::NoDirectoryAccessTimes
-        | Flag::RelativeAccessTimes
-        | Flag::StrictAccessTimes
-        | Flag::Synchronous
-        | Flag::SynchronousDirectories
-        | Flag::MandatoryLocks
-        | Flag::LazyTimes => 0,
-    }
 }
 
 /// The last of what it has to say, without the letter before it.

@@ -114,6 +114,35 @@ pub fn set_private(mount: impl AsFd) -> nix::Result<()> {
     mount_setattr(mount, &MountAttr { set: 0, clear: 0, propagation: MS_PRIVATE, userns_fd: 0 })
 }
 
+/// Has those of a mount's flags that say what files may do be these.
+///
+/// # Errors
+/// As [`set_attribute`].
+pub fn set_permitted(mount: impl AsFd, flags: &[Flag]) -> nix::Result<()> {
+    const ALL: u64 = 2 | 4 | 8;
+    let set = flags.iter().map(|flag| u64::from(attribute(flag))).sum();
+    mount_setattr(mount, &MountAttr { set, clear: ALL & !set, propagation: 0, userns_fd: 0 })
+}
+
+/// `MOUNT_ATTR_…`, include/uapi/linux/mount.h.
+pub(super) fn attribute(flag: &Flag) -> libc::c_uint {
+    match flag {
+        Flag::NoSetUserId => 2,
+        Flag::NoDevices => 4,
+        Flag::NoPrograms => 8,
+        // Linux 5.14.
+        Flag::NoSymbolicLinks => 0x20_0000,
+        Flag::NoAccessTimes
+        | Flag::NoDirectoryAccessTimes
+        | Flag::RelativeAccessTimes
+        | Flag::StrictAccessTimes
+        | Flag::Synchronous
+        | Flag::SynchronousDirectories
+        | Flag::MandatoryLocks
+        | Flag::LazyTimes => 0,
+    }
+}
+
 /// mount_setattr(2), `struct mount_attr`.
 #[repr(C)]
 struct MountAttr {

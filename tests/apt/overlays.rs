@@ -58,14 +58,16 @@ fn opt(debian: &Debian) -> Result<(String, Access)> {
     Ok((after.split(' ').next().unwrap_or_default().to_owned(), Access::of(line)))
 }
 
+/// What systemd does with a mount unit.
+fn play(unit: &str) -> String {
+    let value = |key: &str| format!("\"$(sed -n 's/^{key}=//p' {UNITS}/{unit})\"");
+    let [kind, options, what, at] = ["Type", "Options", "What", "Where"].map(value);
+    format!("mount -t {kind} -o {options} {what} {at}")
+}
+
 /// As the machine does when it starts, by what its units say.
 fn start_again(debian: &Debian) -> Result<()> {
     debian.must("sh", &["-euc", &format!("umount /opt; umount /opt; umount {LOWER}")])?;
-    let play = |unit: &str| {
-        let value = |key: &str| format!("\"$(sed -n 's/^{key}=//p' {UNITS}/{unit})\"");
-        let [kind, options, what, at] = ["Type", "Options", "What", "Where"].map(value);
-        format!("mount -t {kind} -o {options} {what} {at}")
-    };
     mounts(debian, &format!("{}; {}", play("var-lib-rokeep-overlay-opt-lower.mount"), play("opt.mount")))
 }
 
@@ -167,5 +169,145 @@ fn systemd_mounts_both() -> Result<()> {
     assert_eq!(debian.read("/opt/app/version")?, "2");
     debian.must("systemctl", &["stop", "needs-opt", lower])?;
     assert_ne!(debian.state_of("opt.mount")?, "active");
+    Ok(())
+}
+
+/// What is above does not fit: dpkg rolls the package back, and the overlay is closed.
+#[test]
+fn what_is_above_is_full() -> Result<()> {
+    let OnAnImage { debian, second, .. } = on_an_image()?;
+    debian.must("sh", &["-euc", "mkdir /srv/small; mount -t tmpfs -o mode=755,size=20m small /srv/small"])?;
+    debian.must("rokeep", &["overlay", "enable", "/opt", "--upper", "/srv/small/opt"])?;
+    let large = debian.package("app", "4")?.program(APP)?.text("/opt/app/large", &"x".repeat(30 << 20))?.build()?;
+    let full = debian.apt(&["-y", "install", &large])?;
+    ensure!(full.code == 100 && full.stderr.contains("No space left on device"), "{}", full.stderr);
+    debian.settled()?;
+    assert_eq!(opt(&debian)?, ("overlay".to_owned(), ReadOnly));
+    assert_eq!(debian.installed_version("app")?.as_deref(), Some("1"));
+    assert_eq!(debian.must("dpkg", &["--verify", "app"])?, "");
+    install(&debian, &second)?;
+    assert_eq!(debian.installed_version("app")?.as_deref(), Some("2"));
+    Ok(())
+}
+
+/// The image may be changed by its owner from then on; what was installed in place of his is mounted by itself.
+#[test]
+fn a_package_lives_on_without_the_overlay() -> Result<()> {
+    let OnAnImage { debian, second, third } = on_an_image()?;
+    debian.must("rokeep", &["overlay", "enable", "/opt", "--mask", "app"])?;
+    install(&debian, &second)?;
+    let diff = debian.must("rokeep", &["overlay", "diff", "/opt"])?;
+    ensure!(diff.contains("\napp (") && diff.contains("  covered    /opt/app\n"), "{diff}");
+    debian.must("rokeep", &["overlay", "bind", "/opt"])?;
+    assert_eq!(opt(&debian)?, ("squashfs".to_owned(), ReadOnly));
+    assert_eq!(debian.must("dpkg", &["--verify", "app"])?, "");
+
+    let running = debian.spawn(APP, &["infinity"])?;
+    install(&debian, &third)?;
+    assert_eq!(debian.read("/opt/app/version")?, "3");
+    let writes = debian.run("touch", &["/opt/app/x"])?;
+    ensure!(writes.stderr.contains("Read-only file system"), "{}", writes.stderr);
+    debian.kill(running)?;
+    debian.must("rokeep", &["cleanup"])?;
+
+    let elsewhere = debian.package("elsewhere", "1")?.file("/opt/elsewhere/file")?.build()?;
+    let stopped = debian.apt(&["-y", "install", &elsewhere])?;
+    ensure!(stopped.code == 100 && stopped.stderr.contains("of elsewhere is to be written"), "{}", stopped.stderr);
+    assert_eq!(debian.installed_version("elsewhere")?, None);
+
+    debian.must("sh", &["-euc", "umount /opt/app; umount /opt"])?;
+    mounts(&debian, &format!("mount /opt; {}", play("opt-app.mount")))?;
+    assert_eq!(debian.must("dpkg", &["--verify", "app"])?, "");
+    debian.must("rokeep", &["overlay", "status"])?;
+
+    debian.must("rokeep", &["overlay", "enable", "/opt"])?;
+    assert_eq!((opt(&debian)?.0, debian.read("/opt/app/version")?), ("overlay".to_owned(), "3".to_owned()));
+    install(&debian, &elsewhere)?;
+    let listed = debian.run("rokeep", &["overlay", "bind", "/opt"])?;
+    ensure!(listed.code == 3 && listed.stdout.contains("/opt/elsewhere  is not below"), "{listed:?}");
+    Ok(())
+}
+
+// ── /usr ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+const USR_LOWER: &str = "/var/lib/rokeep/overlay/usr/lower";
+
+/// /usr is an image, with everything that is installed; what it was made of is still there under it, as what an initramfs
+/// has is there before /usr is.
+fn usr_is_an_image() -> Result<Debian> {
+    let debian = Debian::bookworm()?.with_rokeep()?.read_only()?;
+    let image = debian.outside("/var/tmp/usr.squashfs");
+    let built = Command::new("mksquashfs")
+        .arg(debian.outside("/usr"))
+        .arg(&image)
+        .args(["-comp", "lz4", "-quiet", "-no-progress"])
+        .output()?;
+    ensure!(built.status.success(), "mksquashfs: {}", String::from_utf8_lossy(&built.stderr));
+    debian.write("/etc/fstab", "/var/tmp/usr.squashfs /usr squashfs loop,ro 0 0\n")?;
+    mounts(&debian, "mount /usr")?;
+    debian.must("sh", &["-euc", ABOVE])?;
+    Ok(debian)
+}
+
+fn fs_of_usr(debian: &Debian) -> Result<String> {
+    Ok(debian.must("stat", &["--file-system", "--format=%T", "/usr"])?.trim().to_owned())
+}
+
+/// Nothing of what was mounted is left; then what is in /etc/fstab, and what the service says.
+fn start_usr_again(debian: &Debian) -> Result<()> {
+    debian.stop_everything()?;
+    // Lazily, as it is what umount(8) itself is on.
+    debian.must("sh", &["-euc", &format!("umount -l /usr; umount -l /usr; umount {USR_LOWER}")])?;
+    mounts(debian, "mount /usr")?;
+    let service = debian.read(&format!("{UNITS}/rokeep-overlay-usr.service"))?;
+    let commands: Vec<&str> = service.lines().filter_map(|line| line.strip_prefix("ExecStart=")).collect();
+    ensure!(commands.len() == 2, "{service}");
+    debian.must("sh", &["-euc", &commands.join("; ")]).map(drop)
+}
+
+#[test]
+fn usr_itself_can_be_an_image() -> Result<()> {
+    let debian = usr_is_an_image()?;
+    let stopped = debian.apt(&["-y", "dist-upgrade"])?;
+    ensure!(stopped.code == 100 && stopped.stderr.contains("rokeep overlay enable /usr"), "{}", stopped.stderr);
+
+    debian.must("rokeep", &["overlay", "enable", "/usr"])?;
+    assert_eq!((fs_of_usr(&debian)?, debian.usr()?), ("overlayfs".to_owned(), ReadOnly));
+    let run = debian.apt(&["-y", "dist-upgrade"])?;
+    assert_eq!(run.code, 0, "{run:?}");
+    assert_eq!(debian.settled()?.usr()?, ReadOnly);
+    everything_is_there(&debian)?;
+
+    start_usr_again(&debian)?;
+    assert_eq!((fs_of_usr(&debian)?, debian.usr()?), ("overlayfs".to_owned(), ReadOnly));
+    everything_is_there(&debian)?;
+    debian.must("rokeep", &["overlay", "status"])?;
+    let diff = debian.must("rokeep", &["overlay", "diff", "/usr"])?;
+    for upgrade in debian.upgrades()? {
+        // A package may have no file of its own, or none in /usr.
+        let has_files = debian.must("dpkg", &["--listfiles", &upgrade.package])?;
+        let is_file = |path: &&str| path.starts_with("/usr/") && debian.outside(path).is_file();
+        let has_one = has_files.lines().any(|path| is_file(&path));
+        let named = diff.lines().any(|line| line.split([' ', ':']).next() == Some(&upgrade.package));
+        ensure!(named || !has_one, "{}: {diff}", upgrade.package);
+    }
+
+    let before = debian.must("cat", &["/proc/self/mountinfo"])?;
+    let listed = debian.run("rokeep", &["overlay", "bind", "/usr"])?;
+    ensure!(listed.code == 3 && listed.stdout.lines().count() > 100, "{listed:?}");
+    ensure!(listed.stdout.contains("  replaced, in a directory that has more from below\n"), "{}", listed.stdout);
+    assert_eq!(debian.must("cat", &["/proc/self/mountinfo"])?, before);
+    Ok(())
+}
+
+fn everything_is_there(debian: &Debian) -> Result<()> {
+    let upgrades = debian.upgrades()?;
+    assert!(upgrades.len() > 30, "{upgrades:?}");
+    for upgrade in &upgrades {
+        assert_eq!(debian.installed_version(&upgrade.package)?.as_ref(), Some(&upgrade.to), "{}", upgrade.package);
+    }
+    let verified = debian.run("dpkg", &["--verify"])?.stdout;
+    let wrong: Vec<&str> = verified.lines().filter(|line| line.contains(" /usr/")).collect();
+    ensure!(wrong.is_empty(), "{wrong:?}");
     Ok(())
 }

@@ -39,6 +39,8 @@ mod old_programs;
 mod older_kernel;
 mod other_mounts;
 mod overlay;
+mod overlay_binds;
+mod overlay_layers;
 mod overlay_mode;
 mod plan;
 mod recovery;

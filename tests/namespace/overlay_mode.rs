@@ -144,7 +144,7 @@ fn where_there_can_be_none_nothing_is_changed() {
     }
     let world = on(Squashfs);
     for (point, says) in [
-        ("/usr", "before systemd reads any unit"),
+        ("/", "mounted before anything could lay an overlay over it"),
         ("/var", "/var is no mount point"),
         ("/none", "/none is no mount point"),
     ] {
@@ -395,7 +395,7 @@ fn who_is_in_what_is_below_keeps_nothing_from_being_taken_away() {
 fn that_units_are_not_there_is_said_and_nobody_elses_is_overwritten() {
     let world = enabled(Squashfs);
     world.removes("/etc/systemd/system/opt.mount");
-    assert!(world.rokeep(["overlay", "status"]).assert_code(1).stdout.contains("NOT LAID when the machine starts"));
+    assert!(world.rokeep(["overlay", "status"]).assert_code(1).stdout.contains("NOT THERE when the machine starts"));
     world.begin().assert_says(&["not laid when the machine starts", "rokeep overlay enable /opt"]);
     world.end();
     world.write("/etc/systemd/system/opt.mount", b"[Mount]\nWhat=x\n");

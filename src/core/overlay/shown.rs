@@ -29,10 +29,13 @@ pub struct Shown {
     pub state: State,
     /// Whether its units are as they should be, so that the machine lays it when it starts.
     pub has_units: bool,
+    /// The directories that are mounted one by one in place of the overlay; none, where there is an overlay.
+    #[serde(serialize_with = "crate::core::text::paths_as_text::serialize")]
+    pub directories: Vec<PathBuf>,
     /// Where what is above is.
     #[serde(serialize_with = "crate::core::text::path_as_text::serialize")]
     pub upper: PathBuf,
-    /// Bytes on disk of what is above; `null` where it is gone.
+    /// Bytes on disk of what is above; `null` where it is gone, or is not what is mounted.
     pub upper_bytes: Option<u64>,
     /// Bytes that are free there; `null` where that could not be told.
     pub free_bytes: Option<u64>,
@@ -41,24 +44,30 @@ pub struct Shown {
     pub lower: PathBuf,
     /// Of which kind.
     pub lower_type: String,
+    /// What has changed below the overlay since it was laid, from the mount point; of that which is looked at.
+    #[serde(serialize_with = "crate::core::text::paths_as_text::serialize")]
+    pub lower_changed: Vec<PathBuf>,
 }
 
 /// How an overlay is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum State {
-    /// It is laid, and read-only.
+    /// It is laid, or the directories are mounted, and read-only.
     ReadOnly,
-    /// It is laid, and can be written to.
+    /// The same, and can be written to.
     Writable,
-    /// It is not laid.
+    /// It is not laid, or a directory is not mounted.
     Missing,
 }
 
 impl Overlays {
     /// Whether somebody has something to do: packages may lack files.
     pub fn need_attention(&self) -> bool {
-        let is_wrong = |shown: &Shown| shown.state == State::Missing || shown.upper_bytes.is_none() || !shown.has_units;
+        let is_wrong = |shown: &Shown| {
+            let is_gone = shown.state == State::Missing || shown.upper_bytes.is_none();
+            is_gone || !shown.has_units || !shown.lower_changed.is_empty()
+        };
         self.overlays.iter().any(is_wrong)
     }
 
@@ -74,26 +83,40 @@ impl Overlays {
 impl Shown {
     fn text(&self) -> String {
         let (mount, upper) = (message::path(&self.mount), message::path(&self.upper));
+        let (form, again) = match self.directories.is_empty() {
+            true => ("overlay", "enable"),
+            false => ("directories", "bind"),
+        };
         let state = match self.state {
-            State::ReadOnly => "overlay, read-only".to_owned(),
-            State::Writable => "overlay, writable".to_owned(),
-            State::Missing => {
+            State::ReadOnly => format!("{form}, read-only"),
+            State::Writable => format!("{form}, writable"),
+            State::Missing if self.directories.is_empty() => {
                 format!("NOT LAID, so what is above cannot be seen: \"rokeep overlay enable {mount}\"")
             }
+            State::Missing => format!("directories NOT MOUNTED: \"rokeep overlay bind {mount}\""),
         };
+        let directories: String =
+            self.directories.iter().map(|path| format!("         {}\n", message::path(path))).collect();
         let above = match self.upper_bytes {
             Some(above) => format!("{} in {upper}", bytes(above)),
-            None => format!("GONE: {upper}"),
+            None => format!("GONE, or exchanged: {upper}"),
         };
         let free = self.free_bytes.map_or_else(String::new, |free| format!(", {} free there", bytes(free)));
         let (lower, kind) = (message::path(&self.lower), message::text(&self.lower_type));
         let units = match self.has_units {
             true => String::new(),
             false => {
-                format!("  NOT LAID when the machine starts: \"rokeep overlay enable {mount}\" writes its units\n")
+                format!("  NOT THERE when the machine starts: \"rokeep overlay {again} {mount}\" writes its units\n")
             }
         };
-        format!("{mount}  {state}\n  above  {above}{free}\n  below  {lower} ({kind})\n{units}")
+        let changed = match self.lower_changed.len() {
+            0 => String::new(),
+            count => format!(
+                "  CHANGED below, in {}: \"rokeep overlay enable {mount}\" lays the overlay anew\n",
+                message::count(count, "place")
+            ),
+        };
+        format!("{mount}  {state}\n{directories}  above  {above}{free}\n  below  {lower} ({kind})\n{changed}{units}")
     }
 }
 
@@ -106,11 +129,13 @@ mod tests {
             mount: "/opt".into(),
             state,
             has_units: true,
+            directories: Vec::new(),
             upper: "/var/up\nper".into(),
             upper_bytes,
             free_bytes: Some(3 << 30),
             lower: "server:/opt".into(),
             lower_type: "nfs4".into(),
+            lower_changed: Vec::new(),
         };
         Overlays { format: FORMAT, overlays: vec![shown] }
     }
@@ -129,7 +154,21 @@ mod tests {
         assert!(shown(State::Missing, Some(1)).text().contains("rokeep overlay enable /opt"));
         let mut without = shown(State::ReadOnly, Some(1));
         without.overlays[0].has_units = false;
-        assert!(without.need_attention() && without.text().contains("NOT LAID when the machine starts"));
+        let mut changed = shown(State::ReadOnly, Some(1));
+        changed.overlays[0].lower_changed = vec!["app".into()];
+        assert!(
+            changed.need_attention() && changed.text().contains("CHANGED below, in 1 place:"),
+            "{}",
+            changed.text()
+        );
+        let mut bound = shown(State::Missing, Some(1));
+        bound.overlays[0].directories = vec!["/opt/app".into()];
+        assert!(
+            bound
+                .text()
+                .starts_with("/opt  directories NOT MOUNTED: \"rokeep overlay bind /opt\"\n         /opt/app\n")
+        );
+        assert!(without.need_attention() && without.text().contains("NOT THERE when the machine starts"));
     }
 
     #[test]

@@ -1,9 +1,12 @@
 //! The units that mount an overlay when the machine starts (systemd.mount(5)). They need mount(8), and no rokeep.
+//!
+//! /usr is mounted before systemd reads any unit, so that a mount unit of it would have nothing to do: a service lays the
+//! overlay over it as soon as there are all local file systems, as systemd-sysext(8) does.
 #![forbid(unsafe_code)]
 
 use std::path::{Path, PathBuf};
 
-use super::{OPTIONS, Overlay};
+use super::{Bind, OPTIONS, Overlay};
 use crate::core::check::fstab::unit_name;
 
 /// Where they are. They come before what systemd makes of /etc/fstab, which has a unit of the same name.
@@ -19,6 +22,8 @@ pub struct Unit {
     pub name: String,
     /// What is in it.
     pub text: String,
+    /// The target that mounts it when the machine starts; none where another unit, or nothing, does.
+    pub wanted_by: Option<&'static str>,
 }
 
 impl Unit {
@@ -26,26 +31,63 @@ impl Unit {
     pub fn path(&self) -> PathBuf {
         Path::new(DIRECTORY).join(&self.name)
     }
+
+    /// The link by which its target has it.
+    pub fn link(&self) -> Option<PathBuf> {
+        self.wanted_by.map(|target| Path::new(DIRECTORY).join(format!("{target}.wants")).join(&self.name))
+    }
 }
 
-/// What is below, and the overlay; in the order in which they are mounted.
-pub fn units(overlay: &Overlay) -> [Unit; 2] {
-    [below(overlay), above(overlay)]
+/// The units that there are to be, in the order in which they are mounted: what is below, and the overlay; or, where
+/// directories are mounted one by one, those, and what is below unless /etc/fstab has it.
+pub fn units(overlay: &Overlay) -> Vec<Unit> {
+    if overlay.is_bound() { bound(overlay) } else { laid(overlay) }
 }
 
-/// The link by which the machine mounts it when it starts; it is there if what is below is mounted then.
-pub fn wanted(overlay: &Overlay) -> PathBuf {
-    let target = target(overlay);
-    Path::new(DIRECTORY).join(format!("{target}.wants")).join(unit_name(&overlay.point))
+/// Every unit that there may have been before it became what it is.
+pub fn all(overlay: &Overlay) -> Vec<Unit> {
+    laid(overlay).into_iter().chain(bound(overlay)).collect()
+}
+
+fn laid(overlay: &Overlay) -> Vec<Unit> {
+    match overlay.is_mounted_early() {
+        true => vec![early(overlay)],
+        false => vec![below(overlay), above(overlay)],
+    }
+}
+
+fn bound(overlay: &Overlay) -> Vec<Unit> {
+    let plain = (!overlay.below.is_in_fstab && !overlay.is_mounted_early()).then(|| plain(overlay));
+    plain.into_iter().chain(overlay.binds().map(|bind| bind_unit(overlay, &bind))).collect()
 }
 
 fn target(overlay: &Overlay) -> &'static str {
     if overlay.below.is_remote { "remote-fs.target" } else { "local-fs.target" }
 }
 
+/// The target, if what is below is mounted when the machine starts.
+fn wanted_by(overlay: &Overlay) -> Option<&'static str> {
+    overlay.below.is_mounted_at_the_start().then(|| target(overlay))
+}
+
 fn below(overlay: &Overlay) -> Unit {
-    let (point, lower, below) = (overlay.point.display(), overlay.lower(), &overlay.below);
-    let text = format!(
+    let lower = overlay.lower();
+    Unit { name: unit_name(&lower), text: mounting_below(overlay, &lower), wanted_by: None }
+}
+
+/// What is below, where it is without an overlay.
+fn plain(overlay: &Overlay) -> Unit {
+    let text = mounting_below(overlay, &overlay.point) + &install(overlay);
+    Unit { name: unit_name(&overlay.point), text, wanted_by: wanted_by(overlay) }
+}
+
+fn install(overlay: &Overlay) -> String {
+    format!("\n[Install]\nWantedBy={}\n", target(overlay))
+}
+
+fn mounting_below(overlay: &Overlay, at: &Path) -> String {
+    let (point, below) = (overlay.point.display(), &overlay.below);
+    format!(
         "{MARK}\
          [Unit]\n\
          Description=What is below the overlay on {point}\n\
@@ -59,11 +101,43 @@ fn below(overlay: &Overlay) -> Unit {
          Options={}\n",
         target(overlay),
         below.source.display(),
-        lower.display(),
+        at.display(),
         below.fs_type,
         below.options,
+    )
+}
+
+fn bind_unit(overlay: &Overlay, bind: &Bind) -> Unit {
+    let network = overlay.below.is_remote.then(|| "_netdev".to_owned());
+    // Not those of the mount that it is on.
+    let otherwise = [("nosuid", "suid"), ("nodev", "dev"), ("noexec", "exec")].map(|(no, yes)| {
+        let is_set = overlay.below.flags.iter().any(|flag| flag == no);
+        (!is_set).then(|| yes.to_owned())
+    });
+    let flags = overlay.below.flags.iter().cloned().chain(otherwise.into_iter().flatten());
+    let words = ["bind".to_owned(), "ro".to_owned()].into_iter().chain(flags);
+    let text = format!(
+        "{MARK}\
+         [Unit]\n\
+         Description={}, as it was installed\n\
+         Documentation=man:rokeep(8)\n\
+         Before={}\n\
+         RequiresMountsFor={} {}\n\
+         \n\
+         [Mount]\n\
+         What={}\n\
+         Where={}\n\
+         Type=none\n\
+         Options={}\n",
+        bind.to.display(),
+        target(overlay),
+        overlay.point.display(),
+        bind.from.display(),
+        bind.from.display(),
+        bind.to.display(),
+        words.chain(network).collect::<Vec<_>>().join(","),
     );
-    Unit { name: unit_name(&lower), text }
+    Unit { name: unit_name(&bind.to), text: text + &install(overlay), wanted_by: wanted_by(overlay) }
 }
 
 fn above(overlay: &Overlay) -> Unit {
@@ -82,16 +156,44 @@ fn above(overlay: &Overlay) -> Unit {
          What=rokeep\n\
          Where={point}\n\
          Type=overlay\n\
-         Options={}\n\
-         \n\
-         [Install]\n\
-         WantedBy={}\n",
+         Options={}\n",
         target(overlay),
         overlay.place.display(),
         options(overlay),
-        target(overlay),
     );
-    Unit { name: unit_name(&overlay.point), text }
+    Unit { name: unit_name(&overlay.point), text: text + &install(overlay), wanted_by: wanted_by(overlay) }
+}
+
+/// What is mounted already gets its place below, and the overlay comes over it. systemd has read units of what is below by
+/// then, and udev has looked for modules of this kernel there.
+fn early(overlay: &Overlay) -> Unit {
+    let (point, lower) = (overlay.point.display(), overlay.lower());
+    let lower = lower.display();
+    let text = format!(
+        "{MARK}\
+         [Unit]\n\
+         Description={point}, with what was installed on it\n\
+         Documentation=man:rokeep(8)\n\
+         DefaultDependencies=no\n\
+         After=local-fs.target\n\
+         Before=sysinit.target\n\
+         RequiresMountsFor={}\n\
+         \n\
+         [Service]\n\
+         Type=oneshot\n\
+         RemainAfterExit=yes\n\
+         ExecStart=/bin/mount --bind --make-private {point} {lower}\n\
+         ExecStart=/bin/mount -t overlay -o {} rokeep {point}\n\
+         ExecStartPost=-/bin/systemctl --no-block daemon-reload\n\
+         ExecStartPost=-/bin/sh -c 'test -e {lower}/lib/modules/$$(uname -r) || udevadm trigger --action=add'\n\
+         \n\
+         [Install]\n\
+         WantedBy=sysinit.target\n",
+        overlay.place.display(),
+        options(overlay),
+    );
+    let name = format!("rokeep-overlay-{}", unit_name(&overlay.point).replace(".mount", ".service"));
+    Unit { name, text, wanted_by: Some("sysinit.target") }
 }
 
 /// As mount(8) takes them.
@@ -111,7 +213,7 @@ mod tests {
     #[test]
     fn an_image_below() {
         let overlay = opt(IMAGE, "/srv/opt.squashfs /opt squashfs loop,ro\n", None).unwrap();
-        let [below, above] = units(&overlay);
+        let [below, above] = laid(&overlay).try_into().unwrap();
         assert_eq!(below.name, "var-lib-rokeep-overlay-opt-lower.mount");
         assert_eq!(above.name, "opt.mount");
         for line in [
@@ -134,7 +236,10 @@ mod tests {
         ] {
             assert!(above.text.lines().any(|found| found == line), "{line}: {}", above.text);
         }
-        assert_eq!(wanted(&overlay), Path::new("/etc/systemd/system/local-fs.target.wants/opt.mount"));
+        assert_eq!(
+            (below.link(), above.link()),
+            (None, Some("/etc/systemd/system/local-fs.target.wants/opt.mount".into()))
+        );
     }
 
     #[test]
@@ -147,11 +252,51 @@ mod tests {
     fn what_comes_over_a_network_comes_later() {
         let line = "1 1 0:30 / /srv/my-app ro - nfs4 server:/app ro\n";
         let overlay = opt(line, "", Some("/srv/above")).unwrap();
-        let [below, above] = units(&overlay);
+        let [below, above] = laid(&overlay).try_into().unwrap();
         assert_eq!(below.name, "var-lib-rokeep-overlay-srv\\x2dmy\\x3d2dapp-lower.mount");
         assert_eq!(above.name, "srv-my\\x2dapp.mount");
         assert!(below.text.contains("Before=remote-fs.target\n") && above.text.contains("WantedBy=remote-fs.target\n"));
         assert!(above.text.contains(",upperdir=/srv/above/upper,") && above.text.contains(",_netdev\n"));
-        assert_eq!(wanted(&overlay), Path::new("/etc/systemd/system/remote-fs.target.wants/srv-my\\x2dapp.mount"));
+        assert_eq!(above.link(), Some("/etc/systemd/system/remote-fs.target.wants/srv-my\\x2dapp.mount".into()));
+    }
+
+    #[test]
+    fn what_is_mounted_before_systemd_is_laid_over_by_a_service() {
+        let line = IMAGE.replace("/opt", "/usr");
+        let overlay = opt(&line, "/dev/vdb /usr squashfs ro 0 0\n", None).unwrap();
+        let [service] = units(&overlay).try_into().unwrap();
+        assert_eq!(service.name, "rokeep-overlay-usr.service");
+        for line in [
+            "ExecStart=/bin/mount --bind --make-private /usr /var/lib/rokeep/overlay/usr/lower",
+            "After=local-fs.target",
+            "Before=sysinit.target",
+            "RequiresMountsFor=/var/lib/rokeep/overlay/usr",
+        ] {
+            assert!(service.text.lines().any(|found| found == line), "{line}: {}", service.text);
+        }
+        let link = "/etc/systemd/system/sysinit.target.wants/rokeep-overlay-usr.service";
+        assert_eq!(service.link(), Some(link.into()));
+    }
+
+    #[test]
+    fn directories_one_by_one() {
+        let mut overlay = opt("1 1 0:30 / /opt ro,nosuid - nfs4 server:/opt ro\n", "", None).unwrap();
+        overlay.bound = vec!["my-app".into()];
+        let all = units(&overlay);
+        let [plain, bind] = all.as_slice() else { panic!("{all:?}") };
+        assert_eq!((&plain.name[..], &bind.name[..]), ("opt.mount", "opt-my\\x2dapp.mount"));
+        for line in [
+            "What=/var/lib/rokeep/overlay/opt/upper/my-app",
+            "Where=/opt/my-app",
+            "Options=bind,ro,nosuid,dev,exec,_netdev",
+            "RequiresMountsFor=/opt /var/lib/rokeep/overlay/opt/upper/my-app",
+            "WantedBy=remote-fs.target",
+        ] {
+            assert!(bind.text.lines().any(|found| found == line), "{line}: {}", bind.text);
+        }
+        assert!(plain.text.contains("Where=/opt\n") && plain.text.contains("WantedBy=remote-fs.target\n"));
+        overlay.below.is_in_fstab = true;
+        assert_eq!(units(&overlay), std::slice::from_ref(bind));
+        assert_eq!(super::all(&overlay).len(), 3);
     }
 }

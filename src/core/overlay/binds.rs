@@ -1,0 +1,165 @@
+//! Which directories of what is above can be mounted one by one over what is below, in place of an overlay.
+//!
+//! One can be if nothing that is below is seen in it, and there is a directory of its name below to mount it over. What is
+//! above and in none of these would be seen no more.
+#![forbid(unsafe_code)]
+
+use std::path::{Path, PathBuf};
+
+use super::is_plain;
+use super::layers::{Above, Below, Change, Layered};
+use crate::core::message;
+
+/// What is in the way: something that is above, and in no directory that can be mounted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Obstacle {
+    /// From the mount point.
+    pub path: PathBuf,
+    /// Of which kind.
+    pub kind: Kind,
+}
+
+/// What is in the way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A directory that there is not below, so that there is nothing to mount it over.
+    NotBelow,
+    /// A directory that systemd cannot be told of.
+    Odd,
+    /// A change in a directory of which something below is seen, too.
+    Single(Change),
+}
+
+/// The directories, from the mount point: each the topmost that can be.
+///
+/// # Errors
+/// What is in the way, each once: all of it.
+pub fn directories(layered: &[Layered]) -> Result<Vec<PathBuf>, Vec<Obstacle>> {
+    let (mut found, mut obstacles) = (Vec::new(), Vec::new());
+    let mut rest = layered;
+    while let Some((first, after)) = rest.split_first() {
+        let inside = after.iter().take_while(|other| other.path.starts_with(&first.path)).count();
+        let (within, next) = after.split_at_checked(inside).unwrap_or((after, &[]));
+        rest = match whole(first, within) {
+            false => {
+                let kind = first.change().map(Kind::Single);
+                obstacles.extend(kind.map(|kind| Obstacle { path: first.path.clone(), kind }));
+                after
+            }
+            true if !is_plain(&first.path, b"") => {
+                obstacles.push(Obstacle { path: first.path.clone(), kind: Kind::Odd });
+                next
+            }
+            true if matches!(first.below, Below::Directory(_)) => {
+                found.push(first.path.clone());
+                next
+            }
+            true => {
+                obstacles.push(Obstacle { path: first.path.clone(), kind: Kind::NotBelow });
+                next
+            }
+        };
+    }
+    if obstacles.is_empty() { Ok(found) } else { Err(obstacles) }
+}
+
+/// Whether what is seen in a directory, and in those in it, is above alone.
+fn whole(directory: &Layered, within: &[Layered]) -> bool {
+    let is_whole = |layered: &Layered| match layered.above {
+        Above::Directory { was: Some(_), .. } => false,
+        Above::Directory { is_opaque, was: None, .. } => is_opaque || !layered.shows_below,
+        Above::File { .. } | Above::Whiteout => true,
+    };
+    matches!(directory.above, Above::Directory { .. }) && is_whole(directory) && within.iter().all(is_whole)
+}
+
+/// What to do about what is in the way, each in a line.
+pub fn text(mount: &Path, obstacles: &[Obstacle]) -> String {
+    let shown = message::path(mount);
+    let line = |Obstacle { path, kind }: &Obstacle| {
+        let path = message::path(&mount.join(path));
+        let why = match kind {
+            Kind::NotBelow => "is not below; make an empty directory of that name there, or remove this one".to_owned(),
+            Kind::Odd => "has a character in its name that means something else to systemd".to_owned(),
+            Kind::Single(Change::Hidden) => "is below, and would be seen again".to_owned(),
+            Kind::Single(Change::Moved) => "is below by another name".to_owned(),
+            Kind::Single(Change::Attributes) => "has another owner or other permissions than below".to_owned(),
+            Kind::Single(change) => format!("{}, in a directory that has more from below", change.word()),
+        };
+        format!("{path}  {why}\n")
+    };
+    let lines: String = obstacles.iter().map(line).collect();
+    format!(
+        "{shown} cannot do without its overlay, as this would be lost:\n{lines}\
+         \"rokeep overlay reset {shown} NAME… --discard\" has a name be again as it is below; nothing was changed\n"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::layers::Attributes;
+    use super::*;
+
+    const ROOTS: Attributes = Attributes { mode: 0o755, user: 0, group: 0 };
+
+    fn directory(path: &str, is_opaque: bool, shows_below: bool, below: Below) -> Layered {
+        let above = Above::Directory { attributes: ROOTS, is_opaque, was: None, is_empty: false };
+        Layered { path: path.into(), above, below, shows_below }
+    }
+
+    fn file(path: &str) -> Layered {
+        Layered { path: path.into(), above: Above::File { bytes: 1 }, below: Below::Nothing, shows_below: false }
+    }
+
+    fn whiteout(path: &str) -> Layered {
+        Layered { above: Above::Whiteout, below: Below::File, ..file(path) }
+    }
+
+    fn below() -> Below {
+        Below::Directory(ROOTS)
+    }
+
+    #[test]
+    fn one_of_which_nothing_below_is_seen() {
+        let in_it = |is_opaque, shows| [directory("app", is_opaque, shows, below()), file("app/x"), whiteout("app/y")];
+        assert_eq!(directories(&in_it(true, false)), Ok(vec!["app".into()]));
+        assert_eq!(directories(&in_it(false, false)), Ok(vec!["app".into()]));
+        let obstacles = directories(&in_it(false, true)).unwrap_err();
+        let paths: Vec<_> = obstacles.iter().map(|obstacle| obstacle.path.to_str().unwrap()).collect();
+        assert_eq!(paths, ["app/x", "app/y"]);
+    }
+
+    #[test]
+    fn the_topmost_that_can_be() {
+        let shared = directory("share", false, true, below());
+        let all =
+            [shared, directory("share/a", true, false, below()), directory("share/a/b", false, false, Below::Nothing)];
+        assert_eq!(directories(&all), Ok(vec!["share/a".into()]));
+        let deep = [directory("a", true, false, below()), directory("a/b", false, true, below()), file("a/b/c")];
+        assert_eq!(directories(&deep).unwrap_err().len(), 2, "the directory itself, and the file");
+    }
+
+    #[test]
+    fn what_is_not_below_can_be_mounted_over_nothing() {
+        let all = [directory("new", true, false, Below::Nothing), file("new/x"), file("newer")];
+        let obstacles = directories(&all).unwrap_err();
+        let expected = [("new", Kind::NotBelow), ("newer", Kind::Single(Change::Added))];
+        assert_eq!(obstacles, expected.map(|(path, kind)| Obstacle { path: path.into(), kind }));
+        let text = text(Path::new("/opt"), &obstacles);
+        assert!(text.contains("/opt/new  is not below; make an empty directory"), "{text}");
+        assert!(text.ends_with("nothing was changed\n"), "{text}");
+    }
+
+    #[test]
+    fn what_systemd_would_read_otherwise_is_in_the_way() {
+        let obstacles = directories(&[directory("my app", true, false, below())]).unwrap_err();
+        assert_eq!(obstacles, [Obstacle { path: "my app".into(), kind: Kind::Odd }]);
+    }
+
+    #[test]
+    fn a_directory_that_was_moved_shows_what_is_below() {
+        let above = Above::Directory { attributes: ROOTS, is_opaque: false, was: Some("old".into()), is_empty: true };
+        let moved = Layered { path: "new".into(), above, below: Below::Nothing, shows_below: true };
+        assert_eq!(directories(&[moved]).unwrap_err()[0].kind, Kind::Single(Change::Moved));
+    }
+}

@@ -1,0 +1,265 @@
+//! Doing without the overlay: directories that live wholly in what is above are mounted one by one over those of the same
+//! names below. What is below may change then, and be unreadable for root elsewhere. And back.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Error, Result, anyhow, bail, ensure};
+use nix::errno::Errno;
+use nix::mount::{MntFlags, umount2};
+
+use super::disabling::{require_no_aliases, unmount as unmount_overlay};
+use super::{comparing, laid, lay_one, laying, nobody_needs_it, users};
+use crate::core::message::{self, Outcome};
+use crate::core::mount_options::Options;
+use crate::core::mount_state::{Access, Flags};
+use crate::core::mountinfo::Mount;
+use crate::core::overlay::layers::{Above, Layered};
+use crate::core::overlay::{Bind, Overlay, binds};
+use crate::sys::files::Root;
+use crate::sys::layers::{self, Within};
+use crate::sys::mounts::{self, Mounted};
+use crate::sys::overlay_files::{self, in_root};
+use crate::sys::overlaying;
+use crate::sys::remounting::{self, Subject};
+use crate::sys::state::Locked;
+
+/// What came of it.
+#[derive(Debug)]
+pub enum Bound {
+    /// The directories are mounted.
+    Done(Outcome),
+    /// Something is above that would be seen no more: all of that, in words. Nothing was changed.
+    InTheWay(String),
+}
+
+/// Mounts the directories of what is above one by one, in place of the overlay, now and at each start of the machine. Where
+/// they are so already, what is missing of them is mounted, and the units are written anew.
+///
+/// # Errors
+/// Where the overlay is in use, or a directory cannot be mounted. Everything is then as it was.
+pub fn bind(root: &Root, point: &Path) -> Result<Bound> {
+    let locked = Locked::wait(root)?;
+    let overlay = overlay_files::required(root, point)?;
+    nobody_needs_it(root, &locked.session()?, point)?;
+    let shown = message::path(point);
+    let bound = match overlay.is_bound() {
+        true => overlay,
+        false => {
+            require_no_aliases(&locked, &overlay)?;
+            let directories = match binds::directories(&comparing::layered(root, &overlay)?) {
+                Ok(directories) => directories,
+                Err(obstacles) => return Ok(Bound::InTheWay(binds::text(point, &obstacles))),
+            };
+            ensure!(
+                !directories.is_empty(),
+                "nothing is above {shown} that could be mounted: nothing was changed; \"rokeep overlay disable {shown}\" takes the \
+                 overlay away"
+            );
+            let bound = directories;
+            begin(root, &overlay, Overlay { bound, ..overlay.clone() })?
+        }
+    };
+    complete(root, &bound)?;
+    overlay_files::write_units(root, &bound)?;
+    let directories: Vec<String> = bound.binds().map(|bind| message::path(&bind.to)).collect();
+    let notes = vec![format!(
+        "{shown} has no overlay: {} of it, from {}, {} mounted one by one",
+        message::few(&directories, 5),
+        message::path(&bound.upper()),
+        if directories.len() == 1 { "is" } else { "are" }
+    )];
+    Ok(Bound::Done(Outcome { notes, ..Outcome::default() }))
+}
+
+/// Written down first: whoever is killed later has it finished by the next package run.
+fn begin(root: &Root, overlay: &Overlay, bound: Overlay) -> Result<Overlay> {
+    // systemd unmounts what is bound to a mount that is gone.
+    overlay_files::remove_units(root, overlay)?;
+    let done = overlay_files::write_down(root, &bound).and_then(|()| finish(root, &bound));
+    match done {
+        Ok(()) => Ok(bound),
+        Err(why) => Err(be_an_overlay(root, &bound, why)),
+    }
+}
+
+/// Has it be an overlay again, as what was to be in its place cannot be.
+fn be_an_overlay(root: &Root, bound: &Overlay, why: Error) -> Error {
+    let undone = back_to_overlay(root, bound)
+        .and_then(|overlay| lay_one(root, &overlay).and_then(|_| overlay_files::write_units(root, &overlay)));
+    match undone {
+        Ok(()) => anyhow!("{why:#}. The overlay is as it was"),
+        Err(error) => anyhow!("{why:#}. Laying the overlay again failed too: {error:#}"),
+    }
+}
+
+fn back_to_overlay(root: &Root, bound: &Overlay) -> Result<Overlay> {
+    unmount(root, bound)?;
+    overlay_files::remove_units(root, bound)?;
+    let overlay = Overlay { bound: Vec::new(), ..bound.clone() };
+    overlay_files::write_down(root, &overlay)?;
+    Ok(overlay)
+}
+
+/// An overlay in place of the directories; the caller lays it and writes its units.
+///
+/// # Errors
+/// Where one of them is in use, and by whom. All are then mounted.
+pub fn back(root: &Root, locked: &Locked, bound: Overlay) -> Result<Overlay> {
+    require_no_aliases(locked, &bound)?;
+    laying::require_what_is_above(root, &bound)?;
+    back_to_overlay(root, &bound)
+}
+
+/// Mounts what is missing. Where an overlay is still there, it goes first; if it cannot, it stays, and is written down again.
+///
+/// # Errors
+/// Where what is below is not there, or a directory cannot be mounted.
+pub fn complete(root: &Root, bound: &Overlay) -> Result<bool> {
+    if laid(root, bound)?.is_some() {
+        return match finish(root, bound) {
+            Ok(()) => Ok(true),
+            Err(_) => back_to_overlay(root, bound).map(|_| false),
+        };
+    }
+    let is_missing = !is_complete(root, bound)?;
+    finish(root, bound).map(|()| is_missing)
+}
+
+/// The overlay away, what is below to its point, and the directories over it.
+fn finish(root: &Root, bound: &Overlay) -> Result<()> {
+    unmount_overlay(root, bound)?;
+    laying::give_back(root, bound)?;
+    let below = below(root, bound)?;
+    for bind in bound.binds() {
+        if !is_mounted(root, &bind)? {
+            make_whole(root, &bind)?;
+            mount(root, bound, &below, &bind)?;
+        }
+    }
+    Ok(())
+}
+
+fn below(root: &Root, bound: &Overlay) -> Result<Mounted> {
+    let (shown, source) = (message::path(&bound.point), message::path(&bound.below.source));
+    match mounts::at(root, &bound.point)? {
+        Some(mounted) if bound.below.can_be(&mounted.mount) => Ok(mounted),
+        Some(_) => {
+            bail!("what is mounted at {shown} is not what directories are mounted over ({source}): unmount it first")
+        }
+        None => bail!("{shown} is not mounted ({source}): \"mount {shown}\", then try again"),
+    }
+}
+
+/// Whether all of them are mounted, and what they are mounted over.
+///
+/// # Errors
+/// Where the mounts cannot be looked at.
+pub fn is_complete(root: &Root, bound: &Overlay) -> Result<bool> {
+    for bind in bound.binds() {
+        if !is_mounted(root, &bind).unwrap_or(false) {
+            return Ok(false);
+        }
+    }
+    Ok(mounts::at(root, &bound.point)?.is_some_and(|mounted| bound.below.can_be(&mounted.mount)))
+}
+
+/// Those that are mounted.
+///
+/// # Errors
+/// Where the mounts cannot be looked at.
+pub fn mounted(root: &Root, bound: &Overlay) -> Result<Vec<Mount>> {
+    let at = |bind: Bind| Ok(mounts::at(root, &bind.to)?.map(|mounted| mounted.mount));
+    bound.binds().filter_map(|bind| at(bind).transpose()).collect()
+}
+
+/// Whether it is; another thing in its place is an error.
+fn is_mounted(root: &Root, bind: &Bind) -> Result<bool> {
+    let Some(there) = mounts::at(root, &bind.to)? else { return Ok(false) };
+    let from = root.open_dir(&bind.from)?.with_context(|| format!("{} is gone", message::path(&bind.from)))?;
+    let there = root.open_dir(&there.mount.point)?.with_context(|| format!("{} is gone", message::path(&bind.to)))?;
+    ensure!(
+        from.stat()?.inode == there.stat()?.inode,
+        "something else is mounted at {}: unmount it first",
+        message::path(&bind.to)
+    );
+    Ok(true)
+}
+
+/// Has nothing of what is below be seen in a directory, by what it says itself: then it stays so if there is an overlay again;
+/// and nothing in it hides anything any more.
+fn make_whole(root: &Root, bind: &Bind) -> Result<()> {
+    let from = in_root(root, &bind.from);
+    let failed = || format!("cannot have {} be by itself", message::path(&bind.from));
+    layers::make_opaque(&from).with_context(failed)?;
+    let mut hiding = Vec::new();
+    let nothing = Path::new("/nonexistent");
+    let mut look = |layered: Layered| {
+        match layered.above {
+            Above::Whiteout => hiding.push(layered.path),
+            Above::Directory { .. } | Above::File { .. } => {}
+        }
+        Within::Too
+    };
+    layers::walk(&from, nothing, &mut look).with_context(failed)?;
+    hiding.iter().try_for_each(|path| std::fs::remove_file(from.join(path))).with_context(failed)
+}
+
+/// Read-only, with the flags of what is below; and what is mounted over the one does not appear over the other.
+fn mount(root: &Root, bound: &Overlay, below: &Mounted, bind: &Bind) -> Result<()> {
+    let (from, to) = (message::path(&bind.from), message::path(&bind.to));
+    let failed = || format!("cannot mount {from} at {to}");
+    let source = root.open_dir(&bind.from)?.with_context(|| format!("{from} is gone"))?;
+    let over = root.open_dir(&bind.to)?;
+    let over = over.with_context(|| format!("{to} is not below: make an empty directory of that name there"))?;
+    ensure!(
+        over.stat()?.mount_id == below.mount.id,
+        "{to} is not on what is mounted at {}",
+        message::path(&bound.point)
+    );
+    let options = Options { mount: bound.below.flags.join(",").into_bytes(), ..Options::default() };
+    let copy = remounting::copy(&source).with_context(failed)?;
+    let restricted = remounting::set_private(&copy)
+        .and_then(|()| remounting::set_permitted(&copy, &options.of_mount()))
+        .and_then(|()| remounting::set_attribute(&copy, Access::ReadOnly));
+    overlaying::attach(&copy, &over).with_context(failed)?;
+    match restricted {
+        // Before Linux 5.12.
+        Err(Errno::ENOSYS) => {
+            let subject = Subject { root: &copy, flags: Flags::WRITABLE, options: &options };
+            remounting::set_mount(subject, Access::ReadOnly).with_context(failed)
+        }
+        restricted => restricted.with_context(failed),
+    }
+}
+
+/// Unmounts the directories.
+///
+/// # Errors
+/// Where one is in use, and by whom. All are then mounted again.
+pub fn unmount(root: &Root, bound: &Overlay) -> Result<()> {
+    let unmounted = bound.binds().try_for_each(|bind| unmount_one(root, &bind));
+    unmounted.map_err(|why| match finish(root, bound) {
+        Ok(()) => why,
+        Err(error) => anyhow!("{why:#}. Mounting the others again failed too: {error:#}"),
+    })
+}
+
+fn unmount_one(root: &Root, bind: &Bind) -> Result<()> {
+    let shown = message::path(&bind.to);
+    let Some(mount) = mounts::at(root, &bind.to)?.map(|mounted| mounted.mount) else { return Ok(()) };
+    if !is_mounted(root, bind)? {
+        return Ok(());
+    }
+    match umount2(&in_root(root, &bind.to), MntFlags::UMOUNT_NOFOLLOW) {
+        Err(Errno::EBUSY) => {
+            let who = users::of(root, &mount).unwrap_or_else(|error| format!("nobody could be asked ({error:#})"));
+            bail!("{shown} is in use, and still there: {who}. Stop that, then try again")
+        }
+        unmounted => unmounted.with_context(|| format!("cannot unmount {shown}")),
+    }
+}
+
+/// The directories that are managed in place of the mount.
+pub fn managed(bound: &Overlay) -> Vec<PathBuf> {
+    bound.binds().map(|bind| bind.to).collect()
+}

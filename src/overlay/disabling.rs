@@ -1,0 +1,123 @@
+//! Taking an overlay away.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, bail, ensure};
+use nix::errno::Errno;
+use nix::mount::{MntFlags, umount2};
+
+use super::{binding, laid, laying, nobody_needs_it, users};
+use crate::core::message::{self, Outcome};
+use crate::core::overlay::Overlay;
+use crate::settings::Settings;
+use crate::sys::files::Root;
+use crate::sys::overlay_files::{self, in_root};
+use crate::sys::state::Locked;
+
+/// Takes an overlay away: what is below can be seen again. What is above is kept, unless it is to be discarded.
+///
+/// # Errors
+/// Where it is in use, and by whom. It is then still there.
+pub fn disable(root: &Root, point: &Path, keep: Keep) -> Result<Outcome> {
+    let locked = Locked::wait(root)?;
+    let overlay = overlay_files::required(root, point)?;
+    let shown = message::path(point);
+    let session = locked.session()?;
+    nobody_needs_it(root, &session, point)?;
+    require_no_aliases(&locked, &overlay)?;
+    let above = overlay_files::above(root, &overlay)?;
+    ensure!(
+        above.is_some() || keep == Keep::Nothing,
+        "what is above {shown} is not at {}: bring it back, or \"rokeep overlay disable --discard {shown}\"",
+        message::path(&overlay.upper())
+    );
+    // Before it is unmounted: systemd unmounts what is bound to a mount that is gone.
+    overlay_files::remove_units(root, &overlay)?;
+    if let Err(why) = take_away(root, &overlay) {
+        let units = overlay_files::write_units(root, &overlay).err();
+        bail!("{why:#}{}", units.map_or_else(String::new, |error| format!("; and its units are gone: {error:#}")));
+    }
+    let mut outcome = Outcome::default();
+    outcome.notes.push(format!("{shown} has no overlay any more"));
+    let above = above.unwrap_or_default();
+    let nothing_is_kept = keep == Keep::Nothing || above.entries == 0;
+    if nothing_is_kept {
+        overlay_files::discard(root, &overlay)?;
+    }
+    overlay_files::forget(root, &overlay)?;
+    if nothing_is_kept {
+        overlay_files::remove_discarded(root, &overlay)?;
+        overlay_files::give_up_claim(root, &overlay);
+    } else {
+        let place = match overlay.is_in_its_usual_place() {
+            true => String::new(),
+            false => format!(" --upper {}", message::path(&overlay.place)),
+        };
+        outcome.notes.push(format!(
+            "what was installed on it is kept in {} ({}), and is there again after \"rokeep overlay enable {shown}{place}\"",
+            message::path(&overlay.upper()),
+            message::bytes(above.bytes)
+        ));
+    }
+    if above.entries > 0 {
+        outcome.notes.push(format!(
+            "dpkg counts packages as installed that have files on {shown} which are not there now; \"dpkg --verify\" names them"
+        ));
+    }
+    let settings = Settings::load(root)?;
+    if settings.overlays().any(|wanted| wanted.point == point) {
+        outcome.notes.push(format!("the next package run lays it again, as {} wants it", crate::settings::PATH));
+    }
+    Ok(outcome)
+}
+
+/// What becomes of what is above.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keep {
+    /// It stays where it is.
+    WhatIsAbove,
+    /// It is removed.
+    Nothing,
+}
+
+/// An alias is a name on what would be there no more.
+///
+/// # Errors
+/// Where there is one.
+pub(super) fn require_no_aliases(locked: &Locked, overlay: &Overlay) -> Result<()> {
+    let is_there = |mount: &Path| *mount == *overlay.point || overlay.binds().any(|bind| *mount == *bind.to);
+    let aliases = locked.journal()?.records.iter().filter(|record| is_there(&record.mount)).count();
+    ensure!(
+        aliases == 0,
+        "{} has {} there: nothing was changed. First \"rokeep release\"",
+        message::path(&overlay.point),
+        message::count(aliases, "alias")
+    );
+    Ok(())
+}
+
+/// Unmounts all of it, and sees to it that what is below is mounted in its place.
+///
+/// # Errors
+/// Where it is in use, and by whom. It is then still there.
+pub(super) fn take_away(root: &Root, overlay: &Overlay) -> Result<()> {
+    binding::unmount(root, overlay)?;
+    unmount(root, overlay)?;
+    laying::give_back(root, overlay)
+}
+
+/// Unmounts the overlay itself, if it is there. What is below keeps its other name.
+///
+/// # Errors
+/// Where it is in use, and by whom.
+pub(super) fn unmount(root: &Root, overlay: &Overlay) -> Result<()> {
+    let shown = message::path(&overlay.point);
+    let Some(mount) = laid(root, overlay)? else { return Ok(()) };
+    match umount2(&in_root(root, &overlay.point), MntFlags::UMOUNT_NOFOLLOW) {
+        Err(Errno::EBUSY) => {
+            let who = users::of(root, &mount).unwrap_or_else(|error| format!("nobody could be asked ({error:#})"));
+            bail!("{shown} is in use, and its overlay is still there: {who}. Stop that, then try again")
+        }
+        unmounted => unmounted.with_context(|| format!("cannot unmount the overlay over {shown}")),
+    }
+}
