@@ -180,7 +180,8 @@ fn what_is_above_is_full() -> Result<()> {
     debian.must("rokeep", &["overlay", "enable", "/opt", "--upper", "/srv/small/opt"])?;
     let large = debian.package("app", "4")?.program(APP)?.text("/opt/app/large", &"x".repeat(30 << 20))?.build()?;
     let full = debian.apt(&["-y", "install", &large])?;
-    ensure!(full.code == 100 && full.stderr.contains("No space left on device"), "{}", full.stderr);
+    let said = full.stdout + &full.stderr;
+    ensure!(full.code == 100 && said.contains("No space left on device"), "{said}");
     debian.settled()?;
     assert_eq!(opt(&debian)?, ("overlay".to_owned(), ReadOnly));
     assert_eq!(debian.installed_version("app")?.as_deref(), Some("1"));
