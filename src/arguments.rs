@@ -239,7 +239,7 @@ pub enum Overlay {
         #[arg(long)]
         json: bool,
     },
-    /// Have nothing be above one, or not what is named, so that what is below is seen as it is
+    /// Discard what is above one, or some of it: what is below is seen again
     ///
     /// What was hidden with --mask is hidden again, unless it is what is named. Refused while somebody uses the overlay.
     Reset {

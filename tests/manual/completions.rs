@@ -77,7 +77,9 @@ fn zsh_offers_all_that_is_meant_for_people() {
             [] => unreachable!("a program has a name"),
         };
         let offered = between(&start, "&& ret=0");
-        let options = offered.lines().filter_map(|line| line.trim_start().strip_prefix("'--"));
+        let options = offered.lines().map(str::trim_start);
+        // With a star, one that may be said more than once.
+        let options = options.filter_map(|line| line.strip_prefix("'--").or_else(|| line.strip_prefix("'*--")));
         let options = options.filter_map(|line| line.split(['[', '=']).next()).map(|name| format!("--{name}"));
         assert_eq!(options.collect::<BTreeSet<_>>(), command.options, "{:?}: {offered}", command.words);
 
