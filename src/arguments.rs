@@ -254,7 +254,7 @@ pub enum Overlay {
         #[arg(long)]
         discard: bool,
     },
-    /// Mount directories that live wholly above one by one, in place of the overlay
+    /// Mount directories that live above one by one, without the overlay
     ///
     /// For what is below and changes, or cannot be read through an overlay. What cannot be had so is listed, and nothing is
     /// done. "rokeep overlay enable" goes back.
