@@ -172,6 +172,45 @@ fn systemd_mounts_both() -> Result<()> {
     Ok(())
 }
 
+/// The same of what is mounted without an overlay: each after what it is mounted over.
+#[test]
+fn systemd_mounts_directories_by_themselves() -> Result<()> {
+    let debian = Debian::bookworm_with_systemd()?.with_rokeep()?;
+    debian.must("sh", &["-euc", ABOVE])?;
+    let below = "mkdir /srv/below; mount -t tmpfs below /srv/below; mkdir /srv/below/app /srv/below/beside";
+    debian.must("sh", &["-euc", &format!("{below}; mount --bind -o ro /srv/below /opt")])?;
+    debian.write("/etc/fstab", "/srv/below /opt none bind,ro,nosuid 0 0\n")?;
+    let debian = debian.read_only()?;
+    debian.must("rokeep", &["overlay", "enable", "/opt", "--mask", "app"])?;
+    install(&debian, &debian.package("app", "2")?.text("/opt/app/version", "2")?.build()?)?;
+    debian.must("rokeep", &["overlay", "bind", "/opt"])?;
+    // systemd acts a moment later on what it has read.
+    std::thread::sleep(Duration::from_secs(2));
+    let options = |point: &str| debian.must("findmnt", &["--noheadings", "--output", "OPTIONS", "--mountpoint", point]);
+    let states = || Ok::<_, anyhow::Error>((debian.state_of("opt.mount")?, debian.state_of("opt-app.mount")?));
+    let active = ("active".to_owned(), "active".to_owned());
+    assert_eq!((states()?, debian.read("/opt/app/version")?), (active.clone(), "2".to_owned()));
+    let by_rokeep = options("/opt/app")?;
+    debian.must("systemd-analyze", &["verify", "--man=no", &format!("{UNITS}/opt-app.mount")])?;
+
+    debian.must("sh", &["-euc", "umount /opt/app; umount /opt"])?;
+    debian.service("needs-app", "/usr/bin/sleep infinity", "\n[Unit]\nRequiresMountsFor=/opt/app/bin")?;
+    assert_eq!((states()?, debian.read("/opt/app/version")?), (active, "2".to_owned()));
+    assert_eq!(options("/opt/app")?, by_rokeep);
+    ensure!(by_rokeep.starts_with("ro,nosuid,"), "{by_rokeep}");
+    debian.must("systemctl", &["stop", "needs-app"])?;
+    debian.must("rokeep", &["overlay", "status"])?;
+
+    debian.must("rokeep", &["overlay", "enable", "/opt"])?;
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!((opt(&debian)?.0, debian.read("/opt/app/version")?), ("overlay".to_owned(), "2".to_owned()));
+
+    debian.must("rokeep", &["overlay", "enable", "/usr"])?;
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!(fs_of_usr(&debian)?, "overlayfs");
+    debian.must("systemd-analyze", &["verify", "--man=no", &format!("{UNITS}/rokeep-overlay-usr.service")]).map(drop)
+}
+
 /// What is above does not fit: dpkg rolls the package back, and the overlay is closed.
 #[test]
 fn what_is_above_is_full() -> Result<()> {
