@@ -201,7 +201,8 @@ fn make_whole(root: &Root, bind: &Bind) -> Result<()> {
         Within::Too
     };
     layers::walk(&from, nothing, &mut look).with_context(failed)?;
-    hiding.iter().try_for_each(|path| std::fs::remove_file(from.join(path))).with_context(failed)
+    let top = root.open_dir(&bind.from)?.with_context(failed)?;
+    hiding.iter().try_for_each(|path| layers::remove_whiteout(&top, path)).with_context(failed)
 }
 
 /// Read-only, with the flags of what is below; and what is mounted over the one does not appear over the other.

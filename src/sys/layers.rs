@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::libc;
 
+use super::files::Directory;
+use super::link;
 use crate::core::overlay::layers::{Above, Attributes, Below, Layered};
 
 /// Calls `each` for everything that is in the directory of what is above, with what there is below: what is in a directory
@@ -149,6 +151,25 @@ pub fn make_opaque(directory: &Path) -> nix::Result<()> {
     let name = c"trusted.overlay.opaque";
     // SAFETY: both names are NUL-terminated, and the one byte outlives the call.
     Errno::result(unsafe { libc::lsetxattr(path.as_ptr(), name.as_ptr(), b"y".as_ptr().cast(), 1, 0) }).map(drop)
+}
+
+/// The directory that has a path below another one, and the name in it; no symbolic link is followed.
+///
+/// # Errors
+/// Those of openat2(2); `EINVAL` where the path is none.
+pub fn entry_in<'a>(top: &Directory, path: &'a Path) -> nix::Result<(Directory, &'a OsStr)> {
+    let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else { return Err(Errno::EINVAL) };
+    Ok((top.open_on_same_mount(dir)?, name))
+}
+
+/// Removes what says in a directory, or in one below it, that a path is not there.
+///
+/// # Errors
+/// Those of openat2(2) and unlinkat(2); `EINVAL` where something else is there by now.
+pub fn remove_whiteout(top: &Directory, path: &Path) -> nix::Result<()> {
+    let (dir, name) = entry_in(top, path)?;
+    let is_one = dir.entry(name)?.is_some_and(|found| found.mode & libc::S_IFMT == libc::S_IFCHR);
+    if is_one { link::unlink(&dir, name) } else { Err(Errno::EINVAL) }
 }
 
 /// Says above that a path is not there, while nobody has the overlay mounted.

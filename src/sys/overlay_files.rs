@@ -8,7 +8,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, RenameFlags};
+use nix::fcntl::{AT_FDCWD, RenameFlags, renameat};
 
 use super::files::Root;
 use super::{children, layers, private, program};
@@ -321,9 +321,12 @@ pub fn discard(root: &Root, overlay: &Overlay) -> Result<()> {
 /// As [`discard`].
 pub fn discard_one(root: &Root, overlay: &Overlay, path: &Path) -> Result<()> {
     remove_discarded(root, overlay)?;
-    let above = in_root(root, &overlay.upper()).join(path);
     let discarded = in_root(root, &overlay.place).join(DISCARDED);
-    fs::rename(&above, discarded).with_context(|| format!("cannot move {}", above.display()))
+    let failed = || format!("cannot move {} in {}", message::path(path), message::path(&overlay.upper()));
+    // Some directory above may be somebody's, who could put a link into its place.
+    let upper = root.open_dir(&overlay.upper())?.with_context(failed)?;
+    let (dir, name) = layers::entry_in(&upper, path).with_context(failed)?;
+    renameat(&dir, name, AT_FDCWD, &discarded).with_context(failed)
 }
 
 /// Removes what was discarded, what was never finished, and where overlayfs worked; nobody has the overlay mounted.
