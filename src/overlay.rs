@@ -72,19 +72,26 @@ pub(crate) fn lay(root: &Root, session: &Session, settings: &Settings) -> Result
         }));
     }
     for overlay in overlay_files::all(root)? {
-        let shown = message::path(&overlay.point);
-        if lay_one(root, &overlay)? {
-            outcome.notes.push(format!("{shown} had no overlay, and has one now"));
-        }
+        outcome.notes.extend(lay_one(root, &overlay)?);
+        // One whose directories could not be mounted is written down as an overlay again.
+        let overlay = overlay_files::of(root, &overlay.point)?.unwrap_or(overlay);
         outcome.notes.extend(below::say(&overlay, &below::changed(root, &overlay)?));
-        if !overlay_files::has_units(root, &overlay) {
-            let start = "when the machine starts, as its units are not there";
-            outcome
-                .notes
-                .push(format!("the overlay on {shown} is not laid {start}: \"rokeep overlay enable {shown}\""));
-        }
+        outcome.notes.extend(overlay_files::remove_old(root, &overlay).err().map(|why| format!("{why:#}")));
+        outcome.notes.extend(say_missing_units(root, &overlay));
     }
     Ok(outcome.notes)
+}
+
+fn say_missing_units(root: &Root, overlay: &Overlay) -> Option<String> {
+    let shown = message::path(&overlay.point);
+    let (what, again) = match overlay.is_bound() {
+        true => (format!("the directories of {shown} are not mounted"), "bind"),
+        false => (format!("the overlay on {shown} is not laid"), "enable"),
+    };
+    let is_missing = !overlay_files::has_units(root, overlay);
+    is_missing.then(|| {
+        format!("{what} when the machine starts, as its units are not there: \"rokeep overlay {again} {shown}\"")
+    })
 }
 
 /// Whether one is not there that is written down or wanted by the settings.
@@ -146,8 +153,8 @@ fn laid(root: &Root, overlay: &Overlay) -> Result<Option<Mount>> {
     Ok(there.filter(|mount| overlay.is(mount)))
 }
 
-/// Whether it had to be laid.
-fn lay_one(root: &Root, overlay: &Overlay) -> Result<bool> {
+/// Lays one, or mounts the directories in its place, if that is missing. Answers what to say of that.
+fn lay_one(root: &Root, overlay: &Overlay) -> Result<Option<String>> {
     laying::require_what_is_above(root, overlay)?;
     if overlay.is_bound() {
         return binding::complete(root, overlay);
@@ -161,9 +168,12 @@ fn lay_one(root: &Root, overlay: &Overlay) -> Result<bool> {
                  takes what is there",
                 message::path(&overlay.upper())
             );
-            Ok(false)
+            Ok(None)
         }
-        there => laying::lay(root, overlay, there).map(|()| true),
+        there => {
+            laying::lay(root, overlay, there)?;
+            Ok(Some(format!("{} had no overlay, and has one now", message::path(&overlay.point))))
+        }
     }
 }
 

@@ -9,12 +9,14 @@ use nix::sys::statvfs::statvfs;
 
 use super::laid;
 use crate::core::message;
+use crate::core::mount_state::Access;
 use crate::core::overlay::Overlay;
 use crate::core::overlay::layers::Layered;
 use crate::core::overlay::seen::{self, Look, Looked, Seen};
 use crate::core::session::Session;
 use crate::sys::files::Root;
 use crate::sys::layers::{self, Within};
+use crate::sys::mounts::{self, Mounted};
 use crate::sys::overlay_files::{self, in_root};
 
 /// Writes down how what is below looks now: of that which will be noticed again.
@@ -36,7 +38,7 @@ pub fn note(root: &Root, overlay: &Overlay) -> Result<()> {
     let failed = || format!("cannot look at what is below {}", message::path(&overlay.point));
     layers::walk(&upper, &lower, &mut worth).with_context(failed)?;
     let looks = paths.into_iter().filter_map(|path| Some(Looked { look: look(&lower.join(&path))?, path })).collect();
-    overlay_files::write_seen(root, overlay, &Seen { format: seen::FORMAT, size: size(overlay, &lower), looks })
+    overlay_files::write_seen(root, overlay, &Seen { format: seen::FORMAT, size: size(root, overlay)?, looks })
 }
 
 /// As [`note`]; where it fails, what to say of that.
@@ -70,7 +72,7 @@ pub fn changed(root: &Root, overlay: &Overlay) -> Result<Vec<PathBuf>> {
         return Ok(Vec::new());
     }
     let lower = in_root(root, &overlay.lower());
-    Ok(seen.differences(size(overlay, &lower), |path| look(&lower.join(path))))
+    Ok(seen.differences(size(root, overlay)?, |path| look(&lower.join(path))))
 }
 
 /// That, in words.
@@ -100,9 +102,13 @@ fn look(path: &Path) -> Option<Look> {
     })
 }
 
-/// A server may share other things of the same file system.
+/// Of a device that nobody writes to: a pool or a server has other things, too, and so has a file system that is writable
+/// elsewhere.
 #[allow(clippy::useless_conversion, reason = "the numbers are narrower on 32 bits")]
-fn size(overlay: &Overlay, lower: &Path) -> Option<[u64; 2]> {
-    let found = statvfs(lower).ok().filter(|_| !overlay.below.is_remote)?;
-    Some([u64::from(found.blocks()), u64::from(found.files())])
+fn size(root: &Root, overlay: &Overlay) -> Result<Option<[u64; 2]>> {
+    let Some(Mounted { mount, .. }) = mounts::at(root, &overlay.lower())? else { return Ok(None) };
+    let is_fixed =
+        mount.flags.superblock == Access::ReadOnly && mount.source.starts_with("/dev") && !mount.has_server();
+    let found = statvfs(&in_root(root, &overlay.lower())).ok().filter(|_| is_fixed);
+    Ok(found.map(|found| [u64::from(found.blocks()), u64::from(found.files())]))
 }

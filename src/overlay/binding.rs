@@ -1,11 +1,12 @@
 //! Doing without the overlay: directories that live wholly in what is above are mounted one by one over those of the same
 //! names below. What is below may change then, and be unreadable for root elsewhere. And back.
 
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Error, Result, anyhow, bail, ensure};
 use nix::errno::Errno;
-use nix::mount::{MntFlags, umount2};
+use nix::mount::{MntFlags, MsFlags, umount2};
 
 use super::disabling::{require_no_aliases, unmount as unmount_overlay};
 use super::{comparing, laid, lay_one, laying, nobody_needs_it, users};
@@ -15,7 +16,7 @@ use crate::core::mount_state::{Access, Flags};
 use crate::core::mountinfo::Mount;
 use crate::core::overlay::layers::{Above, Layered};
 use crate::core::overlay::{Bind, Overlay, binds};
-use crate::sys::files::Root;
+use crate::sys::files::{Directory, Root};
 use crate::sys::layers::{self, Within};
 use crate::sys::mounts::{self, Mounted};
 use crate::sys::overlay_files::{self, in_root};
@@ -46,7 +47,9 @@ pub fn bind(root: &Root, point: &Path) -> Result<Bound> {
         true => overlay,
         false => {
             require_no_aliases(&locked, &overlay)?;
-            let directories = match binds::directories(&comparing::layered(root, &overlay)?) {
+            let (upper, lower) = (in_root(root, &overlay.upper()), in_root(root, &comparing::below(root, &overlay)?));
+            let shows_below = |directory: &Layered| layers::shows_below(&upper, &lower, directory);
+            let directories = match binds::directories(&comparing::layered(root, &overlay)?, shows_below) {
                 Ok(directories) => directories,
                 Err(obstacles) => return Ok(Bound::InTheWay(binds::text(point, &obstacles))),
             };
@@ -59,15 +62,17 @@ pub fn bind(root: &Root, point: &Path) -> Result<Bound> {
             begin(root, &overlay, Overlay { bound, ..overlay.clone() })?
         }
     };
-    complete(root, &bound)?;
-    overlay_files::write_units(root, &bound)?;
+    let mut notes: Vec<String> = complete(root, &bound)?.into_iter().collect();
+    let units = overlay_files::write_units(root, &bound);
+    units
+        .with_context(|| format!("the directories of {shown} are mounted, but will not be when the machine starts"))?;
     let directories: Vec<String> = bound.binds().map(|bind| message::path(&bind.to)).collect();
-    let notes = vec![format!(
+    notes.push(format!(
         "{shown} has no overlay: {} of it, from {}, {} mounted one by one",
         message::few(&directories, 5),
         message::path(&bound.upper()),
         if directories.len() == 1 { "is" } else { "are" }
-    )];
+    ));
     Ok(Bound::Done(Outcome { notes, ..Outcome::default() }))
 }
 
@@ -76,6 +81,8 @@ fn begin(root: &Root, overlay: &Overlay, bound: Overlay) -> Result<Overlay> {
     // systemd unmounts what is bound to a mount that is gone.
     overlay_files::remove_units(root, overlay)?;
     let done = overlay_files::write_down(root, &bound).and_then(|()| finish(root, &bound));
+    // What is below may change from now on.
+    overlay_files::forget_seen(root, &bound);
     match done {
         Ok(()) => Ok(bound),
         Err(why) => Err(be_an_overlay(root, &bound, why)),
@@ -100,29 +107,45 @@ fn back_to_overlay(root: &Root, bound: &Overlay) -> Result<Overlay> {
     Ok(overlay)
 }
 
-/// An overlay in place of the directories; the caller lays it and writes its units.
+/// An overlay in place of the directories; the caller writes its units.
 ///
 /// # Errors
-/// Where one of them is in use, and by whom. All are then mounted.
-pub fn back(root: &Root, locked: &Locked, bound: Overlay) -> Result<Overlay> {
-    require_no_aliases(locked, &bound)?;
-    laying::require_what_is_above(root, &bound)?;
-    back_to_overlay(root, &bound)
+/// Where one of them is in use, and by whom, or the overlay cannot be laid. All are then mounted as before.
+pub fn back(root: &Root, locked: &Locked, bound: &Overlay) -> Result<Overlay> {
+    require_no_aliases(locked, bound)?;
+    laying::require_what_is_above(root, bound)?;
+    let overlay = Overlay { bound: Vec::new(), ..bound.clone() };
+    let laid = back_to_overlay(root, bound).and_then(|overlay| lay_one(root, &overlay));
+    let Err(why) = laid else { return Ok(overlay) };
+    let undone = overlay_files::write_down(root, bound)
+        .and_then(|()| complete(root, bound))
+        .and_then(|_| overlay_files::write_units(root, bound));
+    match undone {
+        Ok(()) => bail!("{why:#}. The directories are mounted as before"),
+        Err(error) => bail!("{why:#}. Mounting the directories again failed too: {error:#}"),
+    }
 }
 
-/// Mounts what is missing. Where an overlay is still there, it goes first; if it cannot, it stays, and is written down again.
+/// Mounts what is missing. Where an overlay is still there, it goes first; if it cannot, it stays one, and is written down so.
+/// Answers what to say of that.
 ///
 /// # Errors
 /// Where what is below is not there, or a directory cannot be mounted.
-pub fn complete(root: &Root, bound: &Overlay) -> Result<bool> {
-    if laid(root, bound)?.is_some() {
-        return match finish(root, bound) {
-            Ok(()) => Ok(true),
-            Err(_) => back_to_overlay(root, bound).map(|_| false),
-        };
+pub fn complete(root: &Root, bound: &Overlay) -> Result<Option<String>> {
+    let shown = message::path(&bound.point);
+    if laid(root, bound)?.is_none() {
+        let is_missing = !is_complete(root, bound)?;
+        finish(root, bound)?;
+        return Ok(is_missing.then(|| format!("directories of {shown} were not mounted, and are now")));
     }
-    let is_missing = !is_complete(root, bound)?;
-    finish(root, bound).map(|()| is_missing)
+    match finish(root, bound) {
+        Ok(()) => Ok(Some(format!("directories of {shown} are mounted one by one now, as was begun before"))),
+        Err(why) => {
+            let overlay = back_to_overlay(root, bound)?;
+            lay_one(root, &overlay)?;
+            Ok(Some(format!("{shown} keeps its overlay, as its directories could not be mounted one by one: {why:#}")))
+        }
+    }
 }
 
 /// The overlay away, what is below to its point, and the directories over it.
@@ -222,15 +245,29 @@ fn mount(root: &Root, bound: &Overlay, below: &Mounted, bind: &Bind) -> Result<(
     let restricted = remounting::set_private(&copy)
         .and_then(|()| remounting::set_permitted(&copy, &options.of_mount()))
         .and_then(|()| remounting::set_attribute(&copy, Access::ReadOnly));
-    overlaying::attach(&copy, &over).with_context(failed)?;
     match restricted {
+        Ok(()) => overlaying::attach(&copy, &over).with_context(failed),
         // Before Linux 5.12.
-        Err(Errno::ENOSYS) => {
-            let subject = Subject { root: &copy, flags: Flags::WRITABLE, options: &options };
-            remounting::set_mount(subject, Access::ReadOnly).with_context(failed)
-        }
-        restricted => restricted.with_context(failed),
+        Err(Errno::ENOSYS) => mount_by_path(root, bound, &copy, &over, &options).with_context(failed),
+        Err(errno) => Err(errno).with_context(failed),
     }
+}
+
+/// Of what is nowhere, mount(2) changes nothing. So it becomes as it has to be where only root sees it, and a copy of that is
+/// mounted.
+fn mount_by_path(root: &Root, bound: &Overlay, copy: impl AsFd, over: &Directory, options: &Options) -> Result<()> {
+    let aside = bound.lower();
+    let path = in_root(root, &aside);
+    let directory = root.open_dir(&aside)?.with_context(|| format!("{} is not there", message::path(&aside)))?;
+    overlaying::attach(&copy, &directory)?;
+    let made = (|| {
+        nix::mount::mount(None::<&str>, &path, None::<&str>, MsFlags::MS_PRIVATE, None::<&str>)?;
+        let subject = Subject { root: &copy, flags: Flags::WRITABLE, options };
+        remounting::set_mount(subject, Access::ReadOnly)?;
+        overlaying::attach(remounting::copy(&copy)?, over)
+    })();
+    umount2(&path, MntFlags::UMOUNT_NOFOLLOW | MntFlags::MNT_DETACH)?;
+    Ok(made?)
 }
 
 /// Unmounts the directories.

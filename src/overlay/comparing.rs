@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use crate::core::message;
 use crate::core::overlay::Overlay;
 use crate::core::overlay::diff::{self, Changed, Diff};
-use crate::core::overlay::layers::{Above, Below, Layered};
+use crate::core::overlay::layers::{Above, Below, Change, Layered};
 use crate::plan::lists;
 use crate::sys::files::Root;
 use crate::sys::layers::{self, Within};
@@ -21,8 +21,13 @@ use crate::sys::overlay_files::{self, in_root};
 pub fn diff(root: &Root, point: &Path) -> Result<Diff> {
     let overlay = overlay_files::required(root, point)?;
     let mut changes = Vec::new();
-    for layered in layered(root, &overlay)? {
+    let mut all = layered(root, &overlay)?.into_iter().peekable();
+    while let Some(layered) = all.next() {
         let Some(change) = layered.change() else { continue };
+        // What is in it says so.
+        if change == Change::Added && all.peek().is_some_and(|next| next.path.starts_with(&layered.path)) {
+            continue;
+        }
         let (bytes, note) = (layered.bytes(), note(&layered));
         changes.push(Changed { path: point.join(layered.path), change, note, packages: Vec::new(), bytes });
     }
@@ -52,7 +57,7 @@ pub(super) fn layered(root: &Root, overlay: &Overlay) -> Result<Vec<Layered>> {
 }
 
 /// Where what is below can be seen without what is above.
-fn below(root: &Root, overlay: &Overlay) -> Result<PathBuf> {
+pub(super) fn below(root: &Root, overlay: &Overlay) -> Result<PathBuf> {
     let is_below = |path: &Path| -> Result<bool> {
         let mounted = mounts::at(root, path)?;
         Ok(mounted.is_some_and(|mounted| overlay.below.can_be(&mounted.mount)))

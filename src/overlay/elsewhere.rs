@@ -1,18 +1,18 @@
 //! Where directories are mounted one by one, a package can write into these, and nowhere else on what is below them: dpkg
 //! would break there as on anything that can never be writable. So it is looked at before dpkg starts.
 
-use std::collections::HashSet;
-use std::path::Path;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow};
 
 use super::laid;
-use crate::core::apt_stream::{Action, Stream};
-use crate::core::candidates::Candidates;
+use crate::core::apt_stream::{Action, Step, Stream};
 use crate::core::message;
 use crate::core::overlay::Overlay;
-use crate::plan::archives::{self, Archives, Which};
-use crate::plan::lists;
+use crate::core::paths::ListedPath;
+use crate::plan::lists::{self, Lists};
+use crate::sys::deb;
 use crate::sys::files::{Directory, Root};
 use crate::sys::mounts;
 use crate::sys::overlay_files;
@@ -28,74 +28,124 @@ pub fn require_nothing_elsewhere(root: &Root, stream: &Stream) -> Result<()> {
         return Ok(());
     }
     let lists = lists::listed(root, stream)?;
-    let mut archives = Archives::default();
-    for which in [Which::New, Which::Replacing] {
-        archives.add(root, archives::open(stream, which, &lists), &lists)?;
-    }
-    let brought = archives.take_brought();
-    let unpacked = stream.steps.iter().filter(|step| matches!(step.action, Action::Unpack(_)));
-    let unpacked: HashSet<&str> = unpacked.map(|step| step.package.as_str()).collect();
     for overlay in bound {
         if laid(root, &overlay)?.is_some() {
             continue;
         }
         let Some(below) = mounts::at(root, &overlay.point)? else { continue };
-        for candidates in [&lists.candidates, &brought] {
-            let elsewhere = elsewhere(root, candidates, below.mount.id, &unpacked)?;
-            if let Some((path, package)) = elsewhere {
-                say(&overlay, path, &package)?;
-            }
+        let on_it = OnIt { root, mount: below.mount.id };
+        let found = match on_it.lost(&lists)? {
+            None => on_it.brought(stream, &lists)?,
+            lost => lost,
+        };
+        let found = match found {
+            None => on_it.directories(stream, &lists)?,
+            written => written,
+        };
+        if let Some((path, package)) = found {
+            return Err(say(&overlay, &path, &package));
         }
     }
     Ok(())
 }
 
-/// A path on this mount that is not a directory, or would be made, and whose.
-fn elsewhere<'a>(
-    root: &Root,
-    candidates: &'a Candidates,
+/// A path, and the package that has it.
+type Found = Option<(PathBuf, String)>;
+
+/// What packages have on one mount.
+struct OnIt<'a> {
+    root: &'a Root,
     mount: u64,
-    unpacked: &HashSet<&str>,
-) -> Result<Option<(&'a Path, String)>> {
-    for part in candidates.by_directory(1) {
-        for (directory, names) in part.directories() {
-            let failed = || format!("cannot look at {}", message::path(directory));
-            let (dir, is_there) = nearest(root, directory).with_context(failed)?;
-            if dir.stat().with_context(failed)?.mount_id != mount {
-                continue;
-            }
-            for candidate in names {
-                let found = if is_there { dir.entry(candidate.path.name()).with_context(failed)? } else { None };
-                let packages = || candidates.packages(candidate.path);
-                let is_written = match found {
-                    Some(found) => !found.is_directory(),
-                    None => packages().any(|package| unpacked.contains(&**package)),
-                };
-                if is_written {
-                    let package = packages().next().map_or_else(String::new, |package| package.to_string());
-                    return Ok(Some((candidate.path.full(), package)));
+}
+
+impl OnIt<'_> {
+    /// A file there that would be replaced or removed.
+    fn lost(&self, lists: &Lists) -> Result<Found> {
+        for part in lists.candidates.by_directory(1) {
+            for (directory, names) in part.directories() {
+                let Some((dir, true)) = self.directory(directory)? else { continue };
+                for candidate in names {
+                    if self.is_file(&dir, candidate.path)? {
+                        return Ok(found(candidate.path.full(), lists.candidates.packages(candidate.path).next()));
+                    }
                 }
             }
         }
+        Ok(None)
     }
-    Ok(None)
-}
 
-/// The directory, or the deepest one on the way there that there is; and whether it is itself.
-fn nearest(root: &Root, directory: &Path) -> Result<(Directory, bool)> {
-    for path in directory.ancestors() {
-        if let Some(found) = root.open_dir(path)? {
-            return Ok((found, path == directory));
+    /// A file of a new archive that would be written there.
+    fn brought(&self, stream: &Stream, lists: &Lists) -> Result<Found> {
+        for step in &stream.steps {
+            let Action::Unpack(archive) = &step.action else { continue };
+            // dpkg says more of one that cannot be read.
+            let paths = deb::read(archive).map(|deb| deb.paths).unwrap_or_default();
+            for path in paths.into_iter().map(|path| lists.diversions.place(path, &step.package)) {
+                if self.directory(path.dir())?.is_some() {
+                    return Ok(found(path.full(), Some(&step.package)));
+                }
+            }
         }
+        Ok(None)
     }
-    bail!("there is no / here")
+
+    /// A directory in one that is there, which dpkg would remove with the last package that has it; the kernel refuses that
+    /// otherwise than dpkg knows of a mount point (EROFS; dpkg src/main/remove.c).
+    fn directories(&self, stream: &Stream, lists: &Lists) -> Result<Found> {
+        let removed = |step: &&Step| step.action == Action::Remove && step.coming.is_none();
+        let removed: BTreeSet<&str> = stream.steps.iter().filter(removed).map(|step| step.package.as_str()).collect();
+        let mut there = Vec::new();
+        for part in lists.candidates.by_directory(1) {
+            for (directory, names) in part.directories() {
+                let Some((dir, true)) = self.directory(directory)? else { continue };
+                for candidate in names {
+                    let mut packages = lists.candidates.packages(candidate.path);
+                    if packages.any(|package| removed.contains(&**package))
+                        && dir.entry(candidate.path.name())?.is_some()
+                    {
+                        there.push(candidate.path.full());
+                    }
+                }
+            }
+        }
+        let owners = lists::owners(self.root, &there)?;
+        let has_no_other = |owners: &[String]| {
+            owners.iter().all(|owner| owner.split(':').next().is_some_and(|package| removed.contains(package)))
+        };
+        let last = there.into_iter().zip(owners).find(|(_, owners)| has_no_other(owners));
+        Ok(last.and_then(|(path, owners)| found(path, owners.first())))
+    }
+
+    /// The directory, or the deepest one on the way there that there is, if that is on the mount; and whether it is itself.
+    fn directory(&self, directory: &Path) -> Result<Option<(Directory, bool)>> {
+        let failed = || format!("cannot look at {}", message::path(directory));
+        for path in directory.ancestors() {
+            if let Some(found) = self.root.open_dir(path).with_context(failed)? {
+                let is_on_it = found.stat().with_context(failed)?.mount_id == self.mount;
+                return Ok(is_on_it.then_some((found, path == directory)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// dpkg leaves a directory in peace, and a link to one.
+    fn is_file(&self, dir: &Directory, path: &ListedPath) -> Result<bool> {
+        let failed = || format!("cannot look at {}", message::path(path.full()));
+        let is_there = dir.entry(path.name()).with_context(failed)?.is_some();
+        Ok(is_there && self.root.open_dir(path.full()).with_context(failed)?.is_none())
+    }
 }
 
-fn say(overlay: &Overlay, path: &Path, package: &str) -> Result<()> {
+fn found(path: &Path, package: Option<&(impl ToString + ?Sized)>) -> Found {
+    Some((path.to_owned(), package.map_or_else(String::new, ToString::to_string)))
+}
+
+fn say(overlay: &Overlay, path: &Path, package: &str) -> anyhow::Error {
     let point = message::path(&overlay.point);
     let bound: Vec<String> = overlay.binds().map(|bind| message::path(&bind.to)).collect();
-    bail!(
-        "{} of {} is to be written, and on {point} only {} can be; \"rokeep overlay enable {point}\" has it all be writable",
+    anyhow!(
+        "{} of {} is to be written or removed, and on {point} nothing can be but what is in {}; \"rokeep overlay enable {point}\" \
+         has it all be writable",
         message::path(path),
         message::text(package),
         message::few(&bound, 3)

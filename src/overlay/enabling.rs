@@ -40,9 +40,14 @@ pub fn enable(root: &Root, wanted: Wanted) -> Result<Outcome> {
     let overlay = match overlay_files::of(root, wanted.point)? {
         Some(overlay) => {
             require_the_same(&overlay, wanted)?;
-            let overlay = if overlay.is_bound() { binding::back(root, &locked, overlay)? } else { overlay };
-            let again = lay_again(root, &overlay).map_err(|why| anyhow!("{why:#}: nothing was changed"))?;
-            outcome.notes.extend(again);
+            let overlay = match overlay.is_bound() {
+                true => binding::back(root, &locked, &overlay)?,
+                false => {
+                    outcome.notes.extend(lay_again(root, &overlay)?);
+                    overlay
+                }
+            };
+            overlay_files::remove_old(root, &overlay)?;
             overlay_files::write_units(root, &overlay)?;
             overlay
         }
@@ -76,15 +81,19 @@ fn require_the_same(overlay: &Overlay, wanted: Wanted) -> Result<()> {
 }
 
 /// Lays it if it is missing; anew, if what is below is not what it was when it was laid. Answers what to say of that.
-fn lay_again(root: &Root, overlay: &Overlay) -> Result<Vec<String>> {
+fn lay_again(root: &Root, overlay: &Overlay) -> Result<Option<String>> {
+    let unchanged = |why: Error| anyhow!("{why:#}: nothing was changed");
+    let shown = message::path(&overlay.point);
     let changed = below::changed(root, overlay)?;
     let is_exchanged = laid(root, overlay)?.is_some() && !laying::has_what_is_there(root, overlay)?;
     if changed.is_empty() && !is_exchanged {
-        return lay_one(root, overlay).map(|_| Vec::new());
+        return lay_one(root, overlay).map_err(unchanged).map(|_| None);
     }
-    unmount(root, overlay)?;
-    lay_one(root, overlay)?;
-    Ok(vec![format!("{} was laid anew, over and under what is there now", message::path(&overlay.point))])
+    unmount(root, overlay).map_err(unchanged)?;
+    lay_one(root, overlay).with_context(|| {
+        format!("the overlay on {shown} is unmounted, and the next package run tries again to lay it")
+    })?;
+    Ok(Some(format!("{shown} was laid anew, over and under what is there now")))
 }
 
 /// Whether there is to be no overlay if its units cannot be written.
@@ -108,7 +117,7 @@ pub(super) fn begin(
 ) -> Result<Overlay> {
     let point = wanted.point;
     let unchanged = |why: Error| anyhow!("{why:#}: nothing was changed");
-    let (overlay, mounted, claim) = look(root, session, wanted).map_err(unchanged)?;
+    let (overlay, mounted, claim) = look(root, session, wanted, units).map_err(unchanged)?;
     let laid = laying::make_directories(root, &overlay, &mounted)
         .and_then(|()| laying::try_out(root, &overlay, &mounted))
         .and_then(|()| overlay_files::write_down(root, &overlay))
@@ -134,7 +143,7 @@ pub(super) fn begin(
     Ok(overlay)
 }
 
-fn look(root: &Root, session: &Session, wanted: Wanted) -> Result<(Overlay, Mounted, Claim)> {
+fn look(root: &Root, session: &Session, wanted: Wanted, units: Units) -> Result<(Overlay, Mounted, Claim)> {
     let Wanted { point, place, masks } = wanted;
     let shown = message::path(point);
     let mounted = mounts::at(root, point)?.with_context(|| format!("{shown} is no mount point"))?;
@@ -151,7 +160,8 @@ fn look(root: &Root, session: &Session, wanted: Wanted) -> Result<(Overlay, Moun
     overlay_files::require_no_foreign_unit(root, &overlay)?;
     for name in masks {
         let is_there = root.open_dir(point)?.and_then(|dir| dir.entry(name.as_os_str()).ok().flatten()).is_some();
-        ensure!(is_there, "there is no {} in {shown} to hide", message::path(name));
+        // The settings may be for many machines.
+        ensure!(is_there || units == Units::CanWait, "there is no {} in {shown} to hide", message::path(name));
         overlay.masks.push(name.clone());
     }
     let claim = place::examine(root, session, &mounted, &overlay)?;

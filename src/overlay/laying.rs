@@ -95,6 +95,7 @@ pub fn lay(root: &Root, overlay: &Overlay, there: Option<Mounted>) -> Result<()>
     require_what_is_above(root, overlay)?;
     nobody_writes(root, overlay)?;
     place::nothing_is_below(root, &overlay.point)?;
+    overlay_files::remove_old(root, overlay)?;
     make_where_it_works(root, overlay)?;
     let exposed = expose_lower(root, overlay, there.as_ref())?;
     let made = made(overlay, &overlay.lower()).and_then(|made| close(&made).map(|()| made));
@@ -248,7 +249,7 @@ pub fn release_lower(root: &Root, overlay: &Overlay) -> Result<()> {
 /// Where it cannot be mounted there.
 pub fn give_back(root: &Root, overlay: &Overlay) -> Result<()> {
     if let Some(below) = mounts::at(root, &overlay.lower())? {
-        if mounts::at(root, &overlay.point)?.is_none() {
+        if mounts::at(root, &overlay.point)?.is_none() && overlay.below.can_be(&below.mount) {
             mount_again(root, &below, &overlay.point)?;
         }
     }

@@ -58,7 +58,8 @@ pub fn examine(root: &Root, session: &Session, mounted: &Mounted, overlay: &Over
     let options =
         entry.as_ref().and_then(|entry| entry.fields.get(3)).map(|field| String::from_utf8_lossy(field).into_owned());
     ensure!(
-        overlay.below.is_remote || !comes_over_a_network(&above.fs_type, &options.unwrap_or_default()),
+        (overlay.below.is_remote && !overlay.is_mounted_early())
+            || !comes_over_a_network(&above.fs_type, &options.unwrap_or_default()),
         "{}: {} comes over a network, and {shown} is mounted before there is one; name another place with --upper",
         cannot_use(&overlay.place),
         message::path(&above.point)

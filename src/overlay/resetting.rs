@@ -35,7 +35,10 @@ pub fn reset(root: &Root, point: &Path, names: &[PathBuf], keep: Keep) -> Result
     lay_one(root, &overlay)?;
     let above = overlay_files::above(root, &overlay)?
         .with_context(|| format!("what is above {shown} is not at {}", message::path(&overlay.upper())))?;
-    let paths = names.iter().map(|name| above_at(root, &overlay, name)).collect::<Result<Vec<_>>>()?;
+    let mut paths = names.iter().map(|name| above_at(root, &overlay, name)).collect::<Result<Vec<_>>>()?;
+    // With a directory goes what is in it.
+    paths.sort();
+    paths.dedup_by(|path, before| path.starts_with(before));
     ensure!(
         keep == Keep::Nothing,
         "{} is above {shown}, which \"rokeep overlay diff {shown}\" names, and would be lost: nothing was changed. \"--discard\" \

@@ -60,30 +60,32 @@ impl Walk<'_> {
     ) -> io::Result<()> {
         let path = dir.join(name);
         let upper = self.upper.join(&path);
-        let above = above(&upper, dir)?;
+        let above = above(&upper, below_dir.unwrap_or(dir))?;
         let below_path = below_dir.map(|below| below.join(name));
         let below = below_path.as_ref().map_or(Below::Nothing, |below| below_at(&self.lower.join(below)));
-        let shows = match &above {
+        let shown = match &above {
             Above::Directory { was: Some(was), .. } => Some(was.clone()),
             Above::Directory { is_opaque: false, .. } => below_path.filter(|_| below != Below::Nothing),
             Above::Directory { is_opaque: true, .. } | Above::Whiteout | Above::File { .. } => None,
         };
         let is_directory = matches!(above, Above::Directory { .. });
-        let shows_below = shows.as_ref().is_some_and(|below| self.shows(&path, below));
-        if each(Layered { path: path.clone(), above, below, shows_below }) == Within::Too && is_directory {
-            self.directory(&path, shows.as_deref(), each)?;
+        if each(Layered { path: path.clone(), above, below, shown: shown.clone() }) == Within::Too && is_directory {
+            self.directory(&path, shown.as_deref(), each)?;
         }
         Ok(())
     }
-
-    /// Whether a directory below has names that the one above does not have. What cannot be read may well.
-    fn shows(&self, path: &Path, below: &Path) -> bool {
-        let Ok(names) = fs::read_dir(self.lower.join(below)) else { return true };
-        let is_above = |name: &OsStr| self.upper.join(path).join(name).symlink_metadata().is_ok();
-        names.into_iter().any(|entry| entry.map_or(true, |entry| !is_above(&entry.file_name())))
-    }
 }
 
+/// Whether anything is seen in a directory that is below: whether that has names which the one above does not have. What cannot
+/// be read may well.
+pub fn shows_below(upper: &Path, lower: &Path, directory: &Layered) -> bool {
+    let Some(below) = &directory.shown else { return false };
+    let Ok(names) = fs::read_dir(lower.join(below)) else { return true };
+    let is_above = |name: &OsStr| upper.join(&directory.path).join(name).symlink_metadata().is_ok();
+    names.into_iter().any(|entry| entry.map_or(true, |entry| !is_above(&entry.file_name())))
+}
+
+/// `dir` is where its directory is below.
 fn above(path: &Path, dir: &Path) -> io::Result<Above> {
     let found = path.symlink_metadata()?;
     if is_whiteout(&found) {
@@ -94,11 +96,10 @@ fn above(path: &Path, dir: &Path) -> io::Result<Above> {
     }
     let is_opaque = attribute(path, c"trusted.overlay.opaque")?.is_some_and(|value| value == b"y");
     let was = attribute(path, c"trusted.overlay.redirect")?.map(|value| redirected(dir, value));
-    let is_empty = fs::read_dir(path)?.next().is_none();
-    Ok(Above::Directory { attributes: attributes(&found), is_opaque, was, is_empty })
+    Ok(Above::Directory { attributes: attributes(&found), is_opaque, was })
 }
 
-/// An absolute path is one from the mount point, any other a name beside it (fs/overlayfs/namei.c, `ovl_check_redirect`).
+/// An absolute path is one from the mount point, any other a name beside the one below (fs/overlayfs/namei.c, `ovl_check_redirect`).
 fn redirected(dir: &Path, value: Vec<u8>) -> PathBuf {
     let was = PathBuf::from(OsString::from_vec(value));
     was.strip_prefix("/").map_or_else(|_| dir.join(&was), Path::to_owned)

@@ -405,6 +405,11 @@ pub fn write_seen(root: &Root, overlay: &Overlay, seen: &Seen) -> Result<()> {
     replace(&path, &serde_json::to_vec(seen)?, 0o600).with_context(|| format!("cannot write {}", path.display()))
 }
 
+/// Forgets it. Where that cannot be done, something may be said to have changed that has.
+pub fn forget_seen(root: &Root, overlay: &Overlay) {
+    let _ = fs::remove_file(seen_path(root, overlay));
+}
+
 fn seen_path(root: &Root, overlay: &Overlay) -> PathBuf {
     in_root(root, &overlay.record()).with_file_name("below.json")
 }

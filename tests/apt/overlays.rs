@@ -208,7 +208,14 @@ fn systemd_mounts_directories_by_themselves() -> Result<()> {
     debian.must("rokeep", &["overlay", "enable", "/usr"])?;
     std::thread::sleep(Duration::from_secs(2));
     assert_eq!(fs_of_usr(&debian)?, "overlayfs");
-    debian.must("systemd-analyze", &["verify", "--man=no", &format!("{UNITS}/rokeep-overlay-usr.service")]).map(drop)
+    debian.must("systemd-analyze", &["verify", "--man=no", &format!("{UNITS}/rokeep-overlay-usr.service")])?;
+    // Whoever starts a service asks for all that the machine starts with.
+    let mounts =
+        || debian.must("sh", &["-euc", "grep -E ' (/usr|/var/lib/rokeep/overlay/usr/lower) ' /proc/self/mountinfo"]);
+    let before = mounts()?;
+    debian.must("systemctl", &["start", "needs-app", "rokeep-overlay-usr"])?;
+    assert_eq!(mounts()?, before, "once is enough");
+    Ok(())
 }
 
 /// What is above does not fit: dpkg rolls the package back, and the overlay is closed.
@@ -252,8 +259,17 @@ fn a_package_lives_on_without_the_overlay() -> Result<()> {
 
     let elsewhere = debian.package("elsewhere", "1")?.file("/opt/elsewhere/file")?.build()?;
     let stopped = debian.apt(&["-y", "install", &elsewhere])?;
-    ensure!(stopped.code == 100 && stopped.stderr.contains("of elsewhere is to be written"), "{}", stopped.stderr);
+    ensure!(
+        stopped.code == 100 && stopped.stderr.contains("of elsewhere is to be written or removed"),
+        "{}",
+        stopped.stderr
+    );
     assert_eq!(debian.installed_version("elsewhere")?, None);
+
+    // dpkg would break off at the directory, which is a mount point on what cannot be written to.
+    let stopped = debian.apt(&["-y", "remove", "app"])?;
+    ensure!(stopped.code == 100 && stopped.stderr.contains("/opt/app of app is to be written"), "{}", stopped.stderr);
+    assert_eq!(debian.installed_version("app")?.as_deref(), Some("3"));
 
     debian.must("sh", &["-euc", "umount /opt/app; umount /opt"])?;
     mounts(&debian, &format!("mount /opt; {}", play("opt-app.mount")))?;
@@ -265,6 +281,8 @@ fn a_package_lives_on_without_the_overlay() -> Result<()> {
     install(&debian, &elsewhere)?;
     let listed = debian.run("rokeep", &["overlay", "bind", "/opt"])?;
     ensure!(listed.code == 3 && listed.stdout.contains("/opt/elsewhere  is not below"), "{listed:?}");
+    debian.must("apt-get", &["-y", "remove", "app"])?;
+    assert!(!debian.outside("/opt/app").exists());
     Ok(())
 }
 

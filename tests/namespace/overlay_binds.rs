@@ -96,7 +96,7 @@ fn a_package_that_has_something_elsewhere_stops_apt() {
         world.begin();
         let said = world.hook("pre-install-pkgs", Some(crate::support::small::stream(&[change])));
         said.assert_code(3).assert_says(says).assert_says(&[
-            "only /opt/app can be",
+            "nothing can be but what is in /opt/app",
             "rokeep overlay enable /opt",
             "dpkg was not started",
         ]);
@@ -104,11 +104,13 @@ fn a_package_that_has_something_elsewhere_stops_apt() {
         world.assert_no_session();
     };
     world.archive("other", "1", &[], &["/opt/other/file"]);
-    stops(&world, Install("other", "1"), &["/opt/other/file of other is to be written"]);
+    stops(&world, Install("other", "1"), &["/opt/other/file of other is to be written or removed"]);
     world.archive("app", "2", &[], &[APP, "/opt/beside/app"]);
     stops(&world, Upgrade("app", "1", "2"), &["/opt/beside/app of app"]);
     let world = world.recorded("theirs", "1", &["/opt", "/opt/beside", "/opt/beside/it"]);
     stops(&world, Remove("theirs", "1"), &["/opt/beside/it of theirs"]);
+    // What dpkg would end with, and cannot: it is a mount point now.
+    stops(&world, Remove("app", "1"), &["/opt/app of app is to be written or removed"]);
     world.archive("app", "3", &[], &[APP, "/opt/app/more", "/usr/bin/more"]);
     world.begin();
     world.protect(&[Upgrade("app", "1", "3")]);
@@ -214,7 +216,7 @@ fn what_is_missing_is_mounted_by_the_next_package_run() {
     world.unmount("/opt/app");
     let status = world.rokeep(["overlay", "status"]).assert_code(1);
     assert!(status.stdout.contains("directories NOT MOUNTED: \"rokeep overlay bind /opt\""), "{}", status.stdout);
-    world.begin().assert_says(&["/opt"]);
+    world.begin().assert_says(&["directories of /opt were not mounted, and are now"]);
     assert!(has(&world, APP) && !has(&world, "/opt/app/theirs"));
     world.end();
     world.assert_mount("/opt/app", ReadOnlyMount);
@@ -227,19 +229,21 @@ fn what_is_missing_is_mounted_by_the_next_package_run() {
     world.hook("pre-invoke", None).assert_code(3).assert_says(&["/opt is not mounted", "dpkg was not started"]);
 }
 
+/// As whoever is killed once he has written it down leaves it.
+fn intend(world: &Small) {
+    let text = fs::read_to_string(world.outside(RECORD)).expect("a record");
+    let mut record: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    record["bound"] = serde_json::json!(["app"]);
+    world.write(RECORD, record.to_string().as_bytes());
+}
+
 /// Written down, and not done: it is finished, or what is in use stays an overlay.
 #[test]
 fn what_was_interrupted_is_finished_or_taken_back() {
-    let intend = |world: &Small| {
-        let text = fs::read_to_string(world.outside(RECORD)).expect("a record");
-        let mut record: serde_json::Value = serde_json::from_str(&text).expect("JSON");
-        record["bound"] = serde_json::json!(["app"]);
-        world.write(RECORD, record.to_string().as_bytes());
-    };
     let world = installed();
     intend(&world);
     let holder = world.hold(Cwd("/opt/app"));
-    world.begin();
+    world.begin().assert_says(&["/opt keeps its overlay", &format!("({})", holder.pid())]);
     assert_eq!(fs_type(&world, "/opt"), "overlay");
     world.end();
     world.assert_mount("/opt", ReadOnly);
@@ -256,7 +260,33 @@ fn what_was_interrupted_is_finished_or_taken_back() {
     world.rokeep(["overlay", "status"]).assert_code(0);
 }
 
-/// A directory that is not below any more, and an interruption before anything of it is mounted.
+/// What is below can be written to by now, which nothing can be laid over: it stays as it is.
+#[test]
+fn where_there_can_be_no_overlay_again_the_directories_stay() {
+    let world = bound();
+    world.remount("rw", "/opt").expect("it can be, here");
+    let said = world.rokeep(["overlay", "enable", "/opt"]).assert_code(3);
+    said.assert_says(&["or not read-only", "The directories are mounted as before"]);
+    assert!(has(&world, APP) && !has(&world, "/opt/app/theirs"));
+    world.assert_mount("/opt/app", ReadOnlyMount);
+    world.rokeep(["overlay", "status"]).assert_code(0);
+    world.remount("ro", "/opt").expect("nobody writes");
+    world.rokeep(["overlay", "enable", "/opt"]).assert_code(0);
+}
+
+#[test]
+fn on_an_older_kernel_they_are_mounted_all_the_same() {
+    let world = installed();
+    let rokeep = |words: &[&str]| world.runs("/tool/holder", &[&["before-5.12", "/tool/rokeep"], words].concat());
+    rokeep(&["overlay", "bind", "/opt"]).assert_code(0);
+    assert!(has(&world, APP) && !has(&world, "/opt/app/theirs") && world.sandbox().mount_line(LOWER).is_none());
+    world.assert_mount("/opt/app", ReadOnlyMount);
+    rokeep(&["overlay", "enable", "/opt"]).assert_code(0);
+    world.assert_mount("/opt", ReadOnly);
+    assert!(has(&world, APP) && fs_type(&world, "/opt") == "overlay");
+}
+
+/// A directory that is not below any more.
 #[test]
 fn what_cannot_be_mounted_leaves_the_overlay() {
     let world = installed();
@@ -267,4 +297,10 @@ fn what_cannot_be_mounted_leaves_the_overlay() {
     let said = world.rokeep(["overlay", "bind", "/opt"]).assert_code(3);
     assert!(said.stdout.contains("/opt/app  is not below"), "{}", said.stdout);
     assert!(fs_type(&world, "/opt") == "overlay" && has(&world, APP));
+    // The same, found only after an interruption.
+    intend(&world);
+    world.begin().assert_says(&["/opt keeps its overlay", "/opt/app is not below"]);
+    assert!(fs_type(&world, "/opt") == "overlay" && has(&world, APP));
+    world.end();
+    world.assert_mount("/opt", ReadOnly);
 }

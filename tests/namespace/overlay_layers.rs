@@ -22,6 +22,7 @@ fn made() -> Small {
     world.writably(|| {
         world.write("/opt/vendor/tool", b"the vendor's\n");
         world.write("/opt/vendor/deep/notes", b"the vendor's\n");
+        world.write("/opt/vendor/deep/in/notes", b"the vendor's\n");
     });
     world.installed_tree("app", "1", &["/opt/app/bin", "/opt/app/old", "/opt/app/share/text"])
 }
@@ -145,17 +146,23 @@ fn a_directory_that_was_moved_is_told_from_where() {
         world.renames("/opt/vendor/deep", "/opt/vendor/deeper");
         world.write("/opt/vendor/deeper/more", b"ours\n");
         world.dpkg_replaces("/opt/vendor/deeper/notes");
+        world.renames("/opt/vendor/deeper/in", "/opt/vendor/deeper/out");
+        world.dpkg_replaces("/opt/vendor/deeper/out/notes");
     });
     assert_eq!(
         changes(&world),
         expected(&[
             ("/opt/vendor/deep", "hidden"),
             ("/opt/vendor/deeper", "moved"),
+            ("/opt/vendor/deeper/in", "hidden"),
             ("/opt/vendor/deeper/more", "added"),
             ("/opt/vendor/deeper/notes", "replaced"),
+            ("/opt/vendor/deeper/out", "moved"),
+            ("/opt/vendor/deeper/out/notes", "replaced"),
         ])
     );
     assert_eq!(diff(&world)["changes"][1]["note"], "from vendor/deep");
+    assert_eq!(diff(&world)["changes"][5]["note"], "from vendor/deep/in");
 }
 
 /// Taken away, what is above can still be compared with what is below.
@@ -212,6 +219,13 @@ fn some_of_it_can_be_discarded() {
     assert_eq!(changes(&world), expected(&[("/opt/app/bin", "replaced"), ("/opt/app/new", "added")]));
     reset("app").assert_code(0).assert_says(&["1 path of /opt"]);
     assert_eq!(changes(&world), []);
+    writes(&world, || {
+        world.write("/opt/app/x", b"x");
+        world.write("/opt/vendor/x", b"x");
+    });
+    let several = ["overlay", "reset", "/opt", "app/x", "vendor/x", "app", "vendor/x", "--discard"];
+    world.rokeep(several).assert_code(0).assert_says(&["2 paths of /opt"]);
+    assert_eq!(changes(&world), []);
     for (path, says) in [("app", "is not above"), ("../usr", "is not below /opt"), ("/usr/bin", "is not below /opt")] {
         reset(path).assert_code(3).assert_says(&[says, "nothing was changed"]);
     }
@@ -255,7 +269,9 @@ fn what_is_masked_is_hidden_before_anything_is_installed() {
 #[test]
 fn the_settings_can_mask() {
     let world = made();
-    world.write("/etc/rokeep/config.toml", b"[managed.\"/opt\"]\nmode = \"overlay\"\nmask = [\"vendor\"]\n");
+    // One file for many machines: what is not there needs no hiding.
+    let text = b"[managed.\"/opt\"]\nmode = \"overlay\"\nmask = [\"vendor\", \"not-here\"]\n";
+    world.write("/etc/rokeep/config.toml", text);
     writes(&world, || assert!(world.inode("/opt/vendor").is_none()));
     world.write("/etc/rokeep/config.toml", b"[managed.\"/opt\"]\nmode = \"overlay\"\nmask = [\"bin\"]\n");
     world.begin().assert_says(&["bin is not hidden in /opt as the settings have it"]);

@@ -30,17 +30,17 @@ pub enum Kind {
     Single(Change),
 }
 
-/// The directories, from the mount point: each the topmost that can be.
+/// The directories, from the mount point: each the topmost that can be. Whether anything is seen in one that is below is asked.
 ///
 /// # Errors
 /// What is in the way, each once: all of it.
-pub fn directories(layered: &[Layered]) -> Result<Vec<PathBuf>, Vec<Obstacle>> {
+pub fn directories(layered: &[Layered], shows_below: impl Fn(&Layered) -> bool) -> Result<Vec<PathBuf>, Vec<Obstacle>> {
     let (mut found, mut obstacles) = (Vec::new(), Vec::new());
     let mut rest = layered;
     while let Some((first, after)) = rest.split_first() {
         let inside = after.iter().take_while(|other| other.path.starts_with(&first.path)).count();
         let (within, next) = after.split_at_checked(inside).unwrap_or((after, &[]));
-        rest = match whole(first, within) {
+        rest = match whole(first, within, &shows_below) {
             false => {
                 let kind = first.change().map(Kind::Single);
                 obstacles.extend(kind.map(|kind| Obstacle { path: first.path.clone(), kind }));
@@ -64,10 +64,10 @@ pub fn directories(layered: &[Layered]) -> Result<Vec<PathBuf>, Vec<Obstacle>> {
 }
 
 /// Whether what is seen in a directory, and in those in it, is above alone.
-fn whole(directory: &Layered, within: &[Layered]) -> bool {
+fn whole(directory: &Layered, within: &[Layered], shows_below: &impl Fn(&Layered) -> bool) -> bool {
     let is_whole = |layered: &Layered| match layered.above {
         Above::Directory { was: Some(_), .. } => false,
-        Above::Directory { is_opaque, was: None, .. } => is_opaque || !layered.shows_below,
+        Above::Directory { is_opaque, was: None, .. } => is_opaque || !shows_below(layered),
         Above::File { .. } | Above::Whiteout => true,
     };
     matches!(directory.above, Above::Directory { .. }) && is_whole(directory) && within.iter().all(is_whole)
@@ -103,12 +103,12 @@ mod tests {
     const ROOTS: Attributes = Attributes { mode: 0o755, user: 0, group: 0 };
 
     fn directory(path: &str, is_opaque: bool, shows_below: bool, below: Below) -> Layered {
-        let above = Above::Directory { attributes: ROOTS, is_opaque, was: None, is_empty: false };
-        Layered { path: path.into(), above, below, shows_below }
+        let above = Above::Directory { attributes: ROOTS, is_opaque, was: None };
+        Layered { path: path.into(), above, below, shown: shows_below.then(|| path.into()) }
     }
 
     fn file(path: &str) -> Layered {
-        Layered { path: path.into(), above: Above::File { bytes: 1 }, below: Below::Nothing, shows_below: false }
+        Layered { path: path.into(), above: Above::File { bytes: 1 }, below: Below::Nothing, shown: None }
     }
 
     fn whiteout(path: &str) -> Layered {
@@ -119,12 +119,17 @@ mod tests {
         Below::Directory(ROOTS)
     }
 
+    /// All that is below a directory is seen in it.
+    fn found(layered: &[Layered]) -> Result<Vec<PathBuf>, Vec<Obstacle>> {
+        directories(layered, |layered| layered.shown.is_some())
+    }
+
     #[test]
     fn one_of_which_nothing_below_is_seen() {
         let in_it = |is_opaque, shows| [directory("app", is_opaque, shows, below()), file("app/x"), whiteout("app/y")];
-        assert_eq!(directories(&in_it(true, false)), Ok(vec!["app".into()]));
-        assert_eq!(directories(&in_it(false, false)), Ok(vec!["app".into()]));
-        let obstacles = directories(&in_it(false, true)).unwrap_err();
+        assert_eq!(found(&in_it(true, false)), Ok(vec!["app".into()]));
+        assert_eq!(found(&in_it(false, false)), Ok(vec!["app".into()]));
+        let obstacles = found(&in_it(false, true)).unwrap_err();
         let paths: Vec<_> = obstacles.iter().map(|obstacle| obstacle.path.to_str().unwrap()).collect();
         assert_eq!(paths, ["app/x", "app/y"]);
     }
@@ -134,15 +139,15 @@ mod tests {
         let shared = directory("share", false, true, below());
         let all =
             [shared, directory("share/a", true, false, below()), directory("share/a/b", false, false, Below::Nothing)];
-        assert_eq!(directories(&all), Ok(vec!["share/a".into()]));
+        assert_eq!(found(&all), Ok(vec!["share/a".into()]));
         let deep = [directory("a", true, false, below()), directory("a/b", false, true, below()), file("a/b/c")];
-        assert_eq!(directories(&deep).unwrap_err().len(), 2, "the directory itself, and the file");
+        assert_eq!(found(&deep).unwrap_err().len(), 2, "the directory itself, and the file");
     }
 
     #[test]
     fn what_is_not_below_can_be_mounted_over_nothing() {
         let all = [directory("new", true, false, Below::Nothing), file("new/x"), file("newer")];
-        let obstacles = directories(&all).unwrap_err();
+        let obstacles = found(&all).unwrap_err();
         let expected = [("new", Kind::NotBelow), ("newer", Kind::Single(Change::Added))];
         assert_eq!(obstacles, expected.map(|(path, kind)| Obstacle { path: path.into(), kind }));
         let text = text(Path::new("/opt"), &obstacles);
@@ -152,14 +157,14 @@ mod tests {
 
     #[test]
     fn what_systemd_would_read_otherwise_is_in_the_way() {
-        let obstacles = directories(&[directory("my app", true, false, below())]).unwrap_err();
+        let obstacles = found(&[directory("my app", true, false, below())]).unwrap_err();
         assert_eq!(obstacles, [Obstacle { path: "my app".into(), kind: Kind::Odd }]);
     }
 
     #[test]
     fn a_directory_that_was_moved_shows_what_is_below() {
-        let above = Above::Directory { attributes: ROOTS, is_opaque: false, was: Some("old".into()), is_empty: true };
-        let moved = Layered { path: "new".into(), above, below: Below::Nothing, shows_below: true };
-        assert_eq!(directories(&[moved]).unwrap_err()[0].kind, Kind::Single(Change::Moved));
+        let above = Above::Directory { attributes: ROOTS, is_opaque: false, was: Some("old".into()) };
+        let moved = Layered { path: "new".into(), above, below: Below::Nothing, shown: Some("old".into()) };
+        assert_eq!(found(&[moved]).unwrap_err()[0].kind, Kind::Single(Change::Moved));
     }
 }

@@ -14,8 +14,8 @@ pub struct Layered {
     pub above: Above,
     /// What there is below.
     pub below: Below,
-    /// Of a directory: whether anything is seen in it that is below.
-    pub shows_below: bool,
+    /// Of a directory: the one below, from the mount point, that is seen in it, too.
+    pub shown: Option<PathBuf>,
 }
 
 /// What there is above.
@@ -32,8 +32,6 @@ pub enum Above {
         /// It was called so, from the mount point, when it was below, and shows what is there
         /// (`trusted.overlay.redirect`).
         was: Option<PathBuf>,
-        /// Nothing is in it above.
-        is_empty: bool,
     },
     /// Anything else, which hides whatever is below.
     File {
@@ -108,12 +106,11 @@ impl Layered {
             (Above::Whiteout, _) => Some(Change::Hidden),
             (Above::Directory { was: Some(_), .. }, _) => Some(Change::Moved),
             (_, Below::Unknown(_)) => Some(Change::Unknown),
-            (Above::Directory { is_empty, .. }, Below::Nothing) => is_empty.then_some(Change::Added),
+            (Above::Directory { .. } | Above::File { .. }, Below::Nothing) => Some(Change::Added),
             (Above::Directory { is_opaque: true, .. }, Below::Directory(_)) => Some(Change::Covered),
             (Above::Directory { attributes, .. }, Below::Directory(below)) => {
                 (attributes != below).then_some(Change::Attributes)
             }
-            (Above::File { .. }, Below::Nothing) => Some(Change::Added),
             (Above::File { .. }, Below::Directory(_) | Below::File) | (Above::Directory { .. }, Below::File) => {
                 Some(Change::Replaced)
             }
@@ -147,15 +144,15 @@ mod tests {
 
     const ROOTS: Attributes = Attributes { mode: 0o755, user: 0, group: 0 };
 
-    fn directory(is_opaque: bool, is_empty: bool) -> Above {
-        Above::Directory { attributes: ROOTS, is_opaque, was: None, is_empty }
+    fn directory(is_opaque: bool) -> Above {
+        Above::Directory { attributes: ROOTS, is_opaque, was: None }
     }
 
     #[test]
     fn what_becomes_of_a_path() {
         let others = Attributes { user: 1000, ..ROOTS };
         let unknown = || Below::Unknown("permission denied".to_owned());
-        let moved = Above::Directory { attributes: ROOTS, is_opaque: false, was: Some("old".into()), is_empty: true };
+        let moved = Above::Directory { attributes: ROOTS, is_opaque: false, was: Some("old".into()) };
         for (above, below, change) in [
             (Above::Whiteout, Below::File, Some(Change::Hidden)),
             (Above::Whiteout, Below::Nothing, Some(Change::Hidden)),
@@ -163,15 +160,14 @@ mod tests {
             (Above::File { bytes: 1 }, Below::File, Some(Change::Replaced)),
             (Above::File { bytes: 1 }, Below::Directory(ROOTS), Some(Change::Replaced)),
             (Above::File { bytes: 1 }, unknown(), Some(Change::Unknown)),
-            (directory(true, true), Below::Nothing, Some(Change::Added)),
-            (directory(true, false), Below::Nothing, None),
-            (directory(true, false), Below::Directory(ROOTS), Some(Change::Covered)),
-            (directory(false, false), Below::Directory(ROOTS), None),
-            (directory(false, false), Below::Directory(others), Some(Change::Attributes)),
-            (directory(true, false), Below::File, Some(Change::Replaced)),
+            (directory(true), Below::Nothing, Some(Change::Added)),
+            (directory(true), Below::Directory(ROOTS), Some(Change::Covered)),
+            (directory(false), Below::Directory(ROOTS), None),
+            (directory(false), Below::Directory(others), Some(Change::Attributes)),
+            (directory(true), Below::File, Some(Change::Replaced)),
             (moved, Below::Nothing, Some(Change::Moved)),
         ] {
-            let layered = Layered { path: "x".into(), above, below, shows_below: false };
+            let layered = Layered { path: "x".into(), above, below, shown: None };
             assert_eq!(layered.change(), change, "{layered:?}");
         }
     }

@@ -164,8 +164,9 @@ fn above(overlay: &Overlay) -> Unit {
     Unit { name: unit_name(&overlay.point), text: text + &install(overlay), wanted_by: wanted_by(overlay) }
 }
 
-/// What is mounted already gets its place below, and the overlay comes over it. systemd has read units of what is below by
-/// then, and udev has looked for modules of this kernel there.
+/// What is mounted already gets its place below, and the overlay comes over it; once, as whoever starts a service later starts
+/// this, too. systemd has read the units of what is below by then, and asked for those that are to be started, and udev has
+/// looked for modules of this kernel there.
 fn early(overlay: &Overlay) -> Unit {
     let (point, lower) = (overlay.point.display(), overlay.lower());
     let lower = lower.display();
@@ -175,16 +176,20 @@ fn early(overlay: &Overlay) -> Unit {
          Description={point}, with what was installed on it\n\
          Documentation=man:rokeep(8)\n\
          DefaultDependencies=no\n\
+         Conflicts=shutdown.target\n\
          After=local-fs.target\n\
-         Before=sysinit.target\n\
-         RequiresMountsFor={}\n\
+         Before=systemd-tmpfiles-setup.service sysinit.target shutdown.target\n\
+         RequiresMountsFor={point} {lower} {}\n\
+         ConditionPathIsMountPoint={point}\n\
+         ConditionPathIsMountPoint=!{lower}\n\
          \n\
          [Service]\n\
          Type=oneshot\n\
          RemainAfterExit=yes\n\
          ExecStart=/bin/mount --bind --make-private {point} {lower}\n\
          ExecStart=/bin/mount -t overlay -o {} rokeep {point}\n\
-         ExecStartPost=-/bin/systemctl --no-block daemon-reload\n\
+         ExecStartPost=-/bin/systemctl daemon-reload\n\
+         ExecStartPost=-/bin/sh -c '{ASK_AGAIN}'\n\
          ExecStartPost=-/bin/sh -c 'test -e {lower}/lib/modules/$$(uname -r) || udevadm trigger --action=add'\n\
          \n\
          [Install]\n\
@@ -195,6 +200,10 @@ fn early(overlay: &Overlay) -> Unit {
     let name = format!("rokeep-overlay-{}", unit_name(&overlay.point).replace(".mount", ".service"));
     Unit { name, text, wanted_by: Some("sysinit.target") }
 }
+
+/// While the machine starts, has what it starts for be asked for again: also what is above alone. `$$` is systemd's `$`.
+const ASK_AGAIN: &str = "aim=$$(systemctl show --property=Id --value default.target); \
+     systemctl list-jobs --no-legend \"$$aim\" | grep --quiet . && systemctl --no-block start \"$$aim\"";
 
 /// As mount(8) takes them.
 pub fn options(overlay: &Overlay) -> String {
@@ -269,8 +278,9 @@ mod tests {
         for line in [
             "ExecStart=/bin/mount --bind --make-private /usr /var/lib/rokeep/overlay/usr/lower",
             "After=local-fs.target",
-            "Before=sysinit.target",
-            "RequiresMountsFor=/var/lib/rokeep/overlay/usr",
+            "Before=systemd-tmpfiles-setup.service sysinit.target shutdown.target",
+            "RequiresMountsFor=/usr /var/lib/rokeep/overlay/usr/lower /var/lib/rokeep/overlay/usr",
+            "ConditionPathIsMountPoint=!/var/lib/rokeep/overlay/usr/lower",
         ] {
             assert!(service.text.lines().any(|found| found == line), "{line}: {}", service.text);
         }

@@ -15,13 +15,23 @@ use nix::sched::{CloneFlags, unshare};
 /// Runs a command as on a Linux that does not have what rokeep remounts with (`ENOSYS`), or as under a filter that forbids
 /// it (`EPERM`): seccomp(2) answers so in its place.
 pub fn refusing_newer_calls(error: &str, command: &[&str]) -> Result<ExitCode> {
-    use libc::{BPF_ABS, BPF_JEQ, BPF_JMP, BPF_JUMP, BPF_K, BPF_LD, BPF_RET, BPF_STMT, BPF_W};
     let error = match error {
         "ENOSYS" => libc::ENOSYS,
         "EPERM" => libc::EPERM,
         _ => bail!("{error}?"),
     };
-    let calls = [libc::SYS_fspick, libc::SYS_fsconfig, libc::SYS_open_tree, libc::SYS_mount_setattr];
+    refuse(&[libc::SYS_fspick, libc::SYS_fsconfig, libc::SYS_open_tree, libc::SYS_mount_setattr], error)?;
+    become_it(command)
+}
+
+/// Runs a command as on a Linux before 5.12, which changes no single mount without its path.
+pub fn before_5_12(command: &[&str]) -> Result<ExitCode> {
+    refuse(&[libc::SYS_mount_setattr], libc::ENOSYS)?;
+    become_it(command)
+}
+
+fn refuse(calls: &[libc::c_long], error: libc::c_int) -> Result<()> {
+    use libc::{BPF_ABS, BPF_JEQ, BPF_JMP, BPF_JUMP, BPF_K, BPF_LD, BPF_RET, BPF_STMT, BPF_W};
     let answer = (BPF_RET | BPF_K) as u16;
     // SAFETY: these only put four numbers into a struct.
     let mut filter = unsafe {
@@ -40,10 +50,10 @@ pub fn refusing_newer_calls(error: &str, command: &[&str]) -> Result<ExitCode> {
     ensure!(done == 0, "no seccomp: {}", Errno::last());
     for call in calls {
         // SAFETY: it never comes to the call itself; and these arguments would be refused.
-        let answer = Errno::result(unsafe { libc::syscall(call, -1, 0, 0, 0, 0) });
+        let answer = Errno::result(unsafe { libc::syscall(*call, -1, 0, 0, 0, 0) });
         ensure!(answer == Err(Errno::from_raw(error)), "the filter does not work: {answer:?}");
     }
-    become_it(command)
+    Ok(())
 }
 
 /// Runs a command in a pid namespace whose first process may not mount, and so nobody in it may.

@@ -29,6 +29,7 @@
 //! | `at-a-terminal COMMAND …` | whatever ends programs at a terminal ends this one, though whoever runs the tests may ignore it (nohup) |
 //! | `lease PATH` | whoever wants to know whether somebody has a file open: the exit code is 0 if nobody has |
 //! | `without-evictable-marks COMMAND …` | an older kernel |
+//! | `before-5.12 COMMAND …` | a Linux without mount_setattr |
 //! | `refusing-newer-calls ERROR COMMAND …` | a Linux before 5.2, or a filter: no fspick, fsconfig, open_tree, mount_setattr |
 //! | `nobody-may-mount COMMAND …` | a container as docker makes it: no process in it may change a mount |
 //! | `may-not-mount COMMAND …` | a service that has been deprived of that right alone |
@@ -161,6 +162,7 @@ fn main() -> Result<ExitCode> {
         ["paused", call, text, command @ ..] => traced::pause(call, text, command)?,
         ["traced", strike, command @ ..] => traced::run(strike, command)?,
         ["timed", log, command @ ..] => return timed::run(log, command),
+        ["before-5.12", command @ ..] => return kernel::before_5_12(command),
         ["refusing-newer-calls", error, command @ ..] => return kernel::refusing_newer_calls(error, command),
         ["nobody-may-mount", command @ ..] => return kernel::nobody_may_mount(command),
         ["first-of-a-container", command @ ..] => return kernel::first_of_a_container(command),
