@@ -93,6 +93,7 @@ fn mounting_below(overlay: &Overlay, at: &Path) -> String {
          Description=What is below the overlay on {point}\n\
          Documentation=man:rokeep(8)\n\
          Before={}\n\
+         {}\
          \n\
          [Mount]\n\
          What={}\n\
@@ -100,6 +101,7 @@ fn mounting_below(overlay: &Overlay, at: &Path) -> String {
          Type={}\n\
          Options={}\n",
         target(overlay),
+        needs(&below.options),
         below.source.display(),
         at.display(),
         below.fs_type,
@@ -138,6 +140,30 @@ fn bind_unit(overlay: &Overlay, bind: &Bind) -> Unit {
         words.chain(network).collect::<Vec<_>>().join(","),
     );
     Unit { name: unit_name(&bind.to), text: text + &install(overlay), wanted_by: wanted_by(overlay) }
+}
+
+/// What the options say of other units: systemd reads that in /etc/fstab, and not in a unit (systemd.mount(5), fstab).
+fn needs(options: &str) -> String {
+    let lines = |option: &str| {
+        let (key, value) = option.strip_prefix("x-systemd.")?.split_once('=')?;
+        match key {
+            "requires" => Some(format!("Requires={0}\nAfter={0}\n", unit_of(value))),
+            "after" => Some(format!("After={}\n", unit_of(value))),
+            "before" => Some(format!("Before={}\n", unit_of(value))),
+            "requires-mounts-for" => Some(format!("RequiresMountsFor={value}\n")),
+            _ => None,
+        }
+    };
+    options.split(',').filter_map(lines).collect()
+}
+
+/// A path stands for its mount, or its device.
+fn unit_of(value: &str) -> String {
+    match (value.starts_with("/dev/"), value.starts_with('/')) {
+        (true, _) => unit_name(Path::new(value)).replace(".mount", ".device"),
+        (false, true) => unit_name(Path::new(value)),
+        (false, false) => value.to_owned(),
+    }
 }
 
 fn above(overlay: &Overlay) -> Unit {
@@ -267,6 +293,29 @@ mod tests {
         assert!(below.text.contains("Before=remote-fs.target\n") && above.text.contains("WantedBy=remote-fs.target\n"));
         assert!(above.text.contains(",upperdir=/srv/above/upper,") && above.text.contains(",_netdev\n"));
         assert_eq!(above.link(), Some("/etc/systemd/system/remote-fs.target.wants/srv-my\\x2dapp.mount".into()));
+    }
+
+    #[test]
+    fn what_fstab_says_of_other_units_goes_for_what_is_below() {
+        let line = "1 1 0:30 / /opt ro - nfs4 server:/opt ro\n";
+        let options = "ro,x-systemd.requires=vpn.service,x-systemd.after=/srv,x-systemd.requires=/dev/sdb,x-systemd.automount,\
+                       x-systemd.before=backup.service,x-systemd.requires-mounts-for=/srv/key";
+        let overlay = opt(line, &format!("server:/opt /opt nfs4 {options} 0 0\n"), None).unwrap();
+        let [below, above] = laid(&overlay).try_into().unwrap();
+        let said: Vec<&str> = below.text.lines().skip_while(|line| !line.starts_with("Before=")).collect();
+        let expected = [
+            "Before=remote-fs.target",
+            "Requires=vpn.service",
+            "After=vpn.service",
+            "After=srv.mount",
+            "Requires=dev-sdb.device",
+            "After=dev-sdb.device",
+            "Before=backup.service",
+            "RequiresMountsFor=/srv/key",
+            "",
+        ];
+        assert_eq!(said.get(..expected.len()), Some(&expected[..]), "{}", below.text);
+        assert!(!above.text.contains("vpn.service"), "it comes after what is below: {}", above.text);
     }
 
     #[test]
