@@ -62,7 +62,7 @@ pub fn all(root: &Root, settings: &Settings, session: &Session, journal: &Journa
 
 /// Where to look. Which mounts have an overlay whoever only closes or looks need not know: a session begins with laying what
 /// is missing, and fails where that cannot be told.
-fn points(root: &Root, settings: &Settings, notes: &mut Vec<String>) -> Vec<PathBuf> {
+pub(crate) fn points(root: &Root, settings: &Settings, notes: &mut Vec<String>) -> Vec<PathBuf> {
     let mut points = settings.mounts();
     match overlay::points(root, settings) {
         Ok(overlaid) => {

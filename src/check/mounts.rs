@@ -10,8 +10,10 @@ use crate::core::check::{fstab, settings};
 use crate::core::container::Standing;
 use crate::core::message;
 use crate::core::mountinfo::Mount;
+use crate::core::overlay::HOME;
 use crate::core::session::Session;
 use crate::managed::is_ours;
+use crate::overlay;
 use crate::settings::Settings;
 use crate::sys::files::Root;
 use crate::sys::mounts::{self, Mounted};
@@ -72,7 +74,9 @@ pub fn look(root: &Root, settings: &Settings, session: &Session) -> Result<Looke
         },
         missing: Vec::new(),
     };
-    let mut points = settings.mounts();
+    let mut notes = Vec::new();
+    let mut points = crate::managed::points(root, settings, &mut notes);
+    looked.facts.unknown.extend(notes.into_iter().map(|why| (HOME.into(), why)));
     points.extend(session.mounts.iter().map(|noted| noted.mount.point.clone()));
     points.dedup();
     let mut seen = Vec::new();
@@ -92,16 +96,20 @@ pub fn look(root: &Root, settings: &Settings, session: &Session) -> Result<Looke
         }
     }
     if standing == Standing::Machine {
+        // Where directories are mounted one by one, that is what packages go to.
+        seen.extend(overlay::points(root, settings).into_iter().flatten().map(|(point, _)| point));
         looked.facts.passed_over = passed_over(&table, &seen);
     }
     Ok(looked)
 }
 
-/// Where packages have their files, or maintainer scripts put some, and a mount is read-only that is not one of these.
+/// Where packages have their files, or maintainer scripts put some, and a mount is read-only that is not one of these. What
+/// is below an overlay is reached through that.
 fn passed_over(table: &[Mount], looked_at: &[PathBuf]) -> Vec<PathBuf> {
     let is_a_place =
         |point: &Path| ["/usr", "/boot", "/etc", "/opt", "/var"].iter().any(|place| point.starts_with(place));
     let closed = table.iter().filter(|mount| mount.flags.refuse_writes() && is_a_place(&mount.point));
+    let closed = closed.filter(|mount| !mount.point.starts_with(HOME));
     let mut points: Vec<PathBuf> = closed.map(|mount| mount.point.clone()).collect();
     points.retain(|point| !looked_at.contains(point));
     points.dedup();
