@@ -189,7 +189,8 @@ pub fn remove_units(root: &Root, overlay: &Overlay) -> Result<()> {
 fn remove_all_but(root: &Root, overlay: &Overlay, stay: &[Unit]) -> Result<bool> {
     let is_ours = |path: &Path| fs::read(path).is_ok_and(|text| text.starts_with(units::MARK.as_bytes()));
     let mut were_any = false;
-    for unit in units::all(overlay) {
+    // What is below stays until nothing is bound to it any more: at any moment the machine may start.
+    for unit in units::all(overlay).into_iter().rev() {
         let stays = |what: &dyn Fn(&Unit) -> Option<PathBuf>| stay.iter().any(|other| what(other) == what(&unit));
         let link = unit.link().filter(|_| !stays(&Unit::link)).map(|link| in_root(root, &link));
         let link = link.filter(|link| fs::read_link(link).is_ok_and(|to| to == link_target(&unit)));
