@@ -1,8 +1,6 @@
 //! Whether there can be an overlay: what has to be so of the mount, and of where what is above it is to be.
 
-use std::ffi::{CStr, OsStr};
 use std::fs;
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -18,7 +16,7 @@ use crate::core::overlay::{HOME, Overlay, comes_over_a_network};
 use crate::core::session::Session;
 use crate::sys::files::Root;
 use crate::sys::mounts::{self, Mounted};
-use crate::sys::overlay_files::{self, Claim, in_root};
+use crate::sys::overlay_files::{self, Claim, PROOF, in_root};
 use crate::sys::{overlaying, private};
 
 /// A small package with its documentation.
@@ -156,14 +154,13 @@ fn nearest(root: &Root, place: &Path) -> Result<PathBuf> {
 
 /// Whether a directory says of what is in it what is a directory. It is asked with one that is made for that.
 fn tells_kinds(place: &Path) -> Result<bool> {
-    const NAME: &CStr = c".rokeep-proof";
-    let made = place.join(OsStr::from_bytes(NAME.to_bytes()));
+    let made = place.join(PROOF);
     match fs::create_dir(&made) {
         Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => return Err(error.into()),
         _ => {}
     }
     let mut directory = Dir::open(place, OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?;
-    let found = directory.iter().flatten().find(|entry| entry.file_name() == NAME);
+    let found = directory.iter().flatten().find(|entry| entry.file_name().to_bytes() == PROOF.as_bytes());
     let tells = found.is_some_and(|entry| entry.file_type().is_some());
     fs::remove_dir(&made)?;
     Ok(tells)

@@ -187,15 +187,20 @@ pub fn remove_units(root: &Root, overlay: &Overlay) -> Result<()> {
 
 /// Whether there were any.
 fn remove_all_but(root: &Root, overlay: &Overlay, stay: &[Unit]) -> Result<bool> {
-    let is_ours = |path: &Path| fs::read(path).is_ok_and(|text| text.starts_with(units::MARK.as_bytes()));
+    let mark = units::MARK.as_bytes();
+    let is_ours = |path: &Path| fs::read(path).is_ok_and(|text| text.starts_with(mark));
+    // Of who was killed while he wrote it. An empty unit is somebody else's: it is masked.
+    let is_draft = |path: &Path| fs::read(path).is_ok_and(|text| text.starts_with(mark) || mark.starts_with(&text));
     let mut were_any = false;
     // What is below stays until nothing is bound to it any more: at any moment the machine may start.
     for unit in units::all(overlay).into_iter().rev() {
         let stays = |what: &dyn Fn(&Unit) -> Option<PathBuf>| stay.iter().any(|other| what(other) == what(&unit));
         let link = unit.link().filter(|_| !stays(&Unit::link)).map(|link| in_root(root, &link));
         let link = link.filter(|link| fs::read_link(link).is_ok_and(|to| to == link_target(&unit)));
-        let path = Some(in_root(root, &unit.path())).filter(|path| !stays(&|unit| Some(unit.path())) && is_ours(path));
-        for path in link.into_iter().chain(path) {
+        let path = in_root(root, &unit.path());
+        let draft = Some(path.with_extension(NEW)).filter(|draft| is_draft(draft));
+        let path = Some(path).filter(|path| !stays(&|unit| Some(unit.path())) && is_ours(path));
+        for path in link.into_iter().chain(draft).chain(path) {
             gone(fs::remove_file(&path)).map_err(|error| cannot_write(&path, error))?;
             were_any = true;
         }
@@ -218,6 +223,9 @@ fn reload(root: &Root) {
 
 /// In a place: for which mount point it is. Without it nothing in there is ours.
 const CLAIM: &str = "rokeep-overlay";
+
+/// In a place: a directory by which it is asked what it can do.
+pub const PROOF: &str = ".rokeep-proof";
 
 /// Whether a place was an overlay's before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -247,7 +255,7 @@ pub fn claim(root: &Root, overlay: &Overlay) -> Result<Claim> {
             Ok(whose) => bail!("{shown} has what was installed on {}", message::text(whose.trim_end())),
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 // Of who was killed while he wrote it.
-                let _ = fs::remove_file(place.join(CLAIM).with_extension("new"));
+                let _ = fs::remove_file(place.join(CLAIM).with_extension(NEW));
                 let is_empty = fs::read_dir(&place)?.next().is_none();
                 ensure!(is_empty, "{shown} is not empty, and no overlay's: name a directory that is not there yet");
             }
@@ -261,11 +269,17 @@ pub fn claim(root: &Root, overlay: &Overlay) -> Result<Claim> {
     Ok(Claim::New)
 }
 
-/// Nothing in it is an overlay's any more. It goes, if it is empty.
+/// Nothing in it is an overlay's any more: it goes. Where something could not be removed it stays this overlay's, which can
+/// be laid again then.
 pub fn give_up_claim(root: &Root, overlay: &Overlay) {
     let place = in_root(root, &overlay.place);
-    let _ = fs::remove_file(place.join(CLAIM));
-    let _ = fs::remove_dir(&place);
+    let _ = fs::remove_dir(place.join(PROOF));
+    let is_all =
+        fs::read_dir(&place).is_ok_and(|mut left| left.all(|one| one.is_ok_and(|one| one.file_name() == CLAIM)));
+    if is_all {
+        let _ = fs::remove_file(place.join(CLAIM));
+        let _ = fs::remove_dir(&place);
+    }
     // Unless another overlay is there.
     let _ = fs::remove_dir(root.path(HOME));
 }
@@ -303,7 +317,7 @@ pub fn above(root: &Root, overlay: &Overlay) -> Result<Option<Contents>> {
 const DISCARDED: &str = "discarded";
 
 /// What is to be above is called this first, until all of it is there.
-const NEW: &str = "upper.new";
+const UNFINISHED: &str = "upper.new";
 
 /// Has what is above be nothing any more. It takes its room until [`remove_discarded`].
 ///
@@ -346,7 +360,7 @@ pub fn remove_discarded(root: &Root, overlay: &Overlay) -> Result<()> {
 /// Where it cannot be removed.
 pub fn remove_old(root: &Root, overlay: &Overlay) -> Result<()> {
     let place = in_root(root, &overlay.place);
-    for path in [place.join(DISCARDED), place.join(NEW)] {
+    for path in [place.join(DISCARDED), place.join(UNFINISHED)] {
         let removed = match path.symlink_metadata() {
             Ok(found) if !found.is_dir() => fs::remove_file(&path),
             _ => fs::remove_dir_all(&path),
@@ -380,7 +394,7 @@ pub fn exchange_above(root: &Root, overlay: &Overlay, like: &fs::Metadata) -> Re
 
 fn new_above(root: &Root, overlay: &Overlay, like: &fs::Metadata) -> Result<PathBuf> {
     remove_discarded(root, overlay)?;
-    let new = in_root(root, &overlay.place).join(NEW);
+    let new = in_root(root, &overlay.place).join(UNFINISHED);
     DirBuilder::new().mode(0o700).create(&new).with_context(|| format!("cannot make {}", new.display()))?;
     for name in &overlay.masks {
         layers::make_whiteout(&new.join(name)).with_context(|| format!("cannot hide {}", message::path(name)))?;
@@ -427,13 +441,22 @@ fn gone(removed: io::Result<()>) -> io::Result<()> {
     }
 }
 
+/// The extension of what does not have its name yet.
+const NEW: &str = "new";
+
 fn replace(path: &Path, text: &[u8], mode: u32) -> io::Result<()> {
-    let new = path.with_extension("new");
+    let new = path.with_extension(NEW);
     let _ = fs::remove_file(&new);
-    let mut file = OpenOptions::new().create_new(true).write(true).mode(mode).open(&new)?;
-    file.write_all(text)?;
-    file.sync_all()?;
-    fs::rename(&new, path)?;
+    let written = (|| {
+        let mut file = OpenOptions::new().create_new(true).write(true).mode(mode).open(&new)?;
+        file.write_all(text)?;
+        file.sync_all()?;
+        fs::rename(&new, path)
+    })();
+    if written.is_err() {
+        let _ = fs::remove_file(&new);
+    }
+    written?;
     path.parent().map_or(Ok(()), |dir| File::open(dir)?.sync_all())
 }
 
