@@ -216,16 +216,16 @@ fn mount_again(root: &Root, mounted: &Mounted, at: &Path) -> Result<()> {
     let shown = message::path(at);
     let directory = root.open_dir(at)?.with_context(|| format!("{shown} is not there"))?;
     let copy = remounting::copy(mounted)?;
-    let private = remounting::set_private(&copy);
-    overlaying::attach(copy, directory).with_context(|| format!("cannot mount {shown}"))?;
-    match private {
+    let attach = |copy| overlaying::attach(copy, directory).with_context(|| format!("cannot mount {shown}"));
+    let failed = || format!("cannot have {shown} by itself");
+    match remounting::set_private(&copy) {
         // Before Linux 5.12.
         Err(Errno::ENOSYS) => {
+            attach(copy)?;
             let path = in_root(root, at);
-            nix::mount::mount(None::<&str>, &path, None::<&str>, MsFlags::MS_PRIVATE, None::<&str>)
-                .with_context(|| format!("cannot have {shown} by itself"))
+            nix::mount::mount(None::<&str>, &path, None::<&str>, MsFlags::MS_PRIVATE, None::<&str>).with_context(failed)
         }
-        private => private.with_context(|| format!("cannot have {shown} by itself")),
+        private => private.with_context(failed).and_then(|()| attach(copy)),
     }
 }
 
