@@ -98,17 +98,19 @@ pub fn lay(root: &Root, overlay: &Overlay, there: Option<Mounted>) -> Result<()>
     overlay_files::remove_old(root, overlay)?;
     make_where_it_works(root, overlay)?;
     let exposed = expose_lower(root, overlay, there.as_ref())?;
-    let made = made(overlay, &overlay.lower()).and_then(|made| close(&made).map(|()| made));
-    let made = match (made, exposed) {
+    let laid = made(overlay, &overlay.lower()).and_then(|made| {
+        close(&made)?;
+        // Where nothing is mounted at the point, what is below having its place already, its directory is there.
+        let over = root.open_dir(&overlay.point)?.with_context(|| format!("{shown} is not there"))?;
+        overlaying::attach(made, over).with_context(|| format!("cannot mount the overlay over {shown}"))
+    });
+    match (laid, exposed) {
         (Err(why), Exposed::Now) => {
             release_lower(root, overlay)?;
             return Err(why);
         }
-        (made, Exposed::Now | Exposed::Before) => made?,
-    };
-    // Where nothing is mounted at the point, what is below having its place already, its directory is there.
-    let over = root.open_dir(&overlay.point)?.with_context(|| format!("{shown} is not there"))?;
-    overlaying::attach(&made, &over).with_context(|| format!("cannot mount the overlay over {shown}"))?;
+        (laid, Exposed::Now | Exposed::Before) => laid?,
+    }
     let now = mounts::at(root, &overlay.point)?;
     ensure!(
         now.is_some_and(|now| overlay.is(&now.mount) && now.mount.flags.refuse_writes()),
