@@ -52,6 +52,8 @@ pub enum FileSystem {
     Vfat,
     /// A CD, on a loop device: nobody can write it.
     Iso9660,
+    /// squashfs, on a loop device: nobody can write it.
+    Squashfs,
     /// NFS 4.2, from the machine's own server.
     Nfs(Export),
 }
@@ -130,11 +132,13 @@ impl Guest {
             )
         };
         let image = |name| format!("cp /image/{name} /tmp/{name}\nmount -t {name} -o loop /tmp/{name} {point}\n");
+        let finished = |name| format!("mount -t {name} -o loop,ro /image/{name} {point}\n");
         let mount = match file_system {
             FileSystem::Ext4 => image("ext4") + &fill(point),
             FileSystem::Xfs => image("xfs") + &fill(point),
             FileSystem::Vfat => image("vfat") + &fill(point),
-            FileSystem::Iso9660 => "mount -t iso9660 -o loop,ro /image/iso9660 ".to_owned() + point + "\n",
+            FileSystem::Iso9660 => finished("iso9660"),
+            FileSystem::Squashfs => finished("squashfs"),
             // What another scenario may have left is on the server still.
             FileSystem::Nfs(export) => format!(
                 "rm -rf /export/{export}/bin /export/{export}/.rokeep\n{}/tool/holder mount nfs4 127.0.0.1:/{export} \

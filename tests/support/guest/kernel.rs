@@ -13,7 +13,7 @@ use crate::support::kept::{Kept, last_lines};
 const PACKAGE: &str = "linux-image-cloud-amd64";
 
 /// What is not built into every one of them. What these need comes with them.
-const MODULES: &str = "virtio_pci virtio_console loop xfs vfat nls_cp437 nls_ascii isofs nfsv4 nfsd";
+const MODULES: &str = "virtio_pci virtio_console loop xfs vfat nls_cp437 nls_ascii isofs squashfs overlay nfsv4 nfsd";
 
 /// A kernel that can be started.
 pub struct Kernel(Kept);

@@ -56,6 +56,7 @@ busybox mkdosfs image/vfat
 mkdir -p tree/bin tree/lib tree/sbin
 cp tool/holder tree/bin/tool
 xorrisofs -quiet -rational-rock -o image/iso9660 tree 2>&1
+mksquashfs tree image/squashfs -quiet -no-progress
 rm -r tree
 find . | cpio --quiet --create --format newc >&3
 "#;
