@@ -3,6 +3,8 @@
 //! Each answers what the command said. Where it was killed or failed, its caller does what a real one does then; where it
 //! succeeded, the caller relies on that.
 
+pub mod overlay;
+
 use crate::stage::{ARCHIVE, Stage, TOOL, UPGRADE};
 use crate::support::small::{
     Access::{ReadOnly, ReadOnlyMount},
@@ -13,7 +15,7 @@ use crate::support::small::{
 pub type Command = fn(&Stage) -> Run;
 
 /// What they are called.
-pub const NAMES: [&str; 18] = [
+pub const NAMES: [&str; 24] = [
     "begin",
     "protect",
     "end",
@@ -32,6 +34,12 @@ pub const NAMES: [&str; 18] = [
     "end_where_links_do_not_reach",
     "cleanup_where_links_do_not_reach",
     "recover_where_links_do_not_reach",
+    "overlay_enable",
+    "overlay_enable_what_was_kept",
+    "overlay_disable",
+    "overlay_disable_and_discard",
+    "begin_where_an_overlay_is_wanted",
+    "begin_where_an_overlay_is_missing",
 ];
 
 /// apt stops where this fails.

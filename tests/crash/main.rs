@@ -14,12 +14,13 @@ mod support;
 
 mod commands;
 mod next;
+mod overlay;
 mod points;
 mod rules;
 mod stage;
 
 use crate::points::strike_at_each_point_of;
-use crate::stage::Ground::{Divided, Whole};
+use crate::stage::Ground::{Divided, Sealed, Whole};
 
 #[test]
 fn begin() {
@@ -109,4 +110,34 @@ fn cleanup_where_links_do_not_reach() {
 #[test]
 fn recover_where_links_do_not_reach() {
     strike_at_each_point_of("recover_where_links_do_not_reach", Divided, commands::recover);
+}
+
+#[test]
+fn overlay_enable() {
+    strike_at_each_point_of("overlay_enable", Sealed, commands::overlay::enable);
+}
+
+#[test]
+fn overlay_enable_what_was_kept() {
+    strike_at_each_point_of("overlay_enable_what_was_kept", Sealed, commands::overlay::enable_what_was_kept);
+}
+
+#[test]
+fn overlay_disable() {
+    strike_at_each_point_of("overlay_disable", Sealed, commands::overlay::disable);
+}
+
+#[test]
+fn overlay_disable_and_discard() {
+    strike_at_each_point_of("overlay_disable_and_discard", Sealed, commands::overlay::disable_and_discard);
+}
+
+#[test]
+fn begin_where_an_overlay_is_wanted() {
+    strike_at_each_point_of("begin_where_an_overlay_is_wanted", Sealed, commands::overlay::begin_where_it_is_wanted);
+}
+
+#[test]
+fn begin_where_an_overlay_is_missing() {
+    strike_at_each_point_of("begin_where_an_overlay_is_missing", Sealed, commands::overlay::begin_where_it_is_missing);
 }

@@ -3,7 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::stage::{Stage, UPGRADE};
+use crate::overlay;
+use crate::stage::{Ground, Stage, UPGRADE};
 
 /// Who is the next to come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,16 +19,31 @@ pub enum Next {
     Apt,
     /// What a start of the machine does, which is killed too, at the change of this number; then once more.
     Twice(usize),
+    /// Whoever called it, with the same words.
+    Again,
+    /// The same, which is killed too, at the change of this number; then once more.
+    AgainTwice(usize),
 }
 
-/// Those that are tried in turn. A recovery makes fewer changes than the last of these numbers.
-pub fn in_turn() -> impl Iterator<Item = Next> {
-    let number = (1..=30).cycle();
-    number.flat_map(|number| [Next::Watch, Next::Recover, Next::Cleanup, Next::Apt, Next::Twice(number)])
+/// Those that are tried in turn. Neither a recovery nor what is done with an overlay makes more changes than the last of
+/// these numbers.
+pub fn in_turn(ground: Ground) -> impl Iterator<Item = Next> {
+    let last = match ground {
+        Ground::Whole | Ground::Divided => 30,
+        Ground::Sealed => 90,
+    };
+    (1..=last).cycle().flat_map(move |number| kinds(ground, number))
 }
 
-/// So many kinds of them there are.
-pub const KINDS: usize = 5;
+/// Each kind of them.
+pub fn kinds(ground: Ground, number: usize) -> Vec<Next> {
+    match ground {
+        Ground::Whole | Ground::Divided => {
+            vec![Next::Watch, Next::Recover, Next::Cleanup, Next::Apt, Next::Twice(number)]
+        }
+        Ground::Sealed => vec![Next::Apt, Next::Again, Next::AgainTwice(number), Next::Watch],
+    }
+}
 
 impl Next {
     /// It comes, and is gone when this returns. Whoever called the command that was struck is gone before.
@@ -42,14 +58,20 @@ impl Next {
             Next::Watch | Next::Recover => drop(world.rokeep(["recover"])),
             Next::Cleanup => drop(world.rokeep(["cleanup"])),
             Next::Twice(number) => {
-                stage.recover_is_killed(number);
+                stage.is_killed_too(&["recover"], number);
                 drop(world.rokeep(["recover"]));
             }
+            Next::Again => overlay::again(stage),
+            Next::AgainTwice(number) => {
+                stage.is_killed_too(stage.overlay.again.get(), number);
+                overlay::again(stage);
+            }
             Next::Apt => {
-                world.begin();
-                world.protect(UPGRADE);
-                stage.unpack();
-                stage.closed_or_said(&world.end());
+                if overlay::lets_apt_begin(stage) {
+                    world.protect(UPGRADE);
+                    stage.unpack();
+                    stage.closed_or_said(&world.end());
+                }
                 world.apt_dies();
                 stage.wait_for_the_others();
             }
@@ -65,6 +87,8 @@ impl fmt::Display for Next {
             Next::Cleanup => f.write_str("cleanup"),
             Next::Apt => f.write_str("apt"),
             Next::Twice(number) => write!(f, "twice-{number}"),
+            Next::Again => f.write_str("again"),
+            Next::AgainTwice(number) => write!(f, "again-twice-{number}"),
         }
     }
 }
@@ -73,9 +97,12 @@ impl FromStr for Next {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Next, String> {
-        let twice = text.strip_prefix("twice-").and_then(|number| number.parse().ok()).map(Next::Twice);
-        let others = [Next::Watch, Next::Recover, Next::Cleanup, Next::Apt];
+        let number = |before| text.strip_prefix(before).and_then(|number: &str| number.parse().ok());
+        let twice = number("twice-").map(Next::Twice).or_else(|| number("again-twice-").map(Next::AgainTwice));
+        let others = [Next::Watch, Next::Recover, Next::Cleanup, Next::Apt, Next::Again];
         let found = twice.or_else(|| others.into_iter().find(|next| next.to_string() == text));
-        found.ok_or_else(|| format!("{text:?} is none of watch, recover, cleanup, apt, twice-NUMBER"))
+        found.ok_or_else(|| {
+            format!("{text:?} is none of watch, recover, cleanup, apt, twice-NUMBER, again, again-twice-NUMBER")
+        })
     }
 }

@@ -11,6 +11,7 @@ use nix::errno::Errno;
 
 use crate::commands::{Command, NAMES};
 use crate::next::{self, Next};
+use crate::overlay;
 use crate::rules;
 use crate::stage::{Ground, Stage};
 use crate::support::calls::{Among, Blow, Call, Effect, Strike, Trace};
@@ -42,15 +43,16 @@ pub fn strike_at_each_point_of(name: &str, ground: Ground, command: Command) {
         Err(_) => None,
     };
     let mut current = ground.world();
-    let calls = play(&current, command, None, Next::Watch).unwrap_or_else(|why| panic!("{name}, not struck: {why}"));
+    let calls =
+        play(&current, ground, command, None, Next::Watch).unwrap_or_else(|why| panic!("{name}, not struck: {why}"));
     let points = match one {
         Some(point) => vec![point],
-        None => points(&calls.calls),
+        None => points(&calls.calls, ground),
     };
     println!("{name}: {}", count(&calls.calls, &points));
     let (mut not_reached, mut broken) = (0, Vec::new());
     for point in &points {
-        match play(&current, command, Some(point.strike), point.next) {
+        match play(&current, ground, command, Some(point.strike), point.next) {
             Ok(Trace { struck: Some(_), .. }) => {}
             Ok(Trace { struck: None, .. }) => not_reached += 1,
             Err(why) => {
@@ -70,13 +72,15 @@ pub fn strike_at_each_point_of(name: &str, ground: Ground, command: Command) {
 }
 
 /// The whole play. Answers what the tracer saw, or what rule was broken and all that rokeep said until then.
-fn play(world: &Small, command: Command, strike: Option<Strike>, next: Next) -> Result<Trace, String> {
+fn play(world: &Small, ground: Ground, command: Command, strike: Option<Strike>, next: Next) -> Result<Trace, String> {
     world.forget_what_was_said();
     let played = catch_unwind(AssertUnwindSafe(|| {
-        let stage = Stage::new(world, strike);
+        let stage = Stage::new(world, ground, strike);
         let run = command(&stage);
         let trace = stage.trace();
+        overlay::is_laid_or_not(&stage);
         next.comes(&stage);
+        overlay::is_laid_or_not(&stage);
         comes_right(&stage);
         drop(run);
         trace
@@ -111,25 +115,29 @@ fn comes_right(stage: &Stage) {
         world.rokeep(["cleanup"]).assert_code(0);
         rules::as_found(stage);
     }
+    overlay::can_be_laid_and_taken_away(stage);
     stage.strike_the_set();
     rules::without_a_trace(stage);
 }
 
 /// The points of a command that made these calls.
-fn points(calls: &[Call]) -> Vec<Point> {
+fn points(calls: &[Call], ground: Ground) -> Vec<Point> {
     let everything = env::var_os("ROKEEP_CRASH_ALL").is_some();
     let mut points = Vec::new();
-    let mut in_turn = next::in_turn();
+    let mut in_turn = next::in_turn(ground);
+    let kinds = next::kinds(ground, 1).len();
     let mut add = |nexts: usize, among, number, blow| {
         points.extend(in_turn.by_ref().take(nexts).map(|next| Point { strike: Strike { among, number, blow }, next }));
     };
     let of = |among: Among| calls.iter().filter(move |call| among.has(call.effect)).zip(1..);
     of(Among::Changes)
-        .for_each(|(_, number)| add(if everything { next::KINDS } else { 1 }, Among::Changes, number, Blow::Kill));
+        .for_each(|(_, number)| add(if everything { kinds } else { 1 }, Among::Changes, number, Blow::Kill));
     for (call, number) in of(Among::Refusable) {
         let errors = errors(&call.name);
         for (which, errno) in errors.iter().enumerate() {
-            let in_a_short_run = |turn: usize| (number + turn) % errors.len() == which;
+            // A play with an overlay takes longer: there a call is refused either once or from then on.
+            let is_its_turn = |turn: usize| ground != Ground::Sealed || number % 2 == turn;
+            let in_a_short_run = |turn: usize| (number + turn) % errors.len() == which && is_its_turn(turn);
             if everything || in_a_short_run(0) {
                 add(1, Among::Refusable, number, Blow::Refuse(*errno as i32));
             }
@@ -152,13 +160,13 @@ fn points(calls: &[Call]) -> Vec<Point> {
 fn errors(call: &str) -> &'static [Errno] {
     use Errno::{EACCES, EAGAIN, EIO, EMLINK, ENOLCK, ENOMEM, ENOSPC, EPERM, EROFS};
     match call {
-        "linkat" | "link" | "mkdirat" | "mkdir" => &[EIO, ENOSPC, EROFS, EMLINK, EACCES],
-        "unlinkat" | "unlink" | "rmdir" | "fchmod" | "chmod" | "fchmodat" => &[EIO, EROFS, EACCES],
+        "linkat" | "link" | "symlinkat" | "symlink" | "mkdirat" | "mkdir" => &[EIO, ENOSPC, EROFS, EMLINK, EACCES],
+        "unlinkat" | "unlink" | "rmdir" | "fchmod" | "chmod" | "fchmodat" | "chown" => &[EIO, EROFS, EACCES],
         "openat" | "open" | "renameat2" | "renameat" | "rename" => &[EIO, ENOSPC, EROFS, EACCES],
         "write" | "writev" | "pwrite64" => &[EIO, ENOSPC],
-        "fsync" | "fdatasync" | "ftruncate" | "fallocate" => &[EIO, ENOSPC, EROFS],
+        "fsync" | "fdatasync" | "ftruncate" | "fallocate" | "fsetxattr" => &[EIO, ENOSPC, EROFS],
         "fsconfig" | "mount" | "umount2" => &[EIO, EROFS, EACCES],
-        "fspick" | "mount_setattr" | "open_tree" => &[EIO, EACCES, EPERM],
+        "fsopen" | "fspick" | "mount_setattr" | "open_tree" | "move_mount" => &[EIO, EACCES, EPERM],
         "flock" => &[EIO, ENOLCK],
         "clone" | "clone3" | "fork" | "vfork" => &[EAGAIN],
         "unshare" | "setns" => &[ENOMEM, EPERM],

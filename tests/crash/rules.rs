@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use rokeep::core::journal::{self, Spot};
 
-use crate::stage::Stage;
+use crate::stage::{Ground, Stage};
 
 const STATE: &str = "/var/lib/rokeep";
 const RUN: &str = "/run/rokeep";
@@ -18,7 +18,10 @@ pub fn closed(stage: &Stage) {
     let Known { unrecorded, .. } = known(stage);
     stage.world.check(unrecorded.is_empty(), &format!("the journal does not know {unrecorded:?}"));
     only_these_files(stage, RUN, &["lock", "watchers"]);
-    only_these_files(stage, STATE, &["journal.jsonl", "journal.spare"]);
+    match stage.ground {
+        Ground::Whole | Ground::Divided => only_these_files(stage, STATE, &["journal.jsonl", "journal.spare"]),
+        Ground::Sealed => only_these_files(stage, STATE, &["journal.jsonl", "journal.spare", "overlay"]),
+    }
     stage.world.assert_no_session();
     as_found(stage);
 }

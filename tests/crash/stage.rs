@@ -4,11 +4,12 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::overlay::Overlay;
 use crate::support::calls::{Among, Blow, Call, Strike, TRACE, Trace};
 use crate::support::small::{
-    Access::{ReadOnly, ReadOnlyMount, Writable},
+    Access::{self, ReadOnly, ReadOnlyMount, Writable},
     Change::{self, Upgrade},
-    FileSystem::{Ext4, Tmpfs, Xfs},
+    FileSystem::{Ext4, Squashfs, Tmpfs, Xfs},
     Holder, Inode, Mount, Run, Small,
     State::Cwd,
 };
@@ -52,48 +53,72 @@ const NOT_AS_FOUND: [&str; 6] = [
 /// How long anything may take that ends by itself.
 const MOMENT: Duration = Duration::from_secs(10);
 
-/// Where the aliases go.
-#[derive(Clone, Copy, Debug)]
+/// What the mounts are made of, and so where the aliases go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ground {
     /// Each into the store of its mount.
     Whole,
     /// link(2) does not reach everything: /usr/bin is a mount of its own below /usr and has a store, what is in /usr/lib is of
     /// another project than /usr's store and has its aliases beside it, and what is in /usr/lib/tool has them there.
     Divided,
+    /// /opt can never be writable, and what the package has there is only installed with its next version, on an overlay.
+    Sealed,
 }
 
 impl Ground {
     /// A world in which many points can be played, one after the other.
     pub fn world(self) -> Small {
-        let usr = match self {
-            Ground::Whole => Ext4,
-            Ground::Divided => Xfs,
+        let (usr, opt) = match self {
+            Ground::Whole => (Ext4, Mount("/opt", Tmpfs, ReadOnlyMount)),
+            Ground::Divided => (Xfs, Mount("/opt", Tmpfs, ReadOnlyMount)),
+            Ground::Sealed => (Ext4, Mount("/opt", Squashfs, ReadOnly)),
         };
-        let world = Small::with(&[Mount("/usr", usr, ReadOnly), Mount("/opt", Tmpfs, ReadOnlyMount)]);
+        let world = Small::with(&[Mount("/usr", usr, ReadOnly), opt]).hands_over(self.is_handed_over());
         match self {
-            Ground::Whole => {}
+            Ground::Whole | Ground::Sealed => {}
             Ground::Divided => world.writably(|| {
                 world.makes_directory("/usr/lib/tool");
                 ["/usr", "/usr/lib/tool"].iter().for_each(|directory| world.project(directory, "7"));
                 world.bind("/usr/bin", "/usr/bin");
             }),
         }
-        let world = world.installed("tool", "1", &PACKAGE).unlisted(&[CACHE, QUIET, LATE]);
+        let world = world.installed("tool", "1", &self.those_there(&PACKAGE)).unlisted(&[CACHE, QUIET, LATE]);
         world.archive("tool", "2", &[], &PACKAGE);
-        world.write("/tmp/used", [TOOL, PLUGIN, CACHE, QUIET].join("\n").as_bytes());
+        world.write("/tmp/used", self.those_there(&[TOOL, PLUGIN, CACHE, QUIET]).join("\n").as_bytes());
         world.write("/tmp/used-late", LATE.as_bytes());
         world
+    }
+
+    /// What rokeep may make and cover besides its own.
+    fn is_handed_over(self) -> &'static [&'static str] {
+        match self {
+            Ground::Whole | Ground::Divided => &[],
+            Ground::Sealed => &["/opt", "/etc/systemd", "/var/opt"],
+        }
+    }
+
+    /// Of these files, those that are there from the beginning.
+    fn those_there(self, files: &[&'static str]) -> Vec<&'static str> {
+        files.iter().copied().filter(|path| self != Ground::Sealed || !path.starts_with("/opt/")).collect()
+    }
+
+    /// Whether a mount is, whatever happens, to be just what it was.
+    fn stays(self, point: &str) -> bool {
+        self != Ground::Sealed || point != "/opt"
     }
 }
 
 /// One point being played.
 pub struct Stage<'w> {
     pub world: &'w Small,
-    strike: Option<Strike>,
+    pub ground: Ground,
+    pub strike: Option<Strike>,
     /// The words that come before a command which is struck.
     traced: [String; 3],
     /// The mounts, and how they were in the beginning, by the kernel's own words.
     found: Vec<(&'static str, String)>,
+    /// Where there is one, or may be.
+    pub overlay: Overlay,
     /// The inodes that the files had in the beginning.
     inodes: BTreeMap<&'static str, Inode>,
     used: RefCell<Vec<(&'static str, Holder)>>,
@@ -102,9 +127,10 @@ pub struct Stage<'w> {
 }
 
 impl<'w> Stage<'w> {
-    pub fn new(world: &'w Small, strike: Option<Strike>) -> Stage<'w> {
+    pub fn new(world: &'w Small, ground: Ground, strike: Option<Strike>) -> Stage<'w> {
         let strike_as_text = serde_json::to_string(&strike).expect("numbers");
-        let inodes = FILES.map(|path| (path, world.inode(path).expect("it is installed")));
+        let inodes = ground.those_there(&FILES).into_iter();
+        let inodes = inodes.map(|path| (path, world.inode(path).expect("it is installed")));
         let used = [
             ("", world.hold(Cwd("/usr/lib/tool"))),
             ("/tmp/used", Holder::start(world.sandbox(), &["mapped-all", "/tmp/used"])),
@@ -113,10 +139,12 @@ impl<'w> Stage<'w> {
         let mounts = MOUNTS.into_iter();
         Stage {
             world,
+            ground,
             strike,
             traced: ["/tool/holder".to_owned(), "traced".to_owned(), strike_as_text],
             found: mounts.filter_map(|point| Some((point, world.sandbox().mount_line(point)?))).collect(),
-            inodes: inodes.into(),
+            overlay: Overlay::default(),
+            inodes: inodes.collect(),
             used: RefCell::new(used.into()),
             is_excused: Cell::new(false),
         }
@@ -145,12 +173,12 @@ impl<'w> Stage<'w> {
         self.world.rokeep_runs_under(holder, &[&[traced, strike, "/tool/rokeep"], words].concat())
     }
 
-    /// A recovery is killed, at a change that it is about to make; if there are not as many, it is not.
-    pub fn recover_is_killed(&self, number: usize) {
+    /// A command is killed, at a change that it is about to make; if there are not as many, it is not.
+    pub fn is_killed_too(&self, words: &[&str], number: usize) {
         let _ = std::fs::remove_file(self.world.outside(TRACE));
         let strike = Strike { among: Among::Changes, number, blow: Blow::Kill };
         let strike = serde_json::to_string(&Some(strike)).expect("numbers");
-        self.world.rokeep_runs_under("/tool/holder", &["traced", &strike, "/tool/rokeep", "recover"]);
+        self.world.rokeep_runs_under("/tool/holder", &[&["traced", &strike, "/tool/rokeep"], words].concat());
         self.trace();
         self.wait_for_the_others();
     }
@@ -168,7 +196,12 @@ impl<'w> Stage<'w> {
 
     /// dpkg unpacks the next version, and what is made by it is made anew.
     pub fn unpack(&self) {
-        PACKAGE.iter().for_each(|path| self.world.dpkg_replaces(path));
+        for path in PACKAGE {
+            match self.world.inode(path) {
+                Some(_) => self.world.dpkg_replaces(path),
+                None => self.world.write(path, b"another version\n"),
+            }
+        }
         self.world.rebuilds(CACHE);
         if self.uses(LATE) {
             self.world.rebuilds(LATE);
@@ -195,9 +228,16 @@ impl<'w> Stage<'w> {
         })
     }
 
-    /// The mounts, and how they were in the beginning, by the kernel's own words.
+    /// The mounts that are to stay, and how they were in the beginning, by the kernel's own words.
     pub fn found(&self) -> impl Iterator<Item = (&'static str, &str)> {
-        self.found.iter().map(|(point, line)| (*point, line.as_str()))
+        let stay = self.found.iter().filter(|(point, _)| self.ground.stays(point));
+        stay.map(|(point, line)| (*point, line.as_str()))
+    }
+
+    /// How a mount was in the beginning, by the kernel's own words.
+    pub fn line_found(&self, point: &str) -> String {
+        let found = self.found.iter().find(|(found, _)| *found == point);
+        found.map(|(_, line)| line.clone()).expect("it was mounted")
     }
 
     /// The mounts.
@@ -259,7 +299,9 @@ impl<'w> Stage<'w> {
         let said = NOT_AS_FOUND.iter().any(|words| run.stderr.contains(words));
         let now = |(point, found)| Some((self.world.mount_line(point), found)).filter(|(now, found)| now != found);
         let different: Vec<(String, &str)> = self.found().filter_map(now).collect();
-        let is_well = different.is_empty() || said;
+        let lines = self.mounts().filter_map(|point| self.world.sandbox().mount_line(point));
+        let is_open = lines.into_iter().any(|line| Access::of(&line) == Writable);
+        let is_well = (different.is_empty() && !is_open) || said;
         self.world.check(is_well, &format!("a mount is not as it was found, and nobody says so: {different:?}"));
     }
 

@@ -236,10 +236,11 @@ impl Small {
         self.outside_tool("chattr", &[how], path);
     }
 
-    /// Does something as if it had been done before the mounts became what they are.
+    /// Does something as if it had been done before the mounts became what they are. Those that never can be writable stay
+    /// as they are.
     pub fn writably<T>(&self, act: impl FnOnce() -> T) -> T {
         let all = |access: &str| {
-            for Mount(point, _, found) in &self.mounts {
+            for Mount(point, _, found) in self.mounts.iter().filter(|mount| !mount.1.is_finished()) {
                 let how = match found {
                     ReadOnly | WriteProtected => access.to_owned(),
                     ReadOnlyMount => format!("bind,{access}"),

@@ -43,6 +43,7 @@
 //! | `kill PID` | kill(1), with SIGKILL |
 //! | `fill bytes\|files PATH` | somebody who makes files in a directory, large ones or empty ones, until no more of them fits |
 //! | `bind FROM TO`, `mount TYPE SOURCE OPTIONS PATH`, `unmount PATH` | mount(8) and umount(8) |
+//! | `shared PATH` | mount(8) with `--make-shared`, as systemd has every mount |
 //! | `recorded LOG DISK …` | disks, files each, that write down what they are told |
 //! | `remount HOW PATH` | mount(8) with `-o remount,HOW`; its exit code is the error number |
 
@@ -148,6 +149,7 @@ fn main() -> Result<ExitCode> {
         ["later", seconds, command @ ..] => return elsewhere::later(seconds.parse()?, command),
         ["kill", pid] => kill(Pid::from_raw(pid.parse()?), Signal::SIGKILL)?,
         ["bind", from, _] => mount(Some(*from), &last, None::<&str>, MsFlags::MS_BIND, None::<&str>)?,
+        ["shared", _] => mount(None::<&str>, &last, None::<&str>, MsFlags::MS_SHARED, None::<&str>)?,
         ["swap-file", _] => devices::make_swap_file(&last)?,
         ["fill", "bytes", _] => files::fill_bytes(&last)?,
         ["fill", "files", _] => files::fill_files(&last)?,

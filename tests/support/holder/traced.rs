@@ -282,6 +282,7 @@ mod known {
         known(libc::SYS_fchownat, "fchownat", "dsnnx"),
         known(libc::SYS_utimensat, "utimensat", "ds"),
         known(libc::SYS_fsetxattr, "fsetxattr", "ds"),
+        known(libc::SYS_fremovexattr, "fremovexattr", "ds"),
         known(libc::SYS_mount, "mount", "sssx"),
         known(libc::SYS_umount2, "umount2", "sx"),
         known(libc::SYS_fsconfig, "fsconfig", "dxs"),
@@ -306,6 +307,10 @@ mod known {
         #[cfg(target_arch = "x86_64")]
         known(libc::SYS_chmod, "chmod", "sx"),
         #[cfg(target_arch = "x86_64")]
+        known(libc::SYS_chown, "chown", "snn"),
+        #[cfg(target_arch = "x86_64")]
+        known(libc::SYS_symlink, "symlink", "ss"),
+        #[cfg(target_arch = "x86_64")]
         known(libc::SYS_fork, "fork", ""),
         #[cfg(target_arch = "x86_64")]
         known(libc::SYS_vfork, "vfork", ""),
@@ -316,6 +321,7 @@ mod known {
         known(libc::SYS_fsync, "fsync", "d"),
         known(libc::SYS_fdatasync, "fdatasync", "d"),
         known(libc::SYS_flock, "flock", "dx"),
+        known(libc::SYS_fsopen, "fsopen", "sx"),
         known(libc::SYS_fspick, "fspick", "dsx"),
         known(libc::SYS_open_tree, "open_tree", "dsx"),
         known(libc::SYS_fsmount, "fsmount", "dx"),

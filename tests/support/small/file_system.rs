@@ -58,6 +58,11 @@ impl FileSystem {
         format!("truncate -s {size} {image}\n{mkfs} {image} >/dev/null\nmount -o loop {image} {directory}\n")
     }
 
+    /// It is an image of what there was when it was made, and never writable.
+    pub(super) fn is_finished(self) -> bool {
+        matches!(self, Squashfs | Erofs)
+    }
+
     /// How large the smallest is, and what makes it.
     pub(super) fn on_a_device(self) -> (&'static str, &'static str) {
         match self {

@@ -1,8 +1,15 @@
 //! Other mounts of the file systems of a small world, and who can write through them.
 
+use std::path::Path;
+
 use super::{Access, Holder, Small};
 
 impl Small {
+    /// From now on what is mounted over it appears over its copies too, as systemd has it of every mount.
+    pub fn is_shared(&self, point: &str) {
+        self.run_helper(&["shared"], Path::new(point), b"");
+    }
+
     /// What the mount table of a process says of a mount point.
     #[track_caller]
     pub fn mount_line_of(&self, process: &Holder, point: &str) -> String {

@@ -1,0 +1,87 @@
+//! The commands that lay an overlay and take it away, and the first hook of a package run that lays one.
+
+use super::begin;
+use crate::overlay::{self, Above, LOWER, POINT, SETTINGS, WANTED_PLACE};
+use crate::stage::Stage;
+use crate::support::small::Run;
+
+/// A person does, for the first time.
+pub fn enable(stage: &Stage) -> Run {
+    stage.world.is_shared(POINT);
+    is_laid_by(stage, &["overlay", "enable", POINT])
+}
+
+/// A person has what was taken away back.
+pub fn enable_what_was_kept(stage: &Stage) -> Run {
+    with_an_overlay(stage);
+    stage.world.rokeep(["overlay", "disable", POINT]).assert_code(0);
+    is_laid_by(stage, &["overlay", "enable", POINT])
+}
+
+/// As after a start of the machine, which mounts what is below to its own place alone.
+pub fn disable(stage: &Stage) -> Run {
+    with_an_overlay(stage);
+    [POINT, POINT].iter().for_each(|point| stage.world.unmount(point));
+    stage.world.rokeep(["overlay", "enable", POINT]).assert_code(0);
+    is_taken_away_by(stage, &["overlay", "disable", POINT])
+}
+
+/// What was written above it is not wanted any more.
+pub fn disable_and_discard(stage: &Stage) -> Run {
+    with_an_overlay(stage);
+    stage.overlay.above.set(Above::AllOrNothing);
+    is_taken_away_by(stage, &["overlay", "disable", "--discard", POINT])
+}
+
+/// The settings want one that there never was.
+pub fn begin_where_it_is_wanted(stage: &Stage) -> Run {
+    stage.world.is_shared(POINT);
+    stage.overlay.is_wanted.set(true);
+    let settings = format!("[managed.\"{POINT}\"]\nmode = \"overlay\"\nupper = \"{WANTED_PLACE}\"\n");
+    stage.world.write(SETTINGS, settings.as_bytes());
+    begin(stage)
+}
+
+/// Somebody has unmounted it.
+pub fn begin_where_it_is_missing(stage: &Stage) -> Run {
+    with_an_overlay(stage);
+    [POINT, LOWER].iter().for_each(|point| stage.world.unmount(point));
+    let run = begin(stage);
+    if run.code == 3 {
+        overlay::is_still_missing(stage, &run);
+    }
+    run
+}
+
+fn with_an_overlay(stage: &Stage) {
+    stage.world.is_shared(POINT);
+    stage.world.rokeep(["overlay", "enable", POINT]).assert_code(0);
+    overlay::is_filled(stage);
+}
+
+fn is_laid_by(stage: &Stage, words: &'static [&'static str]) -> Run {
+    let run = is_called(stage, words);
+    if run.code == 0 {
+        overlay::is_there(stage);
+    } else if !stage.was_killed(&run) {
+        overlay::is_as_it_was_or_said(stage, &run);
+    }
+    run
+}
+
+fn is_taken_away_by(stage: &Stage, words: &'static [&'static str]) -> Run {
+    let run = is_called(stage, words);
+    if run.code == 0 {
+        overlay::is_away(stage);
+    } else if !stage.was_killed(&run) {
+        overlay::is_there_or_said(stage, &run);
+    }
+    run
+}
+
+fn is_called(stage: &Stage, words: &'static [&'static str]) -> Run {
+    stage.overlay.again.set(words);
+    let run = stage.person_calls(words);
+    stage.heard(&run);
+    run
+}
