@@ -324,6 +324,11 @@ impl Below {
         !self.options.split(',').any(|option| option == "noauto")
     }
 
+    /// Whether the machine is to start without it too.
+    pub fn may_fail(&self) -> bool {
+        self.options.split(',').any(|option| option == "nofail")
+    }
+
     /// By /etc/fstab, if that has it: there the device has its lasting name. Otherwise by what is mounted now.
     fn of(mount: &Mount, entry: Option<&Entry>) -> Below {
         let field =

@@ -38,7 +38,11 @@ pub fn note(root: &Root, overlay: &Overlay) -> Result<()> {
     let failed = || format!("cannot look at what is below {}", message::path(&overlay.point));
     layers::walk(&upper, &lower, &mut worth).with_context(failed)?;
     let looks = paths.into_iter().filter_map(|path| Some(Looked { look: look(&lower.join(&path))?, path })).collect();
-    overlay_files::write_seen(root, overlay, &Seen { format: seen::FORMAT, size: size(root, overlay)?, looks })
+    let seen = Seen { format: seen::FORMAT, size: size(root, overlay)?, looks };
+    match overlay_files::seen(root, overlay) {
+        Some(before) if before == seen => Ok(()),
+        _ => overlay_files::write_seen(root, overlay, &seen),
+    }
 }
 
 /// As [`note`]; where it fails, what to say of that.

@@ -15,7 +15,7 @@ use crate::support::small::{
 pub type Command = fn(&Stage) -> Run;
 
 /// What they are called.
-pub const NAMES: [&str; 24] = [
+pub const NAMES: [&str; 25] = [
     "begin",
     "protect",
     "end",
@@ -38,6 +38,7 @@ pub const NAMES: [&str; 24] = [
     "overlay_enable_what_was_kept",
     "overlay_disable",
     "overlay_disable_and_discard",
+    "overlay_reset",
     "begin_where_an_overlay_is_wanted",
     "begin_where_an_overlay_is_missing",
 ];

@@ -133,6 +133,11 @@ fn overlay_disable_and_discard() {
 }
 
 #[test]
+fn overlay_reset() {
+    strike_at_each_point_of("overlay_reset", Sealed, commands::overlay::reset);
+}
+
+#[test]
 fn begin_where_an_overlay_is_wanted() {
     strike_at_each_point_of("begin_where_an_overlay_is_wanted", Sealed, commands::overlay::begin_where_it_is_wanted);
 }

@@ -104,18 +104,26 @@ fn status_says_so(stage: &Stage) {
 
 fn what_is_above_is_kept(stage: &Stage) {
     let is_laid = found(stage).is_laid;
+    let text_above = |path: &str| std::fs::read_to_string(upper(stage, path)).unwrap_or_default();
+    let is_next_version = |path: &str, found: &str| path == PLUGIN && found == "another version\n";
     let there = ABOVE.iter().filter(|(path, text)| {
-        let found = std::fs::read_to_string(upper(stage, path)).unwrap_or_default();
-        // Its next version.
-        let is_it = |found: &str| found == *text || (*path == PLUGIN && found == "another version\n");
+        let found = text_above(path);
+        let is_it = found == *text || is_next_version(path, &found);
         let shown = std::fs::read_to_string(stage.world.outside(path)).unwrap_or_default();
-        is_it(&found) && (shown == found || !is_laid)
+        is_it && (shown == found || !is_laid)
     });
     let count = there.count();
+    // What a later package run wrote is no part of what went.
+    let is_gone = || {
+        ABOVE
+            .iter()
+            .map(|(path, _)| (path, text_above(path)))
+            .all(|(path, found)| found.is_empty() || is_next_version(path, &found))
+    };
     let is_kept = match stage.overlay.above.get() {
         Above::Nothing => true,
         Above::All => count == ABOVE.len(),
-        Above::AllOrNothing => count == ABOVE.len() || count == 0,
+        Above::AllOrNothing => count == ABOVE.len() || is_gone(),
     };
     stage.world.check(is_kept, "what packages wrote above it is lost, or not to be seen, or half of it");
 }

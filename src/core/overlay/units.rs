@@ -65,6 +65,11 @@ fn target(overlay: &Overlay) -> &'static str {
     if overlay.below.is_remote { "remote-fs.target" } else { "local-fs.target" }
 }
 
+/// What waits for it: its target, unless the machine is to start without it too (systemd.mount(5), `nofail`).
+fn before(overlay: &Overlay) -> String {
+    if overlay.below.may_fail() { String::new() } else { format!("Before={}\n", target(overlay)) }
+}
+
 /// The target, if what is below is mounted when the machine starts.
 fn wanted_by(overlay: &Overlay) -> Option<&'static str> {
     overlay.below.is_mounted_at_the_start().then(|| target(overlay))
@@ -92,15 +97,14 @@ fn mounting_below(overlay: &Overlay, at: &Path) -> String {
          [Unit]\n\
          Description=What is below the overlay on {point}\n\
          Documentation=man:rokeep(8)\n\
-         Before={}\n\
-         {}\
+         {}{}\
          \n\
          [Mount]\n\
          What={}\n\
          Where={}\n\
          Type={}\n\
          Options={}\n",
-        target(overlay),
+        before(overlay),
         needs(&below.options),
         below.source.display(),
         at.display(),
@@ -110,7 +114,7 @@ fn mounting_below(overlay: &Overlay, at: &Path) -> String {
 }
 
 fn bind_unit(overlay: &Overlay, bind: &Bind) -> Unit {
-    let network = overlay.below.is_remote.then(|| "_netdev".to_owned());
+    let how = how(overlay);
     // Not those of the mount that it is on.
     let otherwise = [("nosuid", "suid"), ("nodev", "dev"), ("noexec", "exec")].map(|(no, yes)| {
         let is_set = overlay.below.flags.iter().any(|flag| flag == no);
@@ -123,7 +127,7 @@ fn bind_unit(overlay: &Overlay, bind: &Bind) -> Unit {
          [Unit]\n\
          Description={}, as it was installed\n\
          Documentation=man:rokeep(8)\n\
-         Before={}\n\
+         {}\
          RequiresMountsFor={} {}\n\
          \n\
          [Mount]\n\
@@ -132,12 +136,12 @@ fn bind_unit(overlay: &Overlay, bind: &Bind) -> Unit {
          Type=none\n\
          Options={}\n",
         bind.to.display(),
-        target(overlay),
+        before(overlay),
         overlay.point.display(),
         bind.from.display(),
         bind.from.display(),
         bind.to.display(),
-        words.chain(network).collect::<Vec<_>>().join(","),
+        words.chain(how).collect::<Vec<_>>().join(","),
     );
     Unit { name: unit_name(&bind.to), text: text + &install(overlay), wanted_by: wanted_by(overlay) }
 }
@@ -175,7 +179,7 @@ fn above(overlay: &Overlay) -> Unit {
          Documentation=man:rokeep(8)\n\
          BindsTo={lower}\n\
          After={lower}\n\
-         Before={}\n\
+         {}\
          RequiresMountsFor={}\n\
          \n\
          [Mount]\n\
@@ -183,7 +187,7 @@ fn above(overlay: &Overlay) -> Unit {
          Where={point}\n\
          Type=overlay\n\
          Options={}\n",
-        target(overlay),
+        before(overlay),
         overlay.place.display(),
         options(overlay),
     );
@@ -231,13 +235,20 @@ fn early(overlay: &Overlay) -> Unit {
 const ASK_AGAIN: &str = "aim=$$(systemctl show --property=Id --value default.target); \
      systemctl list-jobs --no-legend \"$$aim\" | grep --quiet . && systemctl --no-block start \"$$aim\"";
 
+/// What systemd takes of the options, and mount(8) leaves alone: when it comes, and whether the machine does without.
+fn how(overlay: &Overlay) -> impl Iterator<Item = String> {
+    let network = overlay.below.is_remote.then(|| "_netdev".to_owned());
+    let may_fail = overlay.below.may_fail().then(|| "nofail".to_owned());
+    network.into_iter().chain(may_fail)
+}
+
 /// As mount(8) takes them.
 pub fn options(overlay: &Overlay) -> String {
     let layers = overlay.layers().map(|(name, path)| format!("{name}={}", path.display()));
     let more = OPTIONS.map(|(name, value)| format!("{name}={value}"));
-    let network = overlay.below.is_remote.then(|| "_netdev".to_owned());
+    let how = how(overlay);
     let flags = overlay.below.flags.iter().cloned();
-    ["ro".to_owned()].into_iter().chain(flags).chain(layers).chain(more).chain(network).collect::<Vec<_>>().join(",")
+    ["ro".to_owned()].into_iter().chain(flags).chain(layers).chain(more).chain(how).collect::<Vec<_>>().join(",")
 }
 
 #[cfg(test)]
@@ -316,6 +327,16 @@ mod tests {
         ];
         assert_eq!(said.get(..expected.len()), Some(&expected[..]), "{}", below.text);
         assert!(!above.text.contains("vpn.service"), "it comes after what is below: {}", above.text);
+    }
+
+    #[test]
+    fn the_machine_starts_without_what_may_fail() {
+        let mut overlay = opt(IMAGE, "/srv/opt.squashfs /opt squashfs loop,ro,nofail 0 0\n", None).unwrap();
+        let [below, above] = laid(&overlay).try_into().unwrap();
+        overlay.bound = vec!["app".into()];
+        for unit in [below, above, bound(&overlay).remove(0)] {
+            assert!(!unit.text.contains("Before=") && unit.text.contains(",nofail"), "{}", unit.text);
+        }
     }
 
     #[test]

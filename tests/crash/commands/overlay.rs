@@ -33,6 +33,17 @@ pub fn disable_and_discard(stage: &Stage) -> Run {
     is_taken_away_by(stage, &["overlay", "disable", "--discard", POINT])
 }
 
+/// It is not wanted any more, and the overlay is.
+pub fn reset(stage: &Stage) -> Run {
+    with_an_overlay(stage);
+    stage.overlay.above.set(Above::AllOrNothing);
+    let run = is_called(stage, &["overlay", "reset", "--discard", POINT]);
+    if run.code == 0 {
+        overlay::is_there(stage);
+    }
+    run
+}
+
 /// The settings want one that there never was.
 pub fn begin_where_it_is_wanted(stage: &Stage) -> Run {
     stage.world.is_shared(POINT);
