@@ -15,6 +15,7 @@
 mod support;
 
 mod by_hand;
+mod export;
 mod foundations;
 mod interrupted;
 mod leaving;
@@ -45,7 +46,7 @@ pub struct Scenario {
     play: fn(Release) -> String,
 }
 
-const SCENARIOS: [&Scenario; 16] = [
+const SCENARIOS: [&Scenario; 17] = [
     &pair::PAIR,
     &upgrade::UPGRADE,
     &interrupted::KILLED,
@@ -61,6 +62,7 @@ const SCENARIOS: [&Scenario; 16] = [
     &foundations::KERNEL,
     &by_hand::LOCALES,
     &read_only_root::ROOT,
+    &export::EXPORT,
     &leaving::REMOVE,
 ];
 

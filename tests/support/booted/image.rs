@@ -17,7 +17,7 @@ const PACKAGES: &str = "systemd,systemd-sysv,libpam-systemd,dbus,udev,initramfs-
     e2fsprogs,btrfs-progs,mount,procps,iproute2,locales,openssh-server,cron,nginx,rsyslog,python3,perl";
 
 /// What some scenario installs.
-const LATER: &str = "needrestart unattended-upgrades";
+const LATER: &str = "needrestart unattended-upgrades nfs-kernel-server";
 
 /// What some scenario installs anew, apart from the kernel.
 const AGAIN: &str = "libc6 systemd libmount1 libcap2";
