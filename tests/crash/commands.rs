@@ -15,7 +15,7 @@ use crate::support::small::{
 pub type Command = fn(&Stage) -> Run;
 
 /// What they are called.
-pub const NAMES: [&str; 25] = [
+pub const NAMES: [&str; 27] = [
     "begin",
     "protect",
     "end",
@@ -39,6 +39,8 @@ pub const NAMES: [&str; 25] = [
     "overlay_disable",
     "overlay_disable_and_discard",
     "overlay_reset",
+    "overlay_bind",
+    "overlay_enable_in_place_of_directories",
     "begin_where_an_overlay_is_wanted",
     "begin_where_an_overlay_is_missing",
 ];

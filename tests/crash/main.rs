@@ -138,6 +138,17 @@ fn overlay_reset() {
 }
 
 #[test]
+fn overlay_bind() {
+    strike_at_each_point_of("overlay_bind", Sealed, commands::overlay::bind);
+}
+
+#[test]
+fn overlay_enable_in_place_of_directories() {
+    let enable = commands::overlay::enable_in_place_of_directories;
+    strike_at_each_point_of("overlay_enable_in_place_of_directories", Sealed, enable);
+}
+
+#[test]
 fn begin_where_an_overlay_is_wanted() {
     strike_at_each_point_of("begin_where_an_overlay_is_wanted", Sealed, commands::overlay::begin_where_it_is_wanted);
 }

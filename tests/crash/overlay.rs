@@ -29,6 +29,16 @@ const HOME: &str = "/var/lib/rokeep/overlay";
 const USUAL_PLACE: &str = "/var/lib/rokeep/overlay/opt";
 const RECORD: &str = "/var/lib/rokeep/overlay/opt/overlay.json";
 const SYSTEMD: &str = "/etc/systemd";
+/// Directories that live wholly above, and can be mounted by themselves.
+const BOUND: [&str; 2] = ["/opt/bin", "/opt/lib"];
+const UNITS_OF_BOUND: [&str; 6] = [
+    "/etc/systemd/system/opt.mount",
+    "/etc/systemd/system/opt-bin.mount",
+    "/etc/systemd/system/opt-lib.mount",
+    "/etc/systemd/system/local-fs.target.wants/opt.mount",
+    "/etc/systemd/system/local-fs.target.wants/opt-bin.mount",
+    "/etc/systemd/system/local-fs.target.wants/opt-lib.mount",
+];
 const UNITS: [&str; 3] = [
     "/etc/systemd/system/var-lib-rokeep-overlay-opt-lower.mount",
     "/etc/systemd/system/opt.mount",
@@ -69,15 +79,18 @@ pub fn is_laid_or_not(stage: &Stage) {
         return;
     }
     let world = stage.world;
-    let Found { is_written, is_laid, is_exposed, units } = found(stage);
-    let is_there = is_laid || is_exposed || units != 0;
+    let Found { is_written, is_laid, is_exposed, bound, units, .. } = found(stage);
+    let is_there = is_laid || is_exposed || units != 0 || bound != 0;
     world.check(is_written || !is_there, "there is something of an overlay, and it is not written down");
-    let [below, above, _] = UNITS.map(|path| world.outside(path).exists());
-    world.check(below || !above, "its unit is bound to one that is not there: the machine would mount nothing at all");
-    for (point, most) in [(POINT, 2), (LOWER, 1)] {
+    let [below, above, _] = UNITS.map(|path| std::fs::read_to_string(world.outside(path)).unwrap_or_default());
+    world.check(
+        !below.is_empty() || !above.contains("BindsTo="),
+        "its unit is bound to one that is not there: the machine would mount nothing at all",
+    );
+    for (point, most) in [(POINT, 2), (LOWER, 1), (BOUND[0], 1), (BOUND[1], 1)] {
         let lines = lines(stage, point);
         world.check(lines.len() <= most, &format!("too much is mounted at {point}: {lines:?}"));
-        let is_open = |line: &String| Access::of(line) != ReadOnly && !(point == POINT && world.has_session());
+        let is_open = |line: &String| Access::of(line) == Writable && !(point != LOWER && world.has_session());
         world.check(!lines.iter().any(is_open), &format!("{point} is writable: {lines:?}"));
     }
     let is_shared = lines(stage, LOWER).iter().any(|line| line.contains(" shared:"));
@@ -92,25 +105,30 @@ pub fn is_laid_or_not(stage: &Stage) {
 }
 
 fn status_says_so(stage: &Stage) {
-    let Found { is_written, is_laid, units, .. } = found(stage);
+    let Found { is_written, is_laid, is_to_be_bound, bound, units, .. } = found(stage);
     let kept = rules::all_that_is_kept(stage);
     let run = stage.world.runs("/tool/rokeep", &["overlay", "status"]);
     stage.world.check(rules::all_that_is_kept(stage) == kept, "to look at an overlay changes something");
-    let is_well = !is_written || (is_laid && units == UNITS.len() && upper(stage, "").exists());
+    let is_all = match is_to_be_bound {
+        true => !is_laid && bound == BOUND.len() && units == UNITS_OF_BOUND.len(),
+        false => is_laid && units == UNITS.len(),
+    };
+    let is_well = !is_written || (is_all && upper(stage, "").exists());
     stage.world.check(run.code == i32::from(!is_well), "status does not say how the overlay is");
     let says_none = run.stdout == "there is no overlay\n";
     stage.world.check(says_none != is_written, "status does not say whether there is an overlay");
 }
 
 fn what_is_above_is_kept(stage: &Stage) {
-    let is_laid = found(stage).is_laid;
+    let Found { is_laid, bound, .. } = found(stage);
+    let is_shown = is_laid || bound == BOUND.len();
     let text_above = |path: &str| std::fs::read_to_string(upper(stage, path)).unwrap_or_default();
     let is_next_version = |path: &str, found: &str| path == PLUGIN && found == "another version\n";
     let there = ABOVE.iter().filter(|(path, text)| {
         let found = text_above(path);
         let is_it = found == *text || is_next_version(path, &found);
         let shown = std::fs::read_to_string(stage.world.outside(path)).unwrap_or_default();
-        is_it && (shown == found || !is_laid)
+        is_it && (shown == found || !is_shown)
     });
     let count = there.count();
     // What a later package run wrote is no part of what went.
@@ -130,13 +148,25 @@ fn what_is_above_is_kept(stage: &Stage) {
 
 /// The overlay is there, with all that belongs to it.
 pub fn is_there(stage: &Stage) {
-    let is_there = matches!(found(stage), Found { is_written: true, is_laid: true, is_exposed: true, units: 3 });
-    stage.world.check(is_there, "the overlay is not there, or not all of it");
+    let found = found(stage);
+    let is_overlay = !found.is_to_be_bound && found.bound == 0;
+    let is_there = matches!(found, Found { is_written: true, is_laid: true, is_exposed: true, units: 3, .. });
+    stage.world.check(is_there && is_overlay, "the overlay is not there, or not all of it");
+}
+
+/// Directories of it are mounted one by one, and there is none.
+pub fn is_bound(stage: &Stage) {
+    let found = found(stage);
+    let is_bound = found.is_to_be_bound && found.bound == BOUND.len() && !found.is_laid && !found.is_exposed;
+    let is_whole = is_bound && found.units == UNITS_OF_BOUND.len();
+    stage.world.check(is_whole, "the directories are not mounted, or not all of that");
 }
 
 /// There is none, and nothing that would make one.
 pub fn is_away(stage: &Stage) {
-    let is_away = matches!(found(stage), Found { is_written: false, is_laid: false, is_exposed: false, units: 0 });
+    let found = found(stage);
+    let is_gone = !found.is_written && !found.is_laid && !found.is_exposed && found.bound == 0;
+    let is_away = is_gone && !UNITS.iter().chain(&UNITS_OF_BOUND).any(|path| stage.world.outside(path).exists());
     stage.world.check(is_away, "something of the overlay is still there");
 }
 
@@ -185,6 +215,7 @@ pub fn again(stage: &Stage) {
     match words.get(1) {
         Some(&"enable") => is_there(stage),
         Some(&"disable") => is_away(stage),
+        Some(&"bind") => is_bound(stage),
         _ => {}
     }
 }
@@ -195,7 +226,10 @@ pub fn lets_apt_begin(stage: &Stage) -> bool {
     let run = world.hook("pre-invoke", None);
     if run.code == 0 {
         world.check(world.has_session(), "a session must be open now");
-        stage.mounts().for_each(|point| world.assert_mount(point, Writable));
+        let of_bound = if found(stage).is_to_be_bound { &BOUND[..] } else { &[] };
+        let opened =
+            stage.mounts().filter(|point| of_bound.is_empty() || *point != POINT).chain(of_bound.iter().copied());
+        opened.into_iter().for_each(|point| world.assert_mount(point, Writable));
         return true;
     }
     let is_gone = stage.overlay.above.get() == Above::AllOrNothing && !upper(stage, "").exists();
@@ -249,17 +283,26 @@ struct Found {
     is_laid: bool,
     /// What is below has its own place.
     is_exposed: bool,
+    /// It is written down that directories are mounted in its place.
+    is_to_be_bound: bool,
+    /// So many are.
+    bound: usize,
     /// So many files are there for the next start of the machine.
     units: usize,
 }
 
 fn found(stage: &Stage) -> Found {
     let is_there = |path: &str| stage.world.outside(path).symlink_metadata().is_ok();
+    let record = std::fs::read_to_string(stage.world.outside(RECORD)).unwrap_or_default();
+    let is_to_be_bound = record.contains("\"bound\"");
+    let units = if is_to_be_bound { &UNITS_OF_BOUND[..] } else { &UNITS[..] };
     Found {
+        is_to_be_bound,
+        bound: BOUND.iter().filter(|point| !lines(stage, point).is_empty()).count(),
         is_written: is_there(RECORD),
         is_laid: lines(stage, POINT).pop().is_some_and(|line| line.contains(" - overlay ")),
         is_exposed: !lines(stage, LOWER).is_empty(),
-        units: UNITS.iter().filter(|path| is_there(path)).count(),
+        units: units.iter().filter(|path| is_there(path)).count(),
     }
 }
 

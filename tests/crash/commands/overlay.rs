@@ -44,6 +44,31 @@ pub fn reset(stage: &Stage) -> Run {
     run
 }
 
+/// What was written above it is to be there without it.
+pub fn bind(stage: &Stage) -> Run {
+    with_an_overlay(stage);
+    let run = is_called(stage, &["overlay", "bind", POINT]);
+    if run.code == 0 {
+        overlay::is_bound(stage);
+    } else if run.stderr.contains("The overlay is as it was") {
+        overlay::is_there(stage);
+    }
+    run
+}
+
+/// And back.
+pub fn enable_in_place_of_directories(stage: &Stage) -> Run {
+    with_an_overlay(stage);
+    stage.world.rokeep(["overlay", "bind", POINT]).assert_code(0);
+    let run = is_called(stage, &["overlay", "enable", POINT]);
+    if run.code == 0 {
+        overlay::is_there(stage);
+    } else if run.stderr.contains("mounted as before") {
+        overlay::is_bound(stage);
+    }
+    run
+}
+
 /// The settings want one that there never was.
 pub fn begin_where_it_is_wanted(stage: &Stage) -> Run {
     stage.world.is_shared(POINT);
