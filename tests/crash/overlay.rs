@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use crate::rules;
 use crate::stage::{Ground, PLUGIN, Stage};
 use crate::support::small::{
-    Access::{self, ReadOnly, Writable},
+    Access::{self, Writable},
     Run,
 };
 
