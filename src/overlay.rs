@@ -23,6 +23,7 @@ use std::slice;
 use anyhow::{Result, bail, ensure};
 
 pub use self::below::note_after_a_run;
+use self::binding::Completed;
 pub use self::binding::{Bound, bind};
 pub use self::comparing::diff;
 pub use self::disabling::{Keep, disable};
@@ -157,7 +158,7 @@ fn laid(root: &Root, overlay: &Overlay) -> Result<Option<Mount>> {
 fn lay_one(root: &Root, overlay: &Overlay) -> Result<Option<String>> {
     laying::require_what_is_above(root, overlay)?;
     if overlay.is_bound() {
-        return binding::complete(root, overlay);
+        return binding::complete(root, overlay).map(Completed::note);
     }
     match mounts::at(root, &overlay.point)? {
         Some(mounted) if overlay.is(&mounted.mount) => {

@@ -321,12 +321,12 @@ impl Below {
 
     /// Whether the machine mounts it when it starts.
     pub fn is_mounted_at_the_start(&self) -> bool {
-        !self.options.split(',').any(|option| option == "noauto")
+        !self.options.split(',').any(|option| ["noauto", "x-systemd.automount"].contains(&option))
     }
 
     /// Whether the machine is to start without it too.
     pub fn may_fail(&self) -> bool {
-        self.options.split(',').any(|option| option == "nofail")
+        self.options.split(',').any(|option| ["nofail", "x-systemd.automount"].contains(&option))
     }
 
     /// By /etc/fstab, if that has it: there the device has its lasting name. Otherwise by what is mounted now.

@@ -2,6 +2,7 @@
 //! names below. What is below may change then, and be unreadable for root elsewhere. And back.
 
 use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Error, Result, anyhow, bail, ensure};
@@ -62,7 +63,13 @@ pub fn bind(root: &Root, point: &Path) -> Result<Bound> {
             begin(root, &overlay, Overlay { bound, ..overlay.clone() })?
         }
     };
-    let mut notes: Vec<String> = complete(root, &bound)?.into_iter().collect();
+    let mut notes: Vec<String> = match complete(root, &bound)? {
+        Completed::Bound(note) => note.into_iter().collect(),
+        Completed::Overlay(overlay, why) => {
+            overlay_files::write_units(root, &overlay)?;
+            bail!("{why}");
+        }
+    };
     let units = overlay_files::write_units(root, &bound);
     units
         .with_context(|| format!("the directories of {shown} are mounted, but will not be when the machine starts"))?;
@@ -80,13 +87,11 @@ pub fn bind(root: &Root, point: &Path) -> Result<Bound> {
 fn begin(root: &Root, overlay: &Overlay, bound: Overlay) -> Result<Overlay> {
     // systemd unmounts what is bound to a mount that is gone.
     overlay_files::remove_units(root, overlay)?;
-    let done = overlay_files::write_down(root, &bound).and_then(|()| finish(root, &bound));
-    // What is below may change from now on.
-    overlay_files::forget_seen(root, &bound);
-    match done {
-        Ok(()) => Ok(bound),
-        Err(why) => Err(be_an_overlay(root, &bound, why)),
+    if let Err(why) = overlay_files::write_down(root, &bound) {
+        overlay_files::write_units(root, overlay)?;
+        bail!("{why:#}. The overlay is as it was");
     }
+    finish(root, &bound).map(|()| bound.clone()).map_err(|why| be_an_overlay(root, &bound, why))
 }
 
 /// Has it be an overlay again, as what was to be in its place cannot be.
@@ -95,7 +100,12 @@ fn be_an_overlay(root: &Root, bound: &Overlay, why: Error) -> Error {
         .and_then(|overlay| lay_one(root, &overlay).and_then(|_| overlay_files::write_units(root, &overlay)));
     match undone {
         Ok(()) => anyhow!("{why:#}. The overlay is as it was"),
-        Err(error) => anyhow!("{why:#}. Laying the overlay again failed too: {error:#}"),
+        Err(error) => {
+            // Whatever else is so: the machine is to lay it when it starts.
+            let units = overlay_files::write_units(root, &Overlay { bound: Vec::new(), ..bound.clone() });
+            let units = units.err().map_or_else(String::new, |error| format!("; nor are its units there: {error:#}"));
+            anyhow!("{why:#}. Laying the overlay again failed too: {error:#}{units}")
+        }
     }
 }
 
@@ -126,24 +136,46 @@ pub fn back(root: &Root, locked: &Locked, bound: &Overlay) -> Result<Overlay> {
     }
 }
 
-/// Mounts what is missing. Where an overlay is still there, it goes first; if it cannot, it stays one, and is written down so.
-/// Answers what to say of that.
+/// What came of finishing what was written down.
+pub enum Completed {
+    /// The directories are mounted, and what to say of that.
+    Bound(Option<String>),
+    /// They cannot be: it is an overlay, is written down so, and what to say of that. Its units are not there.
+    Overlay(Box<Overlay>, String),
+}
+
+impl Completed {
+    /// What to say of it.
+    pub fn note(self) -> Option<String> {
+        match self {
+            Completed::Bound(note) => note,
+            Completed::Overlay(_, note) => Some(note),
+        }
+    }
+}
+
+/// Mounts what is missing. Where an overlay is still there, it goes first; if it cannot, it stays one.
 ///
 /// # Errors
 /// Where what is below is not there, or a directory cannot be mounted.
-pub fn complete(root: &Root, bound: &Overlay) -> Result<Option<String>> {
+pub fn complete(root: &Root, bound: &Overlay) -> Result<Completed> {
     let shown = message::path(&bound.point);
     if laid(root, bound)?.is_none() {
         let is_missing = !is_complete(root, bound)?;
         finish(root, bound)?;
-        return Ok(is_missing.then(|| format!("directories of {shown} were not mounted, and are now")));
+        return Ok(Completed::Bound(
+            is_missing.then(|| format!("directories of {shown} were not mounted, and are now")),
+        ));
     }
     match finish(root, bound) {
-        Ok(()) => Ok(Some(format!("directories of {shown} are mounted one by one now, as was begun before"))),
+        Ok(()) => Ok(Completed::Bound(Some(format!(
+            "directories of {shown} are mounted one by one now, as was begun before"
+        )))),
         Err(why) => {
             let overlay = back_to_overlay(root, bound)?;
             lay_one(root, &overlay)?;
-            Ok(Some(format!("{shown} keeps its overlay, as its directories could not be mounted one by one: {why:#}")))
+            let why = format!("{shown} keeps its overlay, as its directories could not be mounted one by one: {why:#}");
+            Ok(Completed::Overlay(Box::new(overlay), why))
         }
     }
 }
@@ -159,6 +191,8 @@ fn finish(root: &Root, bound: &Overlay) -> Result<()> {
             mount(root, bound, &below, &bind)?;
         }
     }
+    // What is below may change now.
+    overlay_files::forget_seen(root, bound);
     Ok(())
 }
 
@@ -285,7 +319,9 @@ pub fn unmount(root: &Root, bound: &Overlay) -> Result<()> {
 fn unmount_one(root: &Root, bind: &Bind) -> Result<()> {
     let shown = message::path(&bind.to);
     let Some(mount) = mounts::at(root, &bind.to)?.map(|mounted| mounted.mount) else { return Ok(()) };
-    if !is_mounted(root, bind)? {
+    // What was removed there is mounted all the same.
+    let is_gone = root.open_dir(&bind.from)?.is_none() && mount.root.as_os_str().as_bytes().ends_with(b"//deleted");
+    if !is_gone && !is_mounted(root, bind)? {
         return Ok(());
     }
     match umount2(&in_root(root, &bind.to), MntFlags::UMOUNT_NOFOLLOW) {

@@ -11,6 +11,7 @@ use crate::core::message::{self, Outcome};
 use crate::core::overlay::Overlay;
 use crate::settings::Settings;
 use crate::sys::files::Root;
+use crate::sys::mounts;
 use crate::sys::overlay_files::{self, in_root};
 use crate::sys::state::Locked;
 
@@ -39,6 +40,9 @@ pub fn disable(root: &Root, point: &Path, keep: Keep) -> Result<Outcome> {
     }
     let mut outcome = Outcome::default();
     outcome.notes.push(format!("{shown} has no overlay any more"));
+    if mounts::at(root, point)?.is_none() {
+        outcome.notes.push(format!("nothing is mounted at {shown} now: \"mount {shown}\""));
+    }
     let above = above.unwrap_or_default();
     let nothing_is_kept = keep == Keep::Nothing || above.entries == 0;
     if nothing_is_kept {

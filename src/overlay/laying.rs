@@ -95,8 +95,9 @@ pub fn lay(root: &Root, overlay: &Overlay, there: Option<Mounted>) -> Result<()>
     require_what_is_above(root, overlay)?;
     nobody_writes(root, overlay)?;
     place::nothing_is_below(root, &overlay.point)?;
-    overlay_files::remove_old(root, overlay)?;
+    // First, as the machine may start at any moment.
     make_where_it_works(root, overlay)?;
+    overlay_files::remove_old(root, overlay)?;
     let exposed = expose_lower(root, overlay, there.as_ref())?;
     let laid = made(overlay, &overlay.lower()).and_then(|made| {
         close(&made)?;

@@ -48,12 +48,19 @@ pub fn reset(root: &Root, point: &Path, names: &[PathBuf], keep: Keep) -> Result
     unmount(root, &overlay)?;
     let discarded = match paths.as_slice() {
         [] => discard_all(root, &overlay),
-        paths => paths.iter().try_for_each(|path| overlay_files::discard_one(root, &overlay, path)),
+        paths => paths.iter().try_for_each(|path| {
+            let failed = || format!("{} and what comes after it were not discarded", message::path(path));
+            overlay_files::discard_one(root, &overlay, path).with_context(failed)
+        }),
     };
     // Whatever came of that: what is above has to be seen.
-    let laid = lay_one(root, &overlay);
+    if let Err(why) = lay_one(root, &overlay) {
+        let before = discarded.err().map_or_else(String::new, |why| format!("{why:#}; and "));
+        bail!(
+            "{before}the overlay on {shown} is not there any more: {why:#}. \"rokeep overlay enable {shown}\" lays it"
+        );
+    }
     discarded?;
-    laid?;
     overlay_files::remove_old(root, &overlay)?;
     let mut outcome = Outcome::default();
     outcome.notes.extend(below::note_or_say(root, &overlay));

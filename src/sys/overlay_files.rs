@@ -336,7 +336,7 @@ pub fn discard(root: &Root, overlay: &Overlay) -> Result<()> {
 /// # Errors
 /// As [`discard`].
 pub fn discard_one(root: &Root, overlay: &Overlay, path: &Path) -> Result<()> {
-    remove_discarded(root, overlay)?;
+    remove_old(root, overlay)?;
     let discarded = in_root(root, &overlay.place).join(DISCARDED);
     let failed = || format!("cannot move {} in {}", message::path(path), message::path(&overlay.upper()));
     // Some directory above may be somebody's, who could put a link into its place.
@@ -394,7 +394,7 @@ pub fn exchange_above(root: &Root, overlay: &Overlay, like: &fs::Metadata) -> Re
 }
 
 fn new_above(root: &Root, overlay: &Overlay, like: &fs::Metadata) -> Result<PathBuf> {
-    remove_discarded(root, overlay)?;
+    remove_old(root, overlay)?;
     let new = in_root(root, &overlay.place).join(UNFINISHED);
     DirBuilder::new().mode(0o700).create(&new).with_context(|| format!("cannot make {}", new.display()))?;
     for name in &overlay.masks {

@@ -243,6 +243,12 @@ fn what_was_interrupted_is_finished_or_taken_back() {
     let world = installed();
     intend(&world);
     let holder = world.hold(Cwd("/opt/app"));
+    // Whoever began it tries again.
+    let said = world.rokeep(["overlay", "bind", "/opt"]).assert_code(3);
+    said.assert_says(&["/opt keeps its overlay", &format!("({})", holder.pid())]);
+    assert!(!world.outside(format!("{UNITS}/opt-app.mount")).exists());
+    world.rokeep(["overlay", "status"]).assert_code(0);
+    intend(&world);
     world.begin().assert_says(&["/opt keeps its overlay", &format!("({})", holder.pid())]);
     assert_eq!(fs_type(&world, "/opt"), "overlay");
     world.end();
@@ -284,6 +290,16 @@ fn on_an_older_kernel_they_are_mounted_all_the_same() {
     rokeep(&["overlay", "enable", "/opt"]).assert_code(0);
     world.assert_mount("/opt", ReadOnly);
     assert!(has(&world, APP) && fs_type(&world, "/opt") == "overlay");
+}
+
+/// Somebody has removed what is above while it was mounted: there is a way on.
+#[test]
+fn what_is_gone_can_be_discarded() {
+    let world = bound();
+    fs::remove_dir_all(world.outside(UPPER)).expect("somebody removes it");
+    world.hook("pre-invoke", None).assert_code(3).assert_says(&["rokeep overlay disable --discard /opt"]);
+    world.rokeep(["overlay", "disable", "--discard", "/opt"]).assert_code(0);
+    assert!(has(&world, "/opt/app/theirs") && !world.outside("/var/lib/rokeep/overlay").exists());
 }
 
 /// A directory that is not below any more.

@@ -53,7 +53,7 @@ impl Seen {
     /// What is not as it was, by those that were seen then. The empty path is the topmost directory; or, where the file
     /// system has another size, all of it.
     pub fn differences(&self, size: Option<[u64; 2]>, mut now: impl FnMut(&Path) -> Option<Look>) -> Vec<PathBuf> {
-        if self.size != size {
+        if self.size.zip(size).is_some_and(|(then, now)| then != now) {
             return vec![PathBuf::new()];
         }
         let differs = |looked: &&Looked| now(&looked.path) != Some(looked.look);
@@ -103,5 +103,6 @@ mod tests {
         };
         assert_eq!(seen().differences(Some([10, 20]), newer), [PathBuf::from("app"), "app/x".into()]);
         assert_eq!(seen().differences(Some([11, 20]), |_| Some(LOOK)), [PathBuf::new()]);
+        assert!(seen().differences(None, |_| Some(LOOK)).is_empty(), "that cannot be told now");
     }
 }

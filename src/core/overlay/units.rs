@@ -65,9 +65,12 @@ fn target(overlay: &Overlay) -> &'static str {
     if overlay.below.is_remote { "remote-fs.target" } else { "local-fs.target" }
 }
 
-/// What waits for it: its target, unless the machine is to start without it too (systemd.mount(5), `nofail`).
+/// What waits for it: its target, unless the machine is to start without it too (systemd.mount(5), `nofail`); and what
+/// /etc/fstab says so of.
 fn before(overlay: &Overlay) -> String {
-    if overlay.below.may_fail() { String::new() } else { format!("Before={}\n", target(overlay)) }
+    let target = (!overlay.below.may_fail()).then(|| format!("Before={}\n", target(overlay)));
+    let others = overlay.below.options.split(',').filter_map(|option| option.strip_prefix("x-systemd.before="));
+    target.into_iter().chain(others.map(|unit| format!("Before={}\n", unit_of(unit)))).collect()
 }
 
 /// The target, if what is below is mounted when the machine starts.
@@ -153,7 +156,6 @@ fn needs(options: &str) -> String {
         match key {
             "requires" => Some(format!("Requires={0}\nAfter={0}\n", unit_of(value))),
             "after" => Some(format!("After={}\n", unit_of(value))),
-            "before" => Some(format!("Before={}\n", unit_of(value))),
             "requires-mounts-for" => Some(format!("RequiresMountsFor={value}\n")),
             _ => None,
         }
@@ -161,11 +163,13 @@ fn needs(options: &str) -> String {
     options.split(',').filter_map(lines).collect()
 }
 
-/// A path stands for its mount, or its device.
+/// A path stands for its mount, or its device; what has no kind is a mount (unit_name_mangle_with_suffix).
 fn unit_of(value: &str) -> String {
+    let name = |path: &str| unit_name(&Path::new(path).components().collect::<PathBuf>());
     match (value.starts_with("/dev/"), value.starts_with('/')) {
-        (true, _) => unit_name(Path::new(value)).replace(".mount", ".device"),
-        (false, true) => unit_name(Path::new(value)),
+        (true, _) => format!("{}.device", name(value).trim_end_matches(".mount")),
+        (false, true) => name(value),
+        (false, false) if !value.contains('.') => format!("{value}.mount"),
         (false, false) => value.to_owned(),
     }
 }
@@ -309,24 +313,33 @@ mod tests {
     #[test]
     fn what_fstab_says_of_other_units_goes_for_what_is_below() {
         let line = "1 1 0:30 / /opt ro - nfs4 server:/opt ro\n";
-        let options = "ro,x-systemd.requires=vpn.service,x-systemd.after=/srv,x-systemd.requires=/dev/sdb,x-systemd.automount,\
+        let options = "ro,x-systemd.requires=vpn.service,x-systemd.after=/srv/,x-systemd.requires=/dev/sdb,x-systemd.automount,\
                        x-systemd.before=backup.service,x-systemd.requires-mounts-for=/srv/key";
         let overlay = opt(line, &format!("server:/opt /opt nfs4 {options} 0 0\n"), None).unwrap();
         let [below, above] = laid(&overlay).try_into().unwrap();
         let said: Vec<&str> = below.text.lines().skip_while(|line| !line.starts_with("Before=")).collect();
         let expected = [
-            "Before=remote-fs.target",
+            "Before=backup.service",
             "Requires=vpn.service",
             "After=vpn.service",
             "After=srv.mount",
             "Requires=dev-sdb.device",
             "After=dev-sdb.device",
-            "Before=backup.service",
             "RequiresMountsFor=/srv/key",
             "",
         ];
         assert_eq!(said.get(..expected.len()), Some(&expected[..]), "{}", below.text);
         assert!(!above.text.contains("vpn.service"), "it comes after what is below: {}", above.text);
+        assert!(above.text.contains("Before=backup.service\n"), "{}", above.text);
+        assert_eq!(
+            (above.link(), above.text.contains("Before=remote-fs.target\n")),
+            (None, false),
+            "it has an automount"
+        );
+        assert_eq!(
+            ["/dev/disk/by-label/my.mount1", "vpn"].map(unit_of),
+            ["dev-disk-by\\x2dlabel-my.mount1.device", "vpn.mount"]
+        );
     }
 
     #[test]
