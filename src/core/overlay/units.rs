@@ -199,11 +199,12 @@ fn above(overlay: &Overlay) -> Unit {
 }
 
 /// What is mounted already gets its place below, and the overlay comes over it; once, as whoever starts a service later starts
-/// this, too. systemd has read the units of what is below by then, and asked for those that are to be started, and udev has
-/// looked for modules of this kernel there.
+/// this, too. The module for it may be above alone, as a kernel is that was installed there. systemd has read the units of what
+/// is below by then, and asked for those that are to be started, udev has looked for modules of this kernel there, and what is
+/// set once at each start was set by what is below.
 fn early(overlay: &Overlay) -> Unit {
-    let (point, lower) = (overlay.point.display(), overlay.lower());
-    let lower = lower.display();
+    let (point, lower, upper) = (overlay.point.display(), overlay.lower(), overlay.upper());
+    let (lower, upper) = (lower.display(), upper.display());
     let text = format!(
         "{MARK}\
          [Unit]\n\
@@ -220,10 +221,12 @@ fn early(overlay: &Overlay) -> Unit {
          [Service]\n\
          Type=oneshot\n\
          RemainAfterExit=yes\n\
+         ExecStartPre=-/bin/sh -c 'modprobe --quiet overlay || modprobe --dirname {upper} overlay'\n\
          ExecStart=/bin/mount --bind --make-private {point} {lower}\n\
          ExecStart=/bin/mount -t overlay -o {} rokeep {point}\n\
          ExecStartPost=-/bin/systemctl daemon-reload\n\
          ExecStartPost=-/bin/sh -c '{ASK_AGAIN}'\n\
+         ExecStartPost=-/bin/systemctl --no-block try-restart {SET_ONCE}\n\
          ExecStartPost=-/bin/sh -c 'test -e {lower}/lib/modules/$$(uname -r) || udevadm trigger --action=add'\n\
          \n\
          [Install]\n\
@@ -238,6 +241,9 @@ fn early(overlay: &Overlay) -> Unit {
 /// While the machine starts, has what it starts for be asked for again: also what is above alone. `$$` is systemd's `$`.
 const ASK_AGAIN: &str = "aim=$$(systemctl show --property=Id --value default.target); \
      systemctl list-jobs --no-legend \"$$aim\" | grep --quiet . && systemctl --no-block start \"$$aim\"";
+
+/// What reads modules-load.d, sysctl.d and binfmt.d, and is done before there is an overlay.
+const SET_ONCE: &str = "systemd-modules-load.service systemd-sysctl.service systemd-binfmt.service";
 
 /// What systemd takes of the options, and mount(8) leaves alone: when it comes, and whether the machine does without.
 fn how(overlay: &Overlay) -> impl Iterator<Item = String> {
@@ -364,6 +370,9 @@ mod tests {
             "Before=systemd-tmpfiles-setup.service sysinit.target shutdown.target",
             "RequiresMountsFor=/usr /var/lib/rokeep/overlay/usr/lower /var/lib/rokeep/overlay/usr",
             "ConditionPathIsMountPoint=!/var/lib/rokeep/overlay/usr/lower",
+            "ExecStartPre=-/bin/sh -c 'modprobe --quiet overlay || modprobe --dirname /var/lib/rokeep/overlay/usr/upper overlay'",
+            "ExecStartPost=-/bin/systemctl --no-block try-restart systemd-modules-load.service systemd-sysctl.service \
+             systemd-binfmt.service",
         ] {
             assert!(service.text.lines().any(|found| found == line), "{line}: {}", service.text);
         }
