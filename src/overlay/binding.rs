@@ -88,8 +88,14 @@ fn begin(root: &Root, overlay: &Overlay, bound: Overlay) -> Result<Overlay> {
     // systemd unmounts what is bound to a mount that is gone.
     overlay_files::remove_units(root, overlay)?;
     if let Err(why) = overlay_files::write_down(root, &bound) {
+        // It may be there all the same, and only not be known to last.
+        let undone = overlay_files::write_down(root, overlay);
         overlay_files::write_units(root, overlay)?;
-        bail!("{why:#}. The overlay is as it was");
+        let is_so = overlay_files::of(root, &overlay.point)?.is_some_and(|written| !written.is_bound());
+        match undone {
+            Err(error) if !is_so => bail!("{why:#}. The next package run goes on with it, as {error:#}"),
+            _ => bail!("{why:#}. The overlay is as it was"),
+        }
     }
     finish(root, &bound).map(|()| bound.clone()).map_err(|why| be_an_overlay(root, &bound, why))
 }
