@@ -140,6 +140,11 @@ impl Overlay {
         !self.bound.is_empty()
     }
 
+    /// The same, as an overlay.
+    pub fn unbound(&self) -> Overlay {
+        Overlay { bound: Vec::new(), ..self.clone() }
+    }
+
     /// Whether it is mounted before systemd reads any unit (initramfs-tools(7), `mountroot`).
     pub fn is_mounted_early(&self) -> bool {
         self.point == Path::new("/usr")

@@ -26,7 +26,7 @@ use crate::sys::overlay_files::{self, in_root};
 pub fn note(root: &Root, overlay: &Overlay) -> Result<()> {
     let (upper, lower) = (in_root(root, &overlay.upper()), in_root(root, &overlay.lower()));
     let mut paths = vec![PathBuf::new()];
-    let worth = |layered: Layered| {
+    let mut worth = |layered: Layered| {
         if !seen::is_worth_a_look(&layered) {
             return Within::Not;
         }
@@ -34,7 +34,6 @@ pub fn note(root: &Root, overlay: &Overlay) -> Result<()> {
         paths.push(layered.path);
         within
     };
-    let mut worth = worth;
     let failed = || format!("cannot look at what is below {}", message::path(&overlay.point));
     layers::walk(&upper, &lower, &mut worth).with_context(failed)?;
     let looks = paths.into_iter().filter_map(|path| Some(Looked { look: look(&lower.join(&path))?, path })).collect();

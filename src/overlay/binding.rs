@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Error, Result, anyhow, bail, ensure};
 use nix::errno::Errno;
-use nix::mount::{MntFlags, MsFlags, umount2};
+use nix::mount::{MntFlags, umount2};
 
 use super::disabling::{require_no_aliases, unmount as unmount_overlay};
 use super::{comparing, laid, lay_one, laying, nobody_needs_it, users};
@@ -59,8 +59,7 @@ pub fn bind(root: &Root, point: &Path) -> Result<Bound> {
                 "nothing is above {shown} that could be mounted: nothing was changed; \"rokeep overlay disable {shown}\" takes the \
                  overlay away"
             );
-            let bound = directories;
-            begin(root, &overlay, Overlay { bound, ..overlay.clone() })?
+            begin(root, &overlay, Overlay { bound: directories, ..overlay.clone() })?
         }
     };
     let mut notes: Vec<String> = match complete(root, &bound)? {
@@ -108,7 +107,7 @@ fn be_an_overlay(root: &Root, bound: &Overlay, why: Error) -> Error {
         Ok(()) => anyhow!("{why:#}. The overlay is as it was"),
         Err(error) => {
             // Whatever else is so: the machine is to lay it when it starts.
-            let units = overlay_files::write_units(root, &Overlay { bound: Vec::new(), ..bound.clone() });
+            let units = overlay_files::write_units(root, &bound.unbound());
             let units = units.err().map_or_else(String::new, |error| format!("; nor are its units there: {error:#}"));
             anyhow!("{why:#}. Laying the overlay again failed too: {error:#}{units}")
         }
@@ -118,7 +117,7 @@ fn be_an_overlay(root: &Root, bound: &Overlay, why: Error) -> Error {
 fn back_to_overlay(root: &Root, bound: &Overlay) -> Result<Overlay> {
     unmount(root, bound)?;
     overlay_files::remove_units(root, bound)?;
-    let overlay = Overlay { bound: Vec::new(), ..bound.clone() };
+    let overlay = bound.unbound();
     overlay_files::write_down(root, &overlay)?;
     Ok(overlay)
 }
@@ -130,7 +129,7 @@ fn back_to_overlay(root: &Root, bound: &Overlay) -> Result<Overlay> {
 pub fn back(root: &Root, locked: &Locked, bound: &Overlay) -> Result<Overlay> {
     require_no_aliases(locked, bound)?;
     laying::require_what_is_above(root, bound)?;
-    let overlay = Overlay { bound: Vec::new(), ..bound.clone() };
+    let overlay = bound.unbound();
     let laid = back_to_overlay(root, bound).and_then(|overlay| lay_one(root, &overlay));
     let Err(why) = laid else { return Ok(overlay) };
     let undone = overlay_files::write_down(root, bound)
@@ -301,7 +300,7 @@ fn mount_by_path(root: &Root, bound: &Overlay, copy: impl AsFd, over: &Directory
     let directory = root.open_dir(&aside)?.with_context(|| format!("{} is not there", message::path(&aside)))?;
     overlaying::attach(&copy, &directory)?;
     let made = (|| {
-        nix::mount::mount(None::<&str>, &path, None::<&str>, MsFlags::MS_PRIVATE, None::<&str>)?;
+        laying::set_private_by_path(&path)?;
         let subject = Subject { root: &copy, flags: Flags::WRITABLE, options };
         remounting::set_mount(subject, Access::ReadOnly)?;
         overlaying::attach(remounting::copy(&copy)?, over)
@@ -323,20 +322,13 @@ pub fn unmount(root: &Root, bound: &Overlay) -> Result<()> {
 }
 
 fn unmount_one(root: &Root, bind: &Bind) -> Result<()> {
-    let shown = message::path(&bind.to);
     let Some(mount) = mounts::at(root, &bind.to)?.map(|mounted| mounted.mount) else { return Ok(()) };
     // What was removed there is mounted all the same.
     let is_gone = root.open_dir(&bind.from)?.is_none() && mount.root.as_os_str().as_bytes().ends_with(b"//deleted");
     if !is_gone && !is_mounted(root, bind)? {
         return Ok(());
     }
-    match umount2(&in_root(root, &bind.to), MntFlags::UMOUNT_NOFOLLOW) {
-        Err(Errno::EBUSY) => {
-            let who = users::of(root, &mount).unwrap_or_else(|error| format!("nobody could be asked ({error:#})"));
-            bail!("{shown} is in use, and still there: {who}. Stop that, then try again")
-        }
-        unmounted => unmounted.with_context(|| format!("cannot unmount {shown}")),
-    }
+    users::unmount(root, &mount, "")
 }
 
 /// The directories that are managed in place of the mount.

@@ -2,9 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result, bail, ensure};
-use nix::errno::Errno;
-use nix::mount::{MntFlags, umount2};
+use anyhow::{Result, bail, ensure};
 
 use super::{binding, laid, laying, nobody_needs_it, users};
 use crate::core::message::{self, Outcome};
@@ -12,7 +10,7 @@ use crate::core::overlay::Overlay;
 use crate::settings::Settings;
 use crate::sys::files::Root;
 use crate::sys::mounts;
-use crate::sys::overlay_files::{self, in_root};
+use crate::sys::overlay_files;
 use crate::sys::state::Locked;
 
 /// Takes an overlay away: what is below can be seen again. What is above is kept, unless it is to be discarded.
@@ -115,13 +113,8 @@ pub(super) fn take_away(root: &Root, overlay: &Overlay) -> Result<()> {
 /// # Errors
 /// Where it is in use, and by whom.
 pub(super) fn unmount(root: &Root, overlay: &Overlay) -> Result<()> {
-    let shown = message::path(&overlay.point);
-    let Some(mount) = laid(root, overlay)? else { return Ok(()) };
-    match umount2(&in_root(root, &overlay.point), MntFlags::UMOUNT_NOFOLLOW) {
-        Err(Errno::EBUSY) => {
-            let who = users::of(root, &mount).unwrap_or_else(|error| format!("nobody could be asked ({error:#})"));
-            bail!("{shown} is in use, and its overlay is still there: {who}. Stop that, then try again")
-        }
-        unmounted => unmounted.with_context(|| format!("cannot unmount the overlay over {shown}")),
+    match laid(root, overlay)? {
+        Some(mount) => users::unmount(root, &mount, "its overlay is "),
+        None => Ok(()),
     }
 }

@@ -226,10 +226,18 @@ fn mount_again(root: &Root, mounted: &Mounted, at: &Path) -> Result<()> {
         Err(Errno::ENOSYS) => {
             attach(copy)?;
             let path = in_root(root, at);
-            nix::mount::mount(None::<&str>, &path, None::<&str>, MsFlags::MS_PRIVATE, None::<&str>).with_context(failed)
+            set_private_by_path(&path).with_context(failed)
         }
         private => private.with_context(failed).and_then(|()| attach(copy)),
     }
+}
+
+/// As [`remounting::set_private`], before Linux 5.12.
+///
+/// # Errors
+/// Those of mount(2).
+pub fn set_private_by_path(path: &Path) -> nix::Result<()> {
+    nix::mount::mount(None::<&str>, path, None::<&str>, MsFlags::MS_PRIVATE, None::<&str>)
 }
 
 /// Takes the other name of what is below away.

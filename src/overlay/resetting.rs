@@ -20,7 +20,8 @@ use crate::sys::state::Locked;
 /// for the names that a new overlay hides.
 ///
 /// # Errors
-/// Where it is not to be discarded, is in use, or there is no such thing above. Everything is then as it was.
+/// Where it is not to be discarded, is in use, or there is no such thing above: everything is then as it was. Of several paths
+/// each goes by itself.
 pub fn reset(root: &Root, point: &Path, names: &[PathBuf], keep: Keep) -> Result<Outcome> {
     let locked = Locked::wait(root)?;
     let overlay = overlay_files::required(root, point)?;

@@ -3,7 +3,9 @@
 use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context, Result, bail};
+use nix::errno::Errno;
+use nix::mount::{MntFlags, umount2};
 
 use crate::core::holder::How;
 use crate::core::inode::Device;
@@ -12,17 +14,33 @@ use crate::core::mountinfo::Mount;
 use crate::core::proc_maps::Mapping;
 use crate::sys::files::Root;
 use crate::sys::kernel::Stat;
+use crate::sys::overlay_files::in_root;
 use crate::sys::processes;
 use crate::sys::scan::{self, Question, Seen, What};
 
 /// No more are named.
 const MOST: usize = 5;
 
+/// Unmounts a mount; `what` is still there where it cannot be.
+///
+/// # Errors
+/// Where it is in use, and by whom; others of umount(2).
+pub fn unmount(root: &Root, mount: &Mount, what: &str) -> Result<()> {
+    let shown = message::path(&mount.point);
+    match umount2(&in_root(root, &mount.point), MntFlags::UMOUNT_NOFOLLOW) {
+        Err(Errno::EBUSY) => {
+            let who = of(root, mount).unwrap_or_else(|error| format!("nobody could be asked ({error:#})"));
+            bail!("{shown} is in use, and {what}still there: {who}. Stop that, then try again")
+        }
+        unmounted => unmounted.with_context(|| format!("cannot unmount {shown}")),
+    }
+}
+
 /// They, in words.
 ///
 /// # Errors
 /// Where nobody could be asked.
-pub fn of(root: &Root, mount: &Mount) -> Result<String> {
+fn of(root: &Root, mount: &Mount) -> Result<String> {
     let devices = HashSet::from([mount.device]);
     let is_whole = mount.overlay.is_some();
     let question = WhoIsHere { devices, mount: mount.id, is_whole, point: mount.point.clone() };

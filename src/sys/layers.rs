@@ -106,7 +106,7 @@ fn redirected(dir: &Path, value: Vec<u8>) -> PathBuf {
 }
 
 /// What there is below.
-pub fn below_at(path: &Path) -> Below {
+fn below_at(path: &Path) -> Below {
     match path.symlink_metadata() {
         // A whiteout below belongs to an overlay that was made of it: there is nothing.
         Ok(found) if is_whiteout(&found) => Below::Nothing,
