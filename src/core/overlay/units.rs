@@ -167,7 +167,10 @@ fn needs(options: &str) -> String {
 fn unit_of(value: &str) -> String {
     let name = |path: &str| unit_name(&Path::new(path).components().collect::<PathBuf>());
     match (value.starts_with("/dev/"), value.starts_with('/')) {
-        (true, _) => format!("{}.device", name(value).trim_end_matches(".mount")),
+        (true, _) => {
+            let name = name(value);
+            format!("{}.device", name.strip_suffix(".mount").unwrap_or(&name))
+        }
         (false, true) => name(value),
         (false, false) if !value.contains('.') => format!("{value}.mount"),
         (false, false) => value.to_owned(),
@@ -343,8 +346,8 @@ mod tests {
             "it has an automount"
         );
         assert_eq!(
-            ["/dev/disk/by-label/my.mount1", "vpn"].map(unit_of),
-            ["dev-disk-by\\x2dlabel-my.mount1.device", "vpn.mount"]
+            ["/dev/disk/by-label/my.mount1", "/dev/my.mount", "vpn"].map(unit_of),
+            ["dev-disk-by\\x2dlabel-my.mount1.device", "dev-my.mount.device", "vpn.mount"]
         );
     }
 
