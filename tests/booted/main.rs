@@ -25,6 +25,7 @@ mod power;
 mod read_only_root;
 mod reboot;
 mod restarts;
+mod squashfs;
 mod table;
 mod unattended;
 mod upgrade;
@@ -46,7 +47,7 @@ pub struct Scenario {
     play: fn(Release) -> String,
 }
 
-const SCENARIOS: [&Scenario; 17] = [
+const SCENARIOS: [&Scenario; 18] = [
     &pair::PAIR,
     &upgrade::UPGRADE,
     &interrupted::KILLED,
@@ -63,6 +64,7 @@ const SCENARIOS: [&Scenario; 17] = [
     &by_hand::LOCALES,
     &read_only_root::ROOT,
     &export::EXPORT,
+    &squashfs::SQUASHFS,
     &leaving::REMOVE,
 ];
 

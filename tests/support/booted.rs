@@ -32,7 +32,7 @@ pub struct Machine {
     release: Release,
     layout: Layout,
     image: Image,
-    disks: Disks,
+    disks: RefCell<Disks>,
     emulator: RefCell<Emulator>,
     log: RefCell<String>,
 }
@@ -57,7 +57,8 @@ impl Machine {
         let image = Image::of(release).unwrap_or_else(|why| panic!("no image: {why:#}"));
         let disks = Disks::of(&image, layout).unwrap_or_else(|why| panic!("no disks: {why:#}"));
         let emulator = switch_on(&image, &disks, layout).unwrap_or_else(|why| panic!("no emulator: {why:#}"));
-        let machine = Machine { release, layout, image, disks, emulator: emulator.into(), log: RefCell::default() };
+        let machine =
+            Machine { release, layout, image, disks: disks.into(), emulator: emulator.into(), log: RefCell::default() };
         machine.come_up();
         machine.wait_until_up();
         machine.assert_read_only();
@@ -77,17 +78,31 @@ impl Machine {
 
     /// It is shut down and booted again, as a person does it.
     pub fn reboot(&self) {
-        self.note("# systemctl reboot");
-        // Whether whoever does it can still answer is chance.
-        self.emulator.borrow_mut().tell(&order(&["systemctl", "reboot"]));
-        self.emulator.borrow_mut().ended(BOOT);
+        self.shut_down("reboot");
         self.boot_again();
         self.wait_until_up();
     }
 
+    /// It is switched off, and on again with an image in place of the disk that has /usr: what was installed on that disk,
+    /// changed by this shell script, which finds itself in /usr. /etc/fstab has to know.
+    pub fn seal_usr(&self, change: &str) {
+        self.shut_down("poweroff");
+        self.note(&format!("/usr is an image: {change}"));
+        self.disks.borrow_mut().seal_usr(self.release, change).unwrap_or_else(|why| panic!("no image: {why:#}"));
+        self.boot_again();
+        self.wait_until_up();
+    }
+
+    fn shut_down(&self, how: &str) {
+        self.note(&format!("# systemctl {how}"));
+        // Whether whoever does it can still answer is chance.
+        self.emulator.borrow_mut().tell(&order(&["systemctl", how]));
+        self.emulator.borrow_mut().ended(BOOT);
+    }
+
     fn boot_again(&self) {
-        let emulator =
-            switch_on(&self.image, &self.disks, self.layout).unwrap_or_else(|why| panic!("no emulator: {why:#}"));
+        let disks = self.disks.borrow();
+        let emulator = switch_on(&self.image, &disks, self.layout).unwrap_or_else(|why| panic!("no emulator: {why:#}"));
         self.emulator.replace(emulator);
         self.come_up();
     }

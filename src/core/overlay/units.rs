@@ -203,8 +203,8 @@ fn above(overlay: &Overlay) -> Unit {
 
 /// What is mounted already gets its place below, and the overlay comes over it; once, as whoever starts a service later starts
 /// this, too. The module for it may be above alone, as a kernel is that was installed there. systemd has read the units of what
-/// is below by then, and asked for those that are to be started, udev has looked for modules of this kernel there, and what is
-/// set once at each start was set by what is below.
+/// is below by then, and asked for those that are to be started, udev has looked at the devices with its rules and modules, and
+/// what is set once at each start was set by what is below.
 fn early(overlay: &Overlay) -> Unit {
     let (point, lower, upper) = (overlay.point.display(), overlay.lower(), overlay.upper());
     let (lower, upper) = (lower.display(), upper.display());
@@ -230,7 +230,8 @@ fn early(overlay: &Overlay) -> Unit {
          ExecStartPost=-/bin/systemctl daemon-reload\n\
          ExecStartPost=-/bin/sh -c '{ASK_AGAIN}'\n\
          ExecStartPost=-/bin/systemctl --no-block try-restart {SET_ONCE}\n\
-         ExecStartPost=-/bin/sh -c 'test -e {lower}/lib/modules/$$(uname -r) || udevadm trigger --action=add'\n\
+         ExecStartPost=-/bin/sh -c 'if test -e {upper}/lib/udev || test ! -e {lower}/lib/modules/$$(uname -r); \
+         then {SEE_DEVICES_AGAIN}; fi'\n\
          \n\
          [Install]\n\
          WantedBy=sysinit.target\n",
@@ -244,6 +245,9 @@ fn early(overlay: &Overlay) -> Unit {
 /// While the machine starts, has what it starts for be asked for again: also what is above alone. `$$` is systemd's `$`.
 const ASK_AGAIN: &str = "aim=$$(systemctl show --property=Id --value default.target); \
      systemctl list-jobs --no-legend \"$$aim\" | grep --quiet . && systemctl --no-block start \"$$aim\"";
+
+/// udev has looked at all devices by then, with the rules and modules that are below.
+const SEE_DEVICES_AGAIN: &str = "udevadm control --reload; udevadm trigger --action=add";
 
 /// What reads modules-load.d, sysctl.d and binfmt.d, and is done before there is an overlay.
 const SET_ONCE: &str = "systemd-modules-load.service systemd-sysctl.service systemd-binfmt.service";
@@ -374,6 +378,9 @@ mod tests {
             "RequiresMountsFor=/usr /var/lib/rokeep/overlay/usr/lower /var/lib/rokeep/overlay/usr",
             "ConditionPathIsMountPoint=!/var/lib/rokeep/overlay/usr/lower",
             "ExecStartPre=-/bin/sh -c 'modprobe --quiet overlay || modprobe --dirname /var/lib/rokeep/overlay/usr/upper overlay'",
+            "ExecStartPost=-/bin/sh -c 'if test -e /var/lib/rokeep/overlay/usr/upper/lib/udev || \
+             test ! -e /var/lib/rokeep/overlay/usr/lower/lib/modules/$$(uname -r); \
+             then udevadm control --reload; udevadm trigger --action=add; fi'",
             "ExecStartPost=-/bin/systemctl --no-block try-restart systemd-modules-load.service systemd-sysctl.service \
              systemd-binfmt.service",
         ] {

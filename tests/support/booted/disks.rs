@@ -9,8 +9,8 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, ensure};
 use nix::fcntl::OFlag;
 
-use super::Layout;
 use super::image::Image;
+use super::{Layout, Release};
 use crate::support::debian::rokeep_package;
 use crate::support::emulator::name_of;
 use crate::support::sandbox::helper;
@@ -18,6 +18,8 @@ use crate::support::sandbox::helper;
 /// What a machine writes, and what it is given.
 pub struct Disks {
     written: Vec<File>,
+    /// In place of the disk that has /usr.
+    sealed: Option<File>,
     tool: File,
 }
 
@@ -25,18 +27,39 @@ impl Disks {
     /// As the image has them, and one with the programs of the tests and the packages that they install.
     pub fn of(image: &Image, layout: Layout) -> Result<Disks> {
         let copies = layout.disks().iter().map(|name| copy_on_write(&image.file(&format!("{name}.img"))));
-        Ok(Disks { written: copies.collect::<Result<_>>()?, tool: tool()? })
+        Ok(Disks { written: copies.collect::<Result<_>>()?, sealed: None, tool: tool()? })
     }
 
     /// What the emulator has to be told.
     pub fn parts(&self) -> Vec<OsString> {
         // When its power fails, what it has not written is lost, and of what it has not flushed some, with the emulator.
         let drive = |file, rest| format!("file={},if=virtio,cache=unsafe,{rest}", name_of(file));
-        let written = self.written.iter().map(|file| drive(file, "format=qcow2"));
-        let drives = written.chain([drive(&self.tool, "format=raw,readonly=on")]);
-        drives.flat_map(|drive| ["-drive".to_owned(), drive]).map(OsString::from).collect()
+        let read_only = |file| drive(file, "format=raw,readonly=on");
+        let mut drives: Vec<String> = self.written.iter().map(|file| drive(file, "format=qcow2")).collect();
+        if let Some(sealed) = &self.sealed {
+            drives[USR] = read_only(sealed);
+        }
+        drives.push(read_only(&self.tool));
+        drives.into_iter().flat_map(|drive| ["-drive".to_owned(), drive]).map(OsString::from).collect()
+    }
+
+    /// From now on /usr is an image of what was written to it, which nobody can write to. A shell does this to it before, in
+    /// its topmost directory.
+    pub fn seal_usr(&mut self, release: Release, change: &str) -> Result<()> {
+        let sealed = without_name()?;
+        let how = if release.file_system() == "btrfs" { "loop,subvol=@usr" } else { "loop" };
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "--propagation", "private", "sh", "-euc", SEAL]);
+        command.env("HOW", how).env("CHANGE", change);
+        command.env("USR", name_of(&self.written[USR])).env("SEALED", name_of(&sealed));
+        must(&mut command)?;
+        self.sealed = Some(sealed);
+        Ok(())
     }
 }
+
+/// Which one has /usr.
+const USR: usize = 1;
 
 /// A disk that has what another one has, and keeps for itself what is written to it.
 fn copy_on_write(disk: &Path) -> Result<File> {
@@ -71,6 +94,18 @@ fn must(command: &mut Command) -> Result<()> {
     ensure!(output.status.success(), "{command:?} ended with {}: {}", output.status, said());
     Ok(())
 }
+
+/// Nobody else sees what it mounts, and it is gone with it.
+const SEAL: &str = r#"
+mount -t tmpfs tmpfs /mnt
+cd /mnt
+qemu-img convert -O raw "$USR" disk
+mkdir usr
+mount -o "$HOW" disk usr
+(cd usr && eval "$CHANGE")
+mksquashfs usr "$SEALED" -noappend -comp zstd -Xcompression-level 1 -quiet -no-progress
+umount usr
+"#;
 
 /// Nobody else sees what it mounts. The small package has a program that does nothing, statically linked, a file of the
 /// administrator's, and a postinst that waits if it is told to.

@@ -1,0 +1,144 @@
+//! /usr is an image that nobody can write to, as appliances have it: packages are installed on an overlay over it, which is
+//! there again at each boot, as early as what starts from it.
+
+use crate::Scenario;
+use crate::support::booted::{Machine, Release};
+use crate::support::sandbox::Access::{self, ReadOnly};
+
+pub const SQUASHFS: Scenario = Scenario {
+    name: "squashfs",
+    expected: "stopped before dpkg; with an overlay upgraded; boots with what is above, after a power cut and over a new image too",
+    play: is_upgraded_over_an_image,
+};
+
+const LAID_BY: &str = "rokeep-overlay-usr.service";
+const LOWER: &str = "/var/lib/rokeep/overlay/usr/lower";
+
+fn is_upgraded_over_an_image(release: Release) -> String {
+    let machine = Machine::boot(release);
+    machine.install_rokeep();
+    build(&machine);
+    has_usr_from_an_image(&machine);
+    let stopped = machine.apt(&["install", "/srv/early_1.deb"]);
+    assert!(stopped.code == 100 && stopped.stderr.contains("\"rokeep overlay enable /usr\""), "{}", stopped.stderr);
+    machine.assert_configured();
+
+    machine.must(&["rokeep", "overlay", "enable", "/usr"]);
+    machine.must(&["rokeep", "check"]);
+    machine.package_run(&["apt-get", "-y", "dist-upgrade"]);
+    machine.package_run(&["apt-get", "-y", "install", "/srv/early_1.deb"]);
+    machine.sh("systemctl enable early");
+    machine.reboot();
+    assert_is_above(&machine);
+    machine.assert_upgraded();
+    machine.assert_services_work();
+    assert_started_early(&machine);
+    is_upgraded_while_it_runs(&machine);
+
+    machine.install_tool();
+    machine.upgrade_tool_half_way();
+    machine.power_cut();
+    machine.package_run(&["apt-get", "-y", "-f", "install"]);
+    machine.assert_configured();
+    assert_is_above(&machine);
+    assert_started_early(&machine);
+
+    has_a_new_image(&machine);
+    assert_started_early(&machine);
+    let upgrades = machine.upgrades().len();
+    format!(
+        "stopped; {upgrades} upgrades; booted with them, after a power cut and over a new image without modules for its kernel"
+    )
+}
+
+/// A package whose service is started when the machine starts, and that says what is set then: by systemd, and by udev.
+fn build(machine: &Machine) {
+    machine.sh("cd /srv
+        for version in 1 2; do
+            lib=tree/usr/lib
+            mkdir -p tree/DEBIAN $lib/early $lib/systemd/system $lib/tmpfiles.d $lib/sysctl.d $lib/modules-load.d $lib/udev/rules.d
+            cp /usr/bin/sleep $lib/early/sleep
+            echo $version > $lib/early/version
+            printf '%s\n' '[Service]' 'ExecStart=/usr/lib/early/sleep infinity' '[Install]' 'WantedBy=multi-user.target' \
+                > $lib/systemd/system/early.service
+            echo 'd /run/early' > $lib/tmpfiles.d/early.conf
+            echo 'vm.swappiness = 33' > $lib/sysctl.d/early.conf
+            echo dummy > $lib/modules-load.d/early.conf
+            echo 'KERNEL==\"null\", SYMLINK+=\"early\"' > $lib/udev/rules.d/60-early.rules
+            printf '%s\n' 'Package: early' \"Version: $version\" 'Architecture: all' 'Maintainer: A Test <test@example.org>' \
+                'Description: package for a test' > tree/DEBIAN/control
+            dpkg-deb --root-owner-group -Znone --build tree early_$version.deb
+            rm -r tree
+        done");
+}
+
+/// With what was installed until now. It is on the second disk.
+fn has_usr_from_an_image(machine: &Machine) {
+    machine.sh("sed -i 's|^LABEL=usr .*|/dev/vdb /usr squashfs ro,noatime 0 0|' /etc/fstab");
+    machine.seal_usr("");
+    assert_usr_is(machine, "squashfs");
+}
+
+/// The overlay, once, read-only, with no cycle in what systemd was to start, and however much is started later.
+#[track_caller]
+fn assert_is_above(machine: &Machine) {
+    machine.assert_read_only();
+    assert_usr_is(machine, "overlay");
+    machine.must(&["rokeep", "overlay", "status"]);
+    let mounts = || machine.sh(&format!("grep -E ' (/usr|{LOWER}) ' /proc/1/mountinfo"));
+    let before = mounts();
+    assert!(before.lines().count() == 3, "the image, once more below, and the overlay: {before}");
+    machine.must(&["systemd-run", "--wait", "--quiet", "true"]);
+    assert_eq!(mounts(), before, "a service lays it again");
+    let cycles = machine.sh("journalctl --quiet --boot --grep 'ordering cycle' || true");
+    assert!(cycles.is_empty(), "{cycles}");
+    let state = machine.must(&["systemctl", "show", "--value", "--property=Result,ActiveState", LAID_BY]);
+    assert_eq!(state.split_whitespace().collect::<Vec<_>>(), ["success", "active"]);
+}
+
+/// All that the package brings for the start of a machine, of which nothing is below.
+#[track_caller]
+fn assert_started_early(machine: &Machine) {
+    assert!(machine.run(&["test", "-e", &format!("{LOWER}/lib/early")]).code == 1, "it is below");
+    machine.wait_for("systemctl --quiet is-active early.service");
+    machine.sh("test -d /run/early; test -d /sys/module/dummy");
+    assert_eq!(machine.sh("cat /proc/sys/vm/swappiness").trim(), "33");
+    machine.wait_for("[ -e /dev/early ]");
+}
+
+fn is_upgraded_while_it_runs(machine: &Machine) {
+    let early = machine.must(&["systemctl", "show", "--value", "--property=MainPID", "early"]);
+    machine.package_run(&["apt-get", "-y", "install", "/srv/early_2.deb"]);
+    assert_is_above(machine);
+    assert_eq!(machine.status().mount("/usr").aliases.held, 1);
+    let (status, early) = (machine.status(), early.trim().parse().expect("a process"));
+    assert!(status.uses("/usr/lib/early/sleep", early).contains(&"executed"), "{status:#?}");
+    machine.must(&["systemctl", "restart", "early"]);
+    machine.must(&["rokeep", "cleanup"]);
+    machine.assert_tidy();
+}
+
+/// Whoever makes the image puts another one in its place, which has no modules for the kernel that was installed above.
+fn has_a_new_image(machine: &Machine) {
+    machine.must(&[
+        "rokeep",
+        "run",
+        "--",
+        "sh",
+        "-euc",
+        "cd /usr/lib/modules; for kernel in *; do
+        cp -a $kernel above; rm -r $kernel; mv above $kernel; done",
+    ]);
+    machine.seal_usr("rm -r lib/modules/*; echo new > share/of-the-new-image");
+    assert_eq!(machine.sh("cat /usr/share/of-the-new-image").trim(), "new");
+    assert!(machine.sh(&format!("ls {LOWER}/lib/modules")).is_empty(), "modules below");
+    assert_usr_is(machine, "overlay");
+    let status = machine.run(&["rokeep", "overlay", "status"]);
+    assert!(status.code == 1 && status.stdout.contains("CHANGED"), "{status:?}");
+}
+
+#[track_caller]
+fn assert_usr_is(machine: &Machine, file_system: &str) {
+    let line = machine.mount_line("/usr");
+    assert!(line.contains(&format!(" - {file_system} ")) && Access::of(&line) == ReadOnly, "{line}");
+}
