@@ -228,6 +228,11 @@ pub enum Overlay {
         /// Remove what was written, too
         #[arg(long)]
         discard: bool,
+        /// Not now, but when the machine starts next
+        ///
+        /// For one that is always in use, as that of /usr. Until then no package can be installed there.
+        #[arg(long, conflicts_with = "discard")]
+        at_next_start: bool,
     },
     /// Show what is above one: what it adds, replaces and hides, by package
     Diff {

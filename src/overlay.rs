@@ -1,7 +1,8 @@
 //! Overlay mode: packages on a mount that can never be writable (docs/overlay.md).
 //!
 //! [`enable`] lays an overlayfs over it, which is from then on a mount like any other: a session opens and closes it. It is
-//! written down first, and laid again by [`lay`] where it is missing when a package run begins. [`disable`] takes it away.
+//! written down first, and laid again by [`lay`] where it is missing when a package run begins. [`disable`] takes it away;
+//! [`leave`] has the next start of the machine do it.
 //!
 //! [`diff`] says what is above, [`reset`] has it be nothing. [`bind`] does without the overlay: directories of what is above
 //! are mounted one by one over what is below, which may change then.
@@ -13,6 +14,7 @@ mod disabling;
 mod elsewhere;
 mod enabling;
 mod laying;
+mod leaving;
 mod place;
 mod resetting;
 mod users;
@@ -30,8 +32,9 @@ pub use self::disabling::{Keep, disable};
 pub use self::elsewhere::require_nothing_elsewhere;
 use self::enabling::{Units, begin};
 pub use self::enabling::{Wanted, enable};
+pub use self::leaving::leave;
 pub use self::resetting::reset;
-use crate::core::message::{self, Outcome};
+use crate::core::message;
 use crate::core::mountinfo::Mount;
 use crate::core::overlay::Overlay;
 use crate::core::overlay::shown::{self, Overlays, Shown, State};
@@ -48,7 +51,7 @@ use crate::sys::processes;
 /// # Errors
 /// Where one cannot be laid: then a package would be installed without what is above it.
 pub(crate) fn lay(root: &Root, session: &Session, settings: &Settings) -> Result<Vec<String>> {
-    let mut outcome = Outcome::default();
+    let mut outcome = leaving::finish_all(root)?;
     let written = overlay_files::all(root)?;
     for wanted in settings.overlays() {
         let Some(overlay) = written.iter().find(|overlay| overlay.point == wanted.point) else {
@@ -102,7 +105,7 @@ fn say_missing_units(root: &Root, overlay: &Overlay) -> Option<String> {
 pub(crate) fn is_missing(root: &Root, settings: &Settings) -> Result<bool> {
     let written = overlay_files::all_that_can_be_seen(root)?;
     for overlay in &written {
-        if !is_there(root, overlay)? {
+        if !overlay.is_leaving && !is_there(root, overlay)? {
             return Ok(true);
         }
     }
@@ -138,6 +141,9 @@ pub(crate) fn require_none_missing(root: &Root) -> Result<()> {
 pub(crate) fn points(root: &Root, settings: &Settings) -> Result<Vec<(PathBuf, Vec<PathBuf>)>> {
     let mut points = Vec::new();
     for overlay in overlay_files::all_that_can_be_seen(root)? {
+        if overlay.is_leaving && !is_there(root, &overlay)? {
+            continue;
+        }
         let by_itself = !overlay.is_bound() || laid(root, &overlay)?.is_some();
         let managed = if by_itself { vec![overlay.point.clone()] } else { binding::managed(&overlay) };
         points.push((overlay.point, managed));
@@ -216,7 +222,8 @@ fn show(root: &Root, overlay: Overlay) -> Result<Shown> {
     let is_exchanged = is_laid && above.is_some() && !laying::has_what_is_there(root, &overlay)?;
     Ok(Shown {
         state,
-        has_units: overlay_files::has_units(root, &overlay),
+        has_units: overlay.is_leaving || overlay_files::has_units(root, &overlay),
+        is_leaving: overlay.is_leaving,
         directories: binding::managed(&overlay),
         upper: overlay.upper(),
         upper_bytes: above.filter(|_| !is_exchanged).map(|above| above.bytes),

@@ -56,6 +56,14 @@ pub struct Overlay {
     /// Directories, from the mount point, that are mounted one by one over what is below, in place of the overlay.
     #[serde(default, skip_serializing_if = "Vec::is_empty", with = "super::text::paths_as_text")]
     pub bound: Vec<PathBuf>,
+    /// It goes with the next start of the machine.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub is_leaving: bool,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde wants it so")]
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 /// What is below.
@@ -97,7 +105,8 @@ impl Overlay {
         }
         let place = place.map_or_else(|| home(&point), Path::to_owned);
         let below = Below::of(mount, entry);
-        let overlay = Overlay { format: FORMAT, below, point, place, masks: Vec::new(), bound: Vec::new() };
+        let overlay =
+            Overlay { format: FORMAT, below, point, place, masks: Vec::new(), bound: Vec::new(), is_leaving: false };
         let is_rokeeps = ["/var/lib/rokeep", "/run/rokeep"].iter().any(|dir| overlay.place.starts_with(dir));
         if is_rokeeps && !overlay.is_in_its_usual_place() {
             return Err(Unfit::Ours(overlay.place));

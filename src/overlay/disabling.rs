@@ -10,7 +10,7 @@ use crate::core::overlay::Overlay;
 use crate::settings::Settings;
 use crate::sys::files::Root;
 use crate::sys::mounts;
-use crate::sys::overlay_files;
+use crate::sys::overlay_files::{self, Contents};
 use crate::sys::state::Locked;
 
 /// Takes an overlay away: what is below can be seen again. What is above is kept, unless it is to be discarded.
@@ -34,22 +34,37 @@ pub fn disable(root: &Root, point: &Path, keep: Keep) -> Result<Outcome> {
     overlay_files::remove_units(root, &overlay)?;
     if let Err(why) = take_away(root, &overlay) {
         let units = overlay_files::write_units(root, &overlay).err();
-        bail!("{why:#}{}", units.map_or_else(String::new, |error| format!("; and its units are gone: {error:#}")));
+        let or = "; or have the next start of the machine do it (--at-next-start)";
+        bail!("{why:#}{or}{}", units.map_or_else(String::new, |error| format!("; and its units are gone: {error:#}")));
     }
+    let mut outcome = forget(root, &overlay, above, keep)?;
+    let settings = Settings::load(root)?;
+    if settings.overlays().any(|wanted| wanted.point == point) {
+        outcome.notes.push(format!("the next package run lays it again, as {} wants it", crate::settings::PATH));
+    }
+    Ok(outcome)
+}
+
+/// Nothing of it is mounted any more.
+///
+/// # Errors
+/// Where something of it cannot be removed.
+pub(super) fn forget(root: &Root, overlay: &Overlay, above: Option<Contents>, keep: Keep) -> Result<Outcome> {
+    let shown = message::path(&overlay.point);
     let mut outcome = Outcome::default();
     outcome.notes.push(format!("{shown} has no overlay any more"));
-    if mounts::at(root, point)?.is_none() {
+    if mounts::at(root, &overlay.point)?.is_none() {
         outcome.notes.push(format!("nothing is mounted at {shown} now: \"mount {shown}\""));
     }
     let above = above.unwrap_or_default();
     let nothing_is_kept = keep == Keep::Nothing || above.entries == 0;
     if nothing_is_kept {
-        overlay_files::discard(root, &overlay)?;
+        overlay_files::discard(root, overlay)?;
     }
-    overlay_files::forget(root, &overlay)?;
+    overlay_files::forget(root, overlay)?;
     if nothing_is_kept {
-        overlay_files::remove_discarded(root, &overlay)?;
-        overlay_files::give_up_claim(root, &overlay);
+        overlay_files::remove_discarded(root, overlay)?;
+        overlay_files::give_up_claim(root, overlay);
     } else {
         let place = match overlay.is_in_its_usual_place() {
             true => String::new(),
@@ -65,10 +80,6 @@ pub fn disable(root: &Root, point: &Path, keep: Keep) -> Result<Outcome> {
         outcome.notes.push(format!(
             "dpkg counts packages as installed that have files on {shown} which are not there now; \"dpkg --verify\" names them"
         ));
-    }
-    let settings = Settings::load(root)?;
-    if settings.overlays().any(|wanted| wanted.point == point) {
-        outcome.notes.push(format!("the next package run lays it again, as {} wants it", crate::settings::PATH));
     }
     Ok(outcome)
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Error, Result, anyhow, bail, ensure};
 
 use super::disabling::{take_away, unmount};
-use super::{below, binding, laid, lay_one, laying, nobody_needs_it, place};
+use super::{below, binding, laid, lay_one, laying, leaving, nobody_needs_it, place};
 use crate::core::message::{self, Outcome};
 use crate::core::overlay::Overlay;
 use crate::core::session::Session;
@@ -40,6 +40,7 @@ pub fn enable(root: &Root, wanted: Wanted) -> Result<Outcome> {
     let overlay = match overlay_files::of(root, wanted.point)? {
         Some(overlay) => {
             require_the_same(&overlay, wanted)?;
+            let overlay = leaving::stay(root, overlay)?;
             let overlay = match overlay.is_bound() {
                 true => binding::back(root, &locked, &overlay)?,
                 false => {

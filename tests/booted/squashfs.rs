@@ -24,6 +24,7 @@ fn is_upgraded_over_an_image(release: Release) -> String {
     machine.assert_configured();
 
     machine.must(&["rokeep", "overlay", "enable", "/usr"]);
+    machine.wait_until_up();
     machine.must(&["rokeep", "check"]);
     machine.package_run(&["apt-get", "-y", "dist-upgrade"]);
     machine.package_run(&["apt-get", "-y", "install", "/srv/early_1.deb"]);

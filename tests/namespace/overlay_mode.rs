@@ -199,6 +199,63 @@ fn one_that_is_in_use_stays_and_it_is_said_by_whom() {
     world.rokeep(["overlay", "disable", "/opt"]).assert_code(0);
 }
 
+/// Whoever never ends, as on /usr, is no reason to keep it for ever.
+#[test]
+fn one_that_is_in_use_goes_with_the_next_start() {
+    let world = enabled(Squashfs);
+    install(&world, "1");
+    let holder = world.hold(Mapped(TOOL));
+    world.rokeep(["overlay", "disable", "/opt"]).assert_code(3).assert_says(&["--at-next-start"]);
+    leaves_at_the_next_start(&world);
+    assert_eq!(fs_type(&world, "/opt"), "overlay");
+    assert!(world.inode(TOOL).is_some() && world.outside("/etc/systemd/system/opt.mount").symlink_metadata().is_err());
+    world.hook("pre-invoke", None).assert_code(3).assert_says(&["with the next start", "overlay enable /opt"]);
+    let status = world.rokeep(["overlay", "status"]).assert_code(1);
+    assert!(status.stdout.contains("LEAVING"), "{}", status.stdout);
+    world.rokeep(["overlay", "bind", "/opt"]).assert_code(3).assert_says(&["with the next start"]);
+
+    world.rokeep(["overlay", "enable", "/opt"]).assert_code(0);
+    world.rokeep(["overlay", "status"]).assert_code(0);
+    install(&world, "2");
+
+    leaves_at_the_next_start(&world);
+    drop(holder);
+    starts_with_what_is_below_alone(&world);
+    world.rokeep(["overlay", "status"]).assert_code(0);
+    // There is nothing to write to, and no overlay to be laid.
+    world.hook("pre-invoke", None).assert_code(3).assert_says(&["overlay enable /opt"]);
+    assert!(world.rokeep(["overlay", "status"]).assert_code(0).stdout.contains("there is no overlay"));
+    assert!(world.inode(TOOL).is_none() && world.outside(UPPER).join("bin/tool").exists());
+    world.rokeep(["overlay", "enable", "/opt"]).assert_code(0);
+    assert!(world.inode(TOOL).is_some());
+}
+
+#[test]
+fn what_is_gone_with_a_start_can_be_had_back_or_discarded() {
+    let world = enabled(Squashfs);
+    install(&world, "1");
+    leaves_at_the_next_start(&world);
+    starts_with_what_is_below_alone(&world);
+    world.rokeep(["overlay", "enable", "/opt"]).assert_code(0);
+    assert!(world.inode(TOOL).is_some());
+    leaves_at_the_next_start(&world);
+    starts_with_what_is_below_alone(&world);
+    world.rokeep(["overlay", "disable", "--at-next-start", "/opt"]).assert_code(3).assert_says(&["does it now"]);
+    world.rokeep(["overlay", "disable", "/opt", "--discard"]).assert_code(0);
+    assert!(!world.outside("/var/lib/rokeep/overlay").exists());
+}
+
+fn leaves_at_the_next_start(world: &Small) {
+    world.rokeep(["overlay", "disable", "--at-next-start", "/opt"]).assert_code(0).assert_says(&["the next start"]);
+}
+
+/// As the machine does without the units: from /etc/fstab.
+fn starts_with_what_is_below_alone(world: &Small) {
+    world.unmount("/opt");
+    world.unmount(LOWER);
+    assert_eq!(fs_type(world, "/opt"), "squashfs");
+}
+
 #[test]
 fn nothing_is_taken_away_while_somebody_needs_it() {
     let world = enabled(Squashfs);

@@ -29,6 +29,8 @@ pub struct Shown {
     pub state: State,
     /// Whether its units are as they should be, so that the machine lays it when it starts.
     pub has_units: bool,
+    /// Whether the machine does without from its next start on.
+    pub is_leaving: bool,
     /// The directories that are mounted one by one in place of the overlay; none, where there is an overlay.
     #[serde(serialize_with = "crate::core::text::paths_as_text::serialize")]
     pub directories: Vec<PathBuf>,
@@ -65,6 +67,9 @@ impl Overlays {
     /// Whether somebody has something to do: packages may lack files.
     pub fn need_attention(&self) -> bool {
         let is_wrong = |shown: &Shown| {
+            if shown.is_leaving {
+                return shown.state != State::Missing;
+            }
             let is_gone = shown.state == State::Missing || shown.upper_bytes.is_none();
             is_gone || !shown.has_units || !shown.lower_changed.is_empty()
         };
@@ -90,6 +95,7 @@ impl Shown {
         let state = match self.state {
             State::ReadOnly => format!("{form}, read-only"),
             State::Writable => format!("{form}, writable"),
+            State::Missing if self.is_leaving => "gone: the next package run forgets it".to_owned(),
             State::Missing if self.directories.is_empty() => {
                 format!("NOT LAID, so what is above cannot be seen: \"rokeep overlay enable {mount}\"")
             }
@@ -116,7 +122,16 @@ impl Shown {
                 message::count(count, "place")
             ),
         };
-        format!("{mount}  {state}\n{directories}  above  {above}{free}\n  below  {lower} ({kind})\n{changed}{units}")
+        let leaving = match self.is_leaving && self.state != State::Missing {
+            false => String::new(),
+            true => format!(
+                "  LEAVING with the next start of the machine, and no package can be installed until then: \"rokeep overlay enable \
+                 {mount}\" keeps it\n"
+            ),
+        };
+        format!(
+            "{mount}  {state}\n{directories}  above  {above}{free}\n  below  {lower} ({kind})\n{changed}{units}{leaving}"
+        )
     }
 }
 
@@ -129,6 +144,7 @@ mod tests {
             mount: "/opt".into(),
             state,
             has_units: true,
+            is_leaving: false,
             directories: Vec::new(),
             upper: "/var/up\nper".into(),
             upper_bytes,
@@ -168,6 +184,11 @@ mod tests {
                 .text()
                 .starts_with("/opt  directories NOT MOUNTED: \"rokeep overlay bind /opt\"\n         /opt/app\n")
         );
+        for (state, needs) in [(State::ReadOnly, true), (State::Missing, false)] {
+            let mut leaving = shown(state, Some(1));
+            leaving.overlays[0].is_leaving = true;
+            assert_eq!((leaving.need_attention(), leaving.text().contains("LEAVING")), (needs, needs));
+        }
         assert!(without.need_attention() && without.text().contains("NOT THERE when the machine starts"));
     }
 
