@@ -340,7 +340,26 @@ impl Below {
 
     /// Whether the machine is to start without it too.
     pub fn may_fail(&self) -> bool {
-        self.options.split(',').any(|option| ["nofail", "x-systemd.automount"].contains(&option))
+        let has_it = self.options.split(',').any(|option| ["nofail", "x-systemd.automount"].contains(&option));
+        has_it || self.is_in_the_background()
+    }
+
+    /// Its options as systemd has them in a unit. A mount.nfs that goes on in the background is nothing that a unit could wait
+    /// for: it stays in front, for as long as it would have tried there, and nobody waits for the unit (systemd.mount(5),
+    /// fstab). What /etc/fstab says of that itself comes later, and counts.
+    pub fn options_in_a_unit(&self) -> String {
+        match self.is_in_the_background() {
+            true => format!("x-systemd.mount-timeout=infinity,retry=10000,nofail,{},fg", self.options),
+            false => self.options.clone(),
+        }
+    }
+
+    /// nfs(5), `bg`. An automount waits for it anyway.
+    fn is_in_the_background(&self) -> bool {
+        let words = || self.options.split(',');
+        let last = words().rfind(|word| ["bg", "fg"].contains(word));
+        let is_automounted = words().any(|word| word == "x-systemd.automount");
+        ["nfs", "nfs4"].contains(&&*self.fs_type) && last == Some("bg") && !is_automounted
     }
 
     /// By /etc/fstab, if that has it: there the device has its lasting name. Otherwise by what is mounted now.

@@ -95,6 +95,7 @@ fn install(overlay: &Overlay) -> String {
 
 fn mounting_below(overlay: &Overlay, at: &Path) -> String {
     let (point, below) = (overlay.point.display(), &overlay.below);
+    let options = below.options_in_a_unit();
     format!(
         "{MARK}\
          [Unit]\n\
@@ -106,14 +107,21 @@ fn mounting_below(overlay: &Overlay, at: &Path) -> String {
          What={}\n\
          Where={}\n\
          Type={}\n\
-         Options={}\n",
+         Options={options}\n\
+         {}",
         before(overlay),
-        needs(&below.options),
+        needs(&options),
         below.source.display(),
         at.display(),
         below.fs_type,
-        below.options,
+        timeout(&options),
     )
+}
+
+/// How long its mount(8) may take; of several the last counts. systemd reads that in /etc/fstab, and not in a unit.
+fn timeout(options: &str) -> String {
+    let said = options.split(',').rev().find_map(|option| option.strip_prefix("x-systemd.mount-timeout="));
+    said.map_or_else(String::new, |time| format!("TimeoutSec={time}\n"))
 }
 
 fn bind_unit(overlay: &Overlay, bind: &Bind) -> Unit {
@@ -353,6 +361,44 @@ mod tests {
             ["/dev/disk/by-label/my.mount1", "/dev/my.mount", "vpn"].map(unit_of),
             ["dev-disk-by\\x2dlabel-my.mount1.device", "dev-my.mount.device", "vpn.mount"]
         );
+    }
+
+    #[test]
+    fn how_long_fstab_says_to_wait_is_waited() {
+        let table =
+            "/srv/opt.squashfs /opt squashfs loop,ro,x-systemd.mount-timeout=5,x-systemd.mount-timeout=2min 0 0\n";
+        let mut overlay = opt(IMAGE, table, None).unwrap();
+        let [below, above] = laid(&overlay).try_into().unwrap();
+        assert!(below.text.ends_with("TimeoutSec=2min\n"), "{}", below.text);
+        assert!(!above.text.contains("TimeoutSec="), "{}", above.text);
+        overlay.below.options = "loop,ro".to_owned();
+        assert!(!laid(&overlay)[0].text.contains("TimeoutSec="));
+    }
+
+    /// As systemd-fstab-generator has it: systemd waits for the server, and nobody for systemd.
+    #[test]
+    fn an_export_in_the_background_is_waited_for_by_systemd_alone() {
+        let line = "1 1 0:30 / /opt ro - nfs4 server:/opt ro\n";
+        let units = |options: &str| {
+            let overlay = opt(line, &format!("server:/opt /opt nfs {options} 0 0\n"), None).unwrap();
+            <[Unit; 2]>::try_from(laid(&overlay)).unwrap()
+        };
+        let [below, above] = units("ro,bg");
+        let options = "Options=x-systemd.mount-timeout=infinity,retry=10000,nofail,ro,bg,fg\nTimeoutSec=infinity\n";
+        assert!(below.text.ends_with(options), "{}", below.text);
+        assert!(above.text.contains(",nofail\n"), "{}", above.text);
+        assert!(![&below, &above].iter().any(|unit| unit.text.contains("Before=")), "{}", above.text);
+        // What /etc/fstab says itself comes last, and counts.
+        let [below, _] = units("ro,bg,x-systemd.mount-timeout=1h,retry=3");
+        assert!(
+            below.text.ends_with("nofail,ro,bg,x-systemd.mount-timeout=1h,retry=3,fg\nTimeoutSec=1h\n"),
+            "{}",
+            below.text
+        );
+        for options in ["ro,bg,fg", "ro", "ro,bg,x-systemd.automount"] {
+            let [below, _] = units(options);
+            assert!(below.text.ends_with(&format!("Options={options}\n")), "{}", below.text);
+        }
     }
 
     #[test]
