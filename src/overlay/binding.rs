@@ -45,8 +45,14 @@ pub fn bind(root: &Root, point: &Path) -> Result<Bound> {
     nobody_needs_it(root, &locked.session()?, point)?;
     let shown = message::path(point);
     leaving::require_to_stay(&overlay)?;
-    let bound = match overlay.is_bound() {
-        true => overlay,
+    let (bound, note) = match overlay.is_bound() {
+        true => match complete(root, &overlay)? {
+            Completed::Bound(note) => (overlay, note),
+            Completed::Overlay(overlay, why) => {
+                overlay_files::write_units(root, &overlay)?;
+                bail!("{why}");
+            }
+        },
         false => {
             require_no_aliases(&locked, &overlay)?;
             let (upper, lower) = (in_root(root, &overlay.upper()), in_root(root, &comparing::below(root, &overlay)?));
@@ -60,27 +66,20 @@ pub fn bind(root: &Root, point: &Path) -> Result<Bound> {
                 "nothing is above {shown} that could be mounted: nothing was changed; \"rokeep overlay disable {shown}\" takes the \
                  overlay away"
             );
-            begin(root, &overlay, Overlay { bound: directories, ..overlay.clone() })?
-        }
-    };
-    let mut notes: Vec<String> = match complete(root, &bound)? {
-        Completed::Bound(note) => note.into_iter().collect(),
-        Completed::Overlay(overlay, why) => {
-            overlay_files::write_units(root, &overlay)?;
-            bail!("{why}");
+            (begin(root, &overlay, Overlay { bound: directories, ..overlay.clone() })?, None)
         }
     };
     let units = overlay_files::write_units(root, &bound);
     units
         .with_context(|| format!("the directories of {shown} are mounted, but will not be when the machine starts"))?;
     let directories: Vec<String> = bound.binds().map(|bind| message::path(&bind.to)).collect();
-    notes.push(format!(
+    let done = format!(
         "{shown} has no overlay: {} of it, from {}, {} mounted one by one",
         message::few(&directories, 5),
         message::path(&bound.upper()),
         if directories.len() == 1 { "is" } else { "are" }
-    ));
-    Ok(Bound::Done(Outcome { notes, ..Outcome::default() }))
+    );
+    Ok(Bound::Done(Outcome { notes: note.into_iter().chain([done]).collect(), ..Outcome::default() }))
 }
 
 /// Written down first: whoever is killed later has it finished by the next package run.
@@ -97,7 +96,7 @@ fn begin(root: &Root, overlay: &Overlay, bound: Overlay) -> Result<Overlay> {
             _ => bail!("{why:#}. The overlay is as it was"),
         }
     }
-    finish(root, &bound).map(|()| bound.clone()).map_err(|why| be_an_overlay(root, &bound, why))
+    finish(root, &bound).map(|_| bound.clone()).map_err(|why| be_an_overlay(root, &bound, why))
 }
 
 /// Has it be an overlay again, as what was to be in its place cannot be.
@@ -166,40 +165,38 @@ impl Completed {
 /// Where what is below is not there, or a directory cannot be mounted.
 pub fn complete(root: &Root, bound: &Overlay) -> Result<Completed> {
     let shown = message::path(&bound.point);
-    if laid(root, bound)?.is_none() {
-        let is_missing = !is_complete(root, bound)?;
-        finish(root, bound)?;
-        return Ok(Completed::Bound(
-            is_missing.then(|| format!("directories of {shown} were not mounted, and are now")),
-        ));
-    }
-    match finish(root, bound) {
-        Ok(()) => Ok(Completed::Bound(Some(format!(
-            "directories of {shown} are mounted one by one now, as was begun before"
-        )))),
-        Err(why) => {
+    let was_laid = laid(root, bound)?.is_some();
+    let note = match (finish(root, bound), was_laid) {
+        (Ok(0), false) => None,
+        (Ok(_), false) => Some(format!("directories of {shown} were not mounted, and are now")),
+        (Ok(_), true) => Some(format!("directories of {shown} are mounted one by one now, as was begun before")),
+        (Err(why), false) => return Err(why),
+        (Err(why), true) => {
             let overlay = back_to_overlay(root, bound)?;
             lay_one(root, &overlay)?;
             let why = format!("{shown} keeps its overlay, as its directories could not be mounted one by one: {why:#}");
-            Ok(Completed::Overlay(Box::new(overlay), why))
+            return Ok(Completed::Overlay(Box::new(overlay), why));
         }
-    }
+    };
+    Ok(Completed::Bound(note))
 }
 
-/// The overlay away, what is below to its point, and the directories over it.
-fn finish(root: &Root, bound: &Overlay) -> Result<()> {
+/// The overlay away, what is below to its point, and the directories over it. Answers how many were missing.
+fn finish(root: &Root, bound: &Overlay) -> Result<usize> {
     unmount_overlay(root, bound)?;
     laying::give_back(root, bound)?;
     let below = below(root, bound)?;
+    let mut missing = 0;
     for bind in bound.binds() {
         if !is_mounted(root, &bind)? {
             make_whole(root, &bind)?;
             mount(root, bound, &below, &bind)?;
+            missing += 1;
         }
     }
     // What is below may change now.
     overlay_files::forget_seen(root, bound);
-    Ok(())
+    Ok(missing)
 }
 
 fn below(root: &Root, bound: &Overlay) -> Result<Mounted> {
@@ -317,7 +314,7 @@ fn mount_by_path(root: &Root, bound: &Overlay, copy: impl AsFd, over: &Directory
 pub fn unmount(root: &Root, bound: &Overlay) -> Result<()> {
     let unmounted = bound.binds().try_for_each(|bind| unmount_one(root, &bind));
     unmounted.map_err(|why| match finish(root, bound) {
-        Ok(()) => why,
+        Ok(_) => why,
         Err(error) => anyhow!("{why:#}. Mounting the others again failed too: {error:#}"),
     })
 }
