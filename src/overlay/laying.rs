@@ -216,20 +216,22 @@ fn expose_lower(root: &Root, overlay: &Overlay, there: Option<&Mounted>) -> Resu
 /// As `mount --bind` does, but of this mount, whatever its name leads to by now; and what is mounted over the one does not
 /// appear over the other, too (mount_namespaces(7), shared subtrees).
 fn mount_again(root: &Root, mounted: &Mounted, at: &Path) -> Result<()> {
-    let shown = message::path(at);
-    let directory = root.open_dir(at)?.with_context(|| format!("{shown} is not there"))?;
     let copy = remounting::copy(mounted)?;
-    let attach = |copy| overlaying::attach(copy, directory).with_context(|| format!("cannot mount {shown}"));
-    let failed = || format!("cannot have {shown} by itself");
+    let failed = || format!("cannot have {} by itself", message::path(at));
     match remounting::set_private(&copy) {
         // Before Linux 5.12.
         Err(Errno::ENOSYS) => {
-            attach(copy)?;
-            let path = in_root(root, at);
-            set_private_by_path(&path).with_context(failed)
+            attach(root, copy, at)?;
+            set_private_by_path(&in_root(root, at)).with_context(failed)
         }
-        private => private.with_context(failed).and_then(|()| attach(copy)),
+        private => private.with_context(failed).and_then(|()| attach(root, copy, at)),
     }
+}
+
+fn attach(root: &Root, copy: OwnedFd, at: &Path) -> Result<()> {
+    let shown = message::path(at);
+    let directory = root.open_dir(at)?.with_context(|| format!("{shown} is not there"))?;
+    overlaying::attach(copy, directory).with_context(|| format!("cannot mount {shown}"))
 }
 
 /// As [`remounting::set_private`], before Linux 5.12.
@@ -261,10 +263,18 @@ pub fn release_lower(root: &Root, overlay: &Overlay) -> Result<()> {
 pub fn give_back(root: &Root, overlay: &Overlay) -> Result<()> {
     if let Some(below) = mounts::at(root, &overlay.lower())? {
         if mounts::at(root, &overlay.point)?.is_none() && overlay.below.can_be(&below.mount) {
-            mount_again(root, &below, &overlay.point)?;
+            mount_back(root, overlay, &below)?;
         }
     }
     release_lower(root, overlay)
+}
+
+/// A copy has the peers of what it is a copy of. Of what has none, it is shared where everything is that is mounted there.
+fn mount_back(root: &Root, overlay: &Overlay, below: &Mounted) -> Result<()> {
+    let lower = overlay.lower();
+    set_private_by_path(&in_root(root, &lower))
+        .with_context(|| format!("cannot have {} by itself", message::path(&lower)))?;
+    attach(root, remounting::copy(below)?, &overlay.point)
 }
 
 /// A directory is made and removed again. Of who is killed in between it is left, and in nobody's way: it is called as the

@@ -650,3 +650,29 @@ fn units_say_what_was_mounted() {
     world.rokeep(["overlay", "enable", "/opt"]).assert_code(3).assert_says(&["a unit of somebody else's"]);
     assert!(unit("opt.mount").contains("What=x"));
 }
+
+/// As systemd has every mount: services with mounts of their own see what is mounted over it.
+#[test]
+fn what_was_shared_is_shared_again() {
+    let is_shared = |world: &Small| world.mount_line("/opt").contains(" shared:");
+    for program in ["/tool/rokeep", "/tool/holder"] {
+        let world = on(Squashfs);
+        let overlay = |word| {
+            let kernel = if program == "/tool/holder" { &["before-5.12", "/tool/rokeep"][..] } else { &[] };
+            world.runs(program, &[kernel, &["overlay", word, "/opt"]].concat()).assert_code(0)
+        };
+        ["/", "/opt"].iter().for_each(|point| world.is_shared(point));
+        let before = world.mount_line("/opt");
+        overlay("enable");
+        assert!(is_shared(&world), "{program}");
+        overlay("disable");
+        assert_eq!(world.mount_line("/opt"), before, "{program}");
+        // As after a start of the machine: what is below has only its place.
+        overlay("enable");
+        ["/opt", "/opt"].iter().for_each(|point| world.unmount(point));
+        world.is_shared(LOWER);
+        overlay("enable");
+        overlay("disable");
+        assert!(is_shared(&world) && fs_type(&world, "/opt") == "squashfs", "{program}: {}", world.mount_line("/opt"));
+    }
+}
