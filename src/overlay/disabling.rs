@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
-use super::{binding, laid, laying, nobody_needs_it, users};
+use super::{binding, is_there, laid, laying, nobody_needs_it, users};
 use crate::core::message::{self, Outcome};
 use crate::core::overlay::Overlay;
 use crate::settings::Settings;
@@ -16,7 +16,7 @@ use crate::sys::state::Locked;
 /// Takes an overlay away: what is below can be seen again. What is above is kept, unless it is to be discarded.
 ///
 /// # Errors
-/// Where it is in use, and by whom. It is then still there.
+/// Where it is in use, and by whom: it is then still there. Where it is not, what is left to be done.
 pub fn disable(root: &Root, point: &Path, keep: Keep) -> Result<Outcome> {
     let locked = Locked::wait(root)?;
     let overlay = overlay_files::required(root, point)?;
@@ -26,15 +26,18 @@ pub fn disable(root: &Root, point: &Path, keep: Keep) -> Result<Outcome> {
     require_no_aliases(&locked, &overlay)?;
     let above = overlay_files::above(root, &overlay)?;
     ensure!(
-        above.is_some() || keep == Keep::Nothing,
+        above.is_some() || keep == Keep::Nothing || overlay_files::is_discarded(root, &overlay),
         "what is above {shown} is not at {}: bring it back, or \"rokeep overlay disable --discard {shown}\"",
         message::path(&overlay.upper())
     );
     // Before it is unmounted: systemd unmounts what is bound to a mount that is gone.
     overlay_files::remove_units(root, &overlay)?;
-    if let Err(why) = take_away(root, &overlay) {
+    if let Err(why) = take_away(root, &overlay, keep) {
         let units = overlay_files::write_units(root, &overlay).err();
-        let or = "; or have the next start of the machine do it (--at-next-start)";
+        let or = match is_there(root, &overlay) {
+            Ok(true) => "; or have the next start of the machine do it (--at-next-start)",
+            Ok(false) | Err(_) => "",
+        };
         bail!("{why:#}{or}{}", units.map_or_else(String::new, |error| format!("; and its units are gone: {error:#}")));
     }
     let mut outcome = forget(root, &overlay, above, keep)?;
@@ -57,15 +60,12 @@ pub(super) fn forget(root: &Root, overlay: &Overlay, above: Option<Contents>, ke
         outcome.notes.push(format!("nothing is mounted at {shown} now: \"mount {shown}\""));
     }
     let above = above.unwrap_or_default();
-    let nothing_is_kept = keep == Keep::Nothing || above.entries == 0;
-    if nothing_is_kept {
-        overlay_files::discard(root, overlay)?;
-    }
-    overlay_files::forget(root, overlay)?;
-    if nothing_is_kept {
-        overlay_files::remove_discarded(root, overlay)?;
-        overlay_files::give_up_claim(root, overlay);
+    if keep == Keep::Nothing || above.entries == 0 {
+        let was_begun = overlay_files::is_discarded(root, overlay);
+        forget_all(root, overlay, keep)?;
+        outcome.notes.extend(was_begun.then(|| "what was above it is discarded, as was begun before".to_owned()));
     } else {
+        overlay_files::forget(root, overlay).with_context(|| is_left(overlay, keep))?;
         let place = match overlay.is_in_its_usual_place() {
             true => String::new(),
             false => format!(" --upper {}", message::path(&overlay.place)),
@@ -82,6 +82,36 @@ pub(super) fn forget(root: &Root, overlay: &Overlay, above: Option<Contents>, ke
         ));
     }
     Ok(outcome)
+}
+
+/// Discards what is above. Whoever is killed after that has it be found so, as long as it is written down.
+fn forget_all(root: &Root, overlay: &Overlay, keep: Keep) -> Result<()> {
+    let discarded = match overlay_files::is_discarded(root, overlay) {
+        true => Ok(()),
+        false => overlay_files::discard(root, overlay),
+    };
+    discarded.and_then(|()| overlay_files::forget(root, overlay)).with_context(|| is_left(overlay, keep))?;
+    overlay_files::remove_discarded(root, overlay).with_context(|| {
+        format!(
+            "{} has no overlay any more, but what was above it takes up room in {}",
+            message::path(&overlay.point),
+            message::path(&overlay.place)
+        )
+    })?;
+    overlay_files::give_up_claim(root, overlay);
+    Ok(())
+}
+
+fn is_left(overlay: &Overlay, keep: Keep) -> String {
+    let shown = message::path(&overlay.point);
+    let discard = match keep {
+        Keep::WhatIsAbove => "",
+        Keep::Nothing => " --discard",
+    };
+    format!(
+        "{shown} has no overlay any more, but the next package run lays it again, unless \"rokeep overlay disable{discard} {shown}\" \
+         does what is left before"
+    )
 }
 
 /// What becomes of what is above.
@@ -112,11 +142,19 @@ pub(super) fn require_no_aliases(locked: &Locked, overlay: &Overlay) -> Result<(
 /// Unmounts all of it, and sees to it that what is below is mounted in its place.
 ///
 /// # Errors
-/// Where it is in use, and by whom. It is then still there.
-pub(super) fn take_away(root: &Root, overlay: &Overlay) -> Result<()> {
+/// Where it is in use, and by whom: it is then still there. Or it is not, and what is below could not be put into its place,
+/// and there alone.
+pub(super) fn take_away(root: &Root, overlay: &Overlay, keep: Keep) -> Result<()> {
     binding::unmount(root, overlay)?;
     unmount(root, overlay)?;
-    laying::give_back(root, overlay)
+    laying::give_back(root, overlay).with_context(|| {
+        let now = match mounts::at(root, &overlay.point) {
+            Ok(Some(_)) => "what is below it is seen there",
+            Ok(None) => "nothing is mounted there",
+            Err(_) => "what is mounted there could not be looked at",
+        };
+        format!("{}; {now}", is_left(overlay, keep))
+    })
 }
 
 /// Unmounts the overlay itself, if it is there. What is below keeps its other name.

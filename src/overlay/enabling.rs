@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Error, Result, anyhow, bail, ensure};
 
-use super::disabling::{take_away, unmount};
+use super::disabling::{Keep, take_away, unmount};
 use super::{below, binding, laid, lay_one, laying, leaving, nobody_needs_it, place};
 use crate::core::message::{self, Outcome};
 use crate::core::overlay::Overlay;
@@ -187,7 +187,7 @@ fn require_masks(root: &Root, overlay: &Overlay, claim: Claim) -> Result<()> {
 fn undo(root: &Root, overlay: &Overlay, claim: Claim) -> String {
     let undone = (|| {
         overlay_files::remove_units(root, overlay)?;
-        take_away(root, overlay)?;
+        take_away(root, overlay, Keep::WhatIsAbove)?;
         if claim == Claim::New {
             overlay_files::discard(root, overlay)?;
             overlay_files::remove_discarded(root, overlay)?;

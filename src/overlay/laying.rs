@@ -70,6 +70,10 @@ pub fn require_what_is_above(root: &Root, overlay: &Overlay) -> Result<()> {
         private::check_way(&in_root(root, &overlay.place))?;
     }
     ensure!(
+        !overlay_files::is_discarded(root, overlay),
+        "what is above {shown} was to be discarded, and that was interrupted: \"rokeep overlay disable {shown}\" finishes that"
+    );
+    ensure!(
         in_root(root, &overlay.upper()).symlink_metadata().is_ok_and(|found| found.is_dir()),
         "{upper} is gone, which has what was installed on {shown}: bring it back, or \"rokeep overlay disable --discard {shown}\" \
          to go on without"

@@ -58,7 +58,7 @@ pub(super) fn finish_all(root: &Root) -> Result<Outcome> {
     for overlay in overlay_files::all(root)?.into_iter().filter(|overlay| overlay.is_leaving) {
         require_to_stay_if_there(root, &overlay)?;
         let above = overlay_files::above(root, &overlay)?;
-        take_away(root, &overlay)?;
+        take_away(root, &overlay, Keep::WhatIsAbove)?;
         outcome.join(forget(root, &overlay, above, Keep::WhatIsAbove)?);
     }
     Ok(outcome)

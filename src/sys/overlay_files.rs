@@ -314,7 +314,10 @@ pub fn above(root: &Root, overlay: &Overlay) -> Result<Option<Contents>> {
     Ok(Some(contents))
 }
 
-/// What is to be discarded is called this first: half of it is never shown as the whole.
+/// What is to be discarded as a whole is called this first: half of it is never shown as the whole.
+const ALL_DISCARDED: &str = "upper.discarded";
+
+/// Some of what is above is called this first.
 const DISCARDED: &str = "discarded";
 
 /// What is to be above is called this first, until all of it is there.
@@ -327,8 +330,14 @@ const UNFINISHED: &str = "upper.new";
 pub fn discard(root: &Root, overlay: &Overlay) -> Result<()> {
     remove_discarded(root, overlay)?;
     let upper = in_root(root, &overlay.upper());
-    gone(fs::rename(&upper, upper.with_file_name(DISCARDED)))
+    gone(fs::rename(&upper, upper.with_file_name(ALL_DISCARDED)))
         .with_context(|| format!("cannot move {}", upper.display()))
+}
+
+/// Whether what is above is nothing any more because of [`discard`], and whoever discarded it has not come to its end.
+pub fn is_discarded(root: &Root, overlay: &Overlay) -> bool {
+    let upper = in_root(root, &overlay.upper());
+    upper.symlink_metadata().is_err() && upper.with_file_name(ALL_DISCARDED).symlink_metadata().is_ok()
 }
 
 /// Has a path of what is above be nothing any more, so that what is below it is seen again; nobody has the overlay mounted.
@@ -361,7 +370,7 @@ pub fn remove_discarded(root: &Root, overlay: &Overlay) -> Result<()> {
 /// Where it cannot be removed.
 pub fn remove_old(root: &Root, overlay: &Overlay) -> Result<()> {
     let place = in_root(root, &overlay.place);
-    for path in [place.join(DISCARDED), place.join(UNFINISHED)] {
+    for path in [place.join(ALL_DISCARDED), place.join(DISCARDED), place.join(UNFINISHED)] {
         let removed = match path.symlink_metadata() {
             Ok(found) if !found.is_dir() => fs::remove_file(&path),
             _ => fs::remove_dir_all(&path),

@@ -190,8 +190,11 @@ pub fn is_still_missing(stage: &Stage, run: &Run) {
 
 /// Whoever could not take it away can try again; or it is away, and something is left that takes up room.
 pub fn is_there_or_said(stage: &Stage, run: &Run) {
+    let Found { is_written, is_laid, .. } = found(stage);
     let is_said = run.stderr.contains("cannot remove");
-    stage.world.check(found(stage).is_written || is_said, "it is away, and it is said that it could not be taken away");
+    stage.world.check(is_written || is_said, "it is away, and it is said that it could not be taken away");
+    let is_said = run.stderr.contains("has no overlay any more");
+    stage.world.check(is_laid || is_said, "it is not laid any more, and nobody says so");
 }
 
 // ── who comes next ──────────────────────────────────────────────────────────────────────────────────────────────────

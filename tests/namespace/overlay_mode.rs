@@ -676,3 +676,20 @@ fn what_was_shared_is_shared_again() {
         assert!(is_shared(&world) && fs_type(&world, "/opt") == "squashfs", "{program}: {}", world.mount_line("/opt"));
     }
 }
+
+/// The machine went down, or somebody killed it, when what was above had its name no more.
+#[test]
+fn what_was_being_discarded_is_discarded_whatever_comes_next() {
+    let world = enabled(Squashfs);
+    install(&world, "1");
+    ["/opt", LOWER].iter().for_each(|point| world.unmount(point));
+    world.renames(UPPER, format!("{UPPER}.discarded"));
+    let says = ["was to be discarded", "\"rokeep overlay disable /opt\" finishes that"];
+    world.hook("pre-invoke", None).assert_code(3).assert_says(&says);
+    world.rokeep(["overlay", "enable", "/opt"]).assert_code(3).assert_says(&says);
+    world
+        .rokeep(["overlay", "disable", "/opt"])
+        .assert_code(0)
+        .assert_says(&["/opt has no overlay any more", "is discarded"]);
+    assert!(!world.outside("/var/lib/rokeep/overlay").exists());
+}

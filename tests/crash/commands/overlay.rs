@@ -30,7 +30,10 @@ pub fn disable(stage: &Stage) -> Run {
 pub fn disable_and_discard(stage: &Stage) -> Run {
     with_an_overlay(stage);
     stage.overlay.above.set(Above::AllOrNothing);
-    is_taken_away_by(stage, &["overlay", "disable", "--discard", POINT])
+    let run = is_taken_away_by(stage, &["overlay", "disable", "--discard", POINT]);
+    // Whatever was discarded by then, nobody has to say that again.
+    stage.overlay.again.set(&["overlay", "disable", POINT]);
+    run
 }
 
 /// It is not wanted any more, and the overlay is.
