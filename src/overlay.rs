@@ -17,6 +17,7 @@ mod laying;
 mod leaving;
 mod place;
 mod resetting;
+mod since;
 mod users;
 
 use std::path::{Path, PathBuf};
@@ -34,6 +35,7 @@ use self::enabling::{Units, begin};
 pub use self::enabling::{Wanted, enable};
 pub use self::leaving::leave;
 pub use self::resetting::reset;
+pub(crate) use self::since::Before;
 use crate::core::message;
 use crate::core::mountinfo::Mount;
 use crate::core::overlay::Overlay;

@@ -40,14 +40,22 @@ pub fn begin(root: &Root) -> Result<Outcome> {
 
 /// As [`begin`]; `None` where there was nothing to make writable.
 pub(crate) fn begin_called_by(root: &Root, called_by: CalledBy) -> Result<Option<Outcome>> {
+    let before = overlay::Before::look(root);
     let (locked, session, managed) = match open(root, called_by) {
         Ok(Some(opened)) => opened,
         Ok(None) => return Ok(None),
-        Err(why) => bail!("{why:#}. {}, and nothing was changed", stopped(called_by)),
+        Err(why) => {
+            let but = before.changed(root).map_or_else(String::new, |changed| format!(" but this: {changed}"));
+            bail!("{why:#}. {}, and nothing was changed{but}", stopped(called_by))
+        }
     };
     match make_writable(root, &session, &managed.mounts) {
         Ok(notes) => Ok(Some(Outcome { notes: [managed.notes, notes].concat(), ..Outcome::default() })),
-        Err(why) => Err(give_up(root, &locked, session, called_by, why)),
+        Err(why) => {
+            let why = give_up(root, &locked, session, called_by, why);
+            let but = before.changed(root).map_or_else(String::new, |changed| format!("; but {changed}"));
+            Err(anyhow!("{why:#}{but}"))
+        }
     }
 }
 

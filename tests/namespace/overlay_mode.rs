@@ -223,7 +223,8 @@ fn one_that_is_in_use_goes_with_the_next_start() {
     starts_with_what_is_below_alone(&world);
     world.rokeep(["overlay", "status"]).assert_code(0);
     // There is nothing to write to, and no overlay to be laid.
-    world.hook("pre-invoke", None).assert_code(3).assert_says(&["overlay enable /opt"]);
+    let says = ["overlay enable /opt", "/opt has no overlay any more", UPPER];
+    world.hook("pre-invoke", None).assert_code(3).assert_says(&says);
     assert!(world.rokeep(["overlay", "status"]).assert_code(0).stdout.contains("there is no overlay"));
     assert!(world.inode(TOOL).is_none() && world.outside(UPPER).join("bin/tool").exists());
     world.rokeep(["overlay", "enable", "/opt"]).assert_code(0);
@@ -692,4 +693,26 @@ fn what_was_being_discarded_is_discarded_whatever_comes_next() {
         .assert_code(0)
         .assert_says(&["/opt has no overlay any more", "is discarded"]);
     assert!(!world.outside("/var/lib/rokeep/overlay").exists());
+}
+
+/// It is laid first of all, and stays: whoever is told that nothing was changed would not look for it.
+#[test]
+fn one_that_is_laid_by_a_run_that_cannot_begin_is_said_to_be_there() {
+    let says = ["dpkg was not started", "/opt has its overlay now"];
+    let world = enabled(Squashfs);
+    install(&world, "1");
+    ["/opt", LOWER].iter().for_each(|point| world.unmount(point));
+    world.write("/var/lib/rokeep/journal.jsonl", b"{\"format\":99}\n");
+    world.hook("pre-invoke", None).assert_code(3).assert_says(&says);
+    assert!(fs_type(&world, "/opt") == "overlay" && world.inode(TOOL).is_some());
+    let again =
+        world.hook("pre-invoke", None).assert_code(3).assert_says(&["dpkg was not started, and nothing was changed"]);
+    assert!(!again.stderr.contains("has its overlay now"), "{}", again.stderr);
+
+    let world = Small::with(&[Mount("/usr", Squashfs, ReadOnly), Mount("/opt", Squashfs, ReadOnly)]);
+    let world = world.hands_over(&["/opt", UNITS]);
+    world.rokeep(["overlay", "enable", "/opt"]).assert_code(0);
+    ["/opt", LOWER].iter().for_each(|point| world.unmount(point));
+    world.hook("pre-invoke", None).assert_code(3).assert_says(&says).assert_says(&["every mount is as it was found"]);
+    world.assert_mount("/opt", ReadOnly);
 }

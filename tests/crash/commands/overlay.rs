@@ -78,16 +78,20 @@ pub fn begin_where_it_is_wanted(stage: &Stage) -> Run {
     stage.overlay.is_wanted.set(true);
     let settings = format!("[managed.\"{POINT}\"]\nmode = \"overlay\"\nupper = \"{WANTED_PLACE}\"\n");
     stage.world.write(SETTINGS, settings.as_bytes());
-    begin(stage)
+    begins_or_says(stage)
 }
 
 /// Somebody has unmounted it.
 pub fn begin_where_it_is_missing(stage: &Stage) -> Run {
     with_an_overlay(stage);
     [POINT, LOWER].iter().for_each(|point| stage.world.unmount(point));
+    begins_or_says(stage)
+}
+
+fn begins_or_says(stage: &Stage) -> Run {
     let run = begin(stage);
     if run.code == 3 {
-        overlay::is_still_missing(stage, &run);
+        overlay::is_still_missing_or_said(stage, &run);
     }
     run
 }
