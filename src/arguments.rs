@@ -199,6 +199,9 @@ pub enum Overlay {
     ///
     /// Nothing changes where there can be none; it is said why. What is kept of an earlier overlay is there again. mode =
     /// "overlay" in /etc/rokeep/config.toml has the next package run do the same.
+    ///
+    /// Where what is below has changed, that is taken as it is: an overlay that may have been over it meanwhile is laid anew,
+    /// unless somebody uses it; one that the machine has laid afterwards stays.
     Enable {
         /// The mount point
         #[arg(value_name = "MOUNT", value_hint = ValueHint::DirPath,
@@ -219,7 +222,8 @@ pub enum Overlay {
     },
     /// Take one away, so that what is below is seen again
     ///
-    /// Refused while somebody uses it; it is said who. dpkg goes on counting the packages as installed that were.
+    /// Refused while somebody uses it; it is said who. dpkg goes on counting the packages as installed that were. One that was
+    /// interrupted is finished by the next.
     Disable {
         /// The mount point
         #[arg(value_name = "MOUNT", value_hint = ValueHint::DirPath,

@@ -39,6 +39,7 @@ pub(crate) use self::since::Before;
 use crate::core::message;
 use crate::core::mountinfo::Mount;
 use crate::core::overlay::Overlay;
+use crate::core::overlay::seen::When;
 use crate::core::overlay::shown::{self, Overlays, Shown, State};
 use crate::core::session::Session;
 use crate::recover;
@@ -81,7 +82,7 @@ pub(crate) fn lay(root: &Root, session: &Session, settings: &Settings) -> Result
         outcome.notes.extend(lay_one(root, &overlay)?);
         // One whose directories could not be mounted is written down as an overlay again.
         let overlay = overlay_files::of(root, &overlay.point)?.unwrap_or(overlay);
-        outcome.notes.extend(below::say(&overlay, &below::changed(root, &overlay)?));
+        outcome.notes.extend(below::changed(root, &overlay)?.map(|changed| below::say(&overlay, &changed)));
         outcome.notes.extend(overlay_files::remove_old(root, &overlay).err().map(|why| format!("{why:#}")));
         outcome.notes.extend(say_missing_units(root, &overlay));
     }
@@ -222,6 +223,7 @@ fn show(root: &Root, overlay: Overlay) -> Result<Shown> {
     let above = overlay_files::above(root, &overlay)?;
     let is_laid = state != State::Missing && !overlay.is_bound();
     let is_exchanged = is_laid && above.is_some() && !laying::has_what_is_there(root, &overlay)?;
+    let changed = below::changed(root, &overlay)?;
     Ok(Shown {
         state,
         has_units: overlay.is_leaving || overlay_files::has_units(root, &overlay),
@@ -230,7 +232,8 @@ fn show(root: &Root, overlay: Overlay) -> Result<Shown> {
         upper: overlay.upper(),
         upper_bytes: above.filter(|_| !is_exchanged).map(|above| above.bytes),
         free_bytes: place::free(root, &overlay.place).ok(),
-        lower_changed: below::changed(root, &overlay)?,
+        needs_laying_anew: changed.as_ref().is_some_and(|changed| changed.when == When::PerhapsSince),
+        lower_changed: changed.map(|changed| changed.paths).unwrap_or_default(),
         mount: overlay.point,
         lower: overlay.below.source,
         lower_type: overlay.below.fs_type,

@@ -154,9 +154,9 @@ impl Overlay {
         Overlay { bound: Vec::new(), ..self.clone() }
     }
 
-    /// Whether it is mounted before systemd reads any unit (initramfs-tools(7), `mountroot`).
+    /// As [`is_mounted_early`], of its mount point.
     pub fn is_mounted_early(&self) -> bool {
-        self.point == Path::new("/usr")
+        is_mounted_early(&self.point)
     }
 
     /// Those directories: where each is above, and where it is mounted.
@@ -202,6 +202,11 @@ pub struct Bind {
     pub from: PathBuf,
     /// Where it is mounted: a directory of what is below.
     pub to: PathBuf,
+}
+
+/// Whether what is there is mounted before systemd reads any unit (initramfs-tools(7), `mountroot`), and is always in use.
+pub fn is_mounted_early(point: &Path) -> bool {
+    point == Path::new("/usr")
 }
 
 /// Where the overlay over a mount point is written down.

@@ -12,8 +12,9 @@ use crate::core::message;
 use crate::core::mount_state::Access;
 use crate::core::overlay::Overlay;
 use crate::core::overlay::layers::Layered;
-use crate::core::overlay::seen::{self, Look, Looked, Seen};
+use crate::core::overlay::seen::{self, Changed, Look, Looked, Seen, When};
 use crate::core::session::Session;
+use crate::sys::clock;
 use crate::sys::files::Root;
 use crate::sys::layers::{self, Within};
 use crate::sys::mounts::{self, Mounted};
@@ -24,6 +25,16 @@ use crate::sys::overlay_files::{self, in_root};
 /// # Errors
 /// Where it cannot be looked at, or not be written down.
 pub fn note(root: &Root, overlay: &Overlay) -> Result<()> {
+    let boot = Some(clock::start(root)?.boot);
+    let seen = Seen { format: seen::FORMAT, boot, size: size(root, overlay)?, looks: looks(root, overlay)? };
+    match overlay_files::seen(root, overlay) {
+        Some(before) if before == seen => Ok(()),
+        _ => overlay_files::write_seen(root, overlay, &seen),
+    }
+}
+
+/// How all that matters looks now.
+fn looks(root: &Root, overlay: &Overlay) -> Result<Vec<Looked>> {
     let (upper, lower) = (in_root(root, &overlay.upper()), in_root(root, &overlay.lower()));
     let mut paths = vec![PathBuf::new()];
     let mut worth = |layered: Layered| {
@@ -36,12 +47,7 @@ pub fn note(root: &Root, overlay: &Overlay) -> Result<()> {
     };
     let failed = || format!("cannot look at what is below {}", message::path(&overlay.point));
     layers::walk(&upper, &lower, &mut worth).with_context(failed)?;
-    let looks = paths.into_iter().filter_map(|path| Some(Looked { look: look(&lower.join(&path))?, path })).collect();
-    let seen = Seen { format: seen::FORMAT, size: size(root, overlay)?, looks };
-    match overlay_files::seen(root, overlay) {
-        Some(before) if before == seen => Ok(()),
-        _ => overlay_files::write_seen(root, overlay, &seen),
-    }
+    Ok(paths.into_iter().filter_map(|path| Some(Looked { look: look(&lower.join(&path))?, path })).collect())
 }
 
 /// As [`note`]; where it fails, what to say of that.
@@ -57,39 +63,70 @@ pub fn note_or_say(root: &Root, overlay: &Overlay) -> Option<String> {
 pub fn note_after_a_run(root: &Root, session: &Session) -> Result<()> {
     for overlay in overlay_files::all(root)? {
         let is_of_it = session.mounts.iter().any(|noted| noted.mount.point == overlay.point);
-        if is_of_it && laid(root, &overlay)?.is_some() && changed(root, &overlay)?.is_empty() {
+        if is_of_it && laid(root, &overlay)?.is_some() && changed(root, &overlay)?.is_none() {
             note(root, &overlay)?;
         }
     }
     Ok(())
 }
 
-/// What is not as it was, from the mount point; the empty path is the topmost directory. Nothing is, where the overlay is
-/// not there: then nobody sees anything of it.
+/// What is not as it was, if anything. Nothing is, where the overlay is not there: then nobody sees anything of it.
 ///
 /// # Errors
 /// Where the mounts cannot be read.
-pub fn changed(root: &Root, overlay: &Overlay) -> Result<Vec<PathBuf>> {
-    let Some(seen) = overlay_files::seen(root, overlay) else { return Ok(Vec::new()) };
+pub fn changed(root: &Root, overlay: &Overlay) -> Result<Option<Changed>> {
+    let Some(seen) = overlay_files::seen(root, overlay) else { return Ok(None) };
     if laid(root, overlay)?.is_none() {
-        return Ok(Vec::new());
+        return Ok(None);
     }
     let lower = in_root(root, &overlay.lower());
-    Ok(seen.differences(size(root, overlay)?, |path| look(&lower.join(path))))
+    let paths = seen.differences(size(root, overlay)?, |path| look(&lower.join(path)));
+    if paths.is_empty() {
+        return Ok(None);
+    }
+    let when = clock::start(root).and_then(|start| Ok(seen.when_changed(&start, &looks(root, overlay)?)));
+    Ok(Some(Changed { paths, when: when.unwrap_or(When::PerhapsSince) }))
 }
 
-/// That, in words.
-pub fn say(overlay: &Overlay, changed: &[PathBuf]) -> Option<String> {
-    const MOST: usize = 3;
+/// That, in words, and the next step.
+pub fn say(overlay: &Overlay, changed: &Changed) -> String {
+    let (point, paths) = (message::path(&overlay.point), paths(overlay, changed));
+    match changed.when {
+        When::BeforeItWasLaid => format!(
+            "what is below the overlay on {point} is not what it was ({paths}), and what is above hides it as before: \"rokeep \
+             overlay diff {point}\" says what, and \"rokeep overlay enable {point}\" takes it as it is"
+        ),
+        When::PerhapsSince => format!(
+            "what is below the overlay on {point} has changed ({paths}); what is seen of it may be wrong until {}, and \"rokeep \
+             overlay diff {point}\" says what hides it",
+            until(overlay)
+        ),
+    }
+}
+
+/// What ends that what is seen may be wrong. What is always in use cannot be laid anew.
+fn until(overlay: &Overlay) -> String {
     let point = message::path(&overlay.point);
-    let named: Vec<String> = changed.iter().map(|path| message::path(&named(&overlay.point, path))).collect();
-    (!named.is_empty()).then(|| {
-        format!(
-            "what is below the overlay on {point} has changed ({}); what is seen of it may be wrong until \"rokeep overlay enable \
-             {point}\" lays it anew, and \"rokeep overlay diff {point}\" says what hides it",
-            message::few(&named, MOST)
-        )
-    })
+    match overlay.is_mounted_early() {
+        true => format!("you start the machine anew, and then \"rokeep overlay enable {point}\""),
+        false => format!("\"rokeep overlay enable {point}\" lays it anew"),
+    }
+}
+
+/// That it is taken as it is.
+pub fn say_taken(overlay: &Overlay, changed: &Changed) -> String {
+    let point = message::path(&overlay.point);
+    format!(
+        "what is below the overlay on {point} is not what it was ({}), and was so when it was laid: that is written down. What is \
+         above goes on hiding what is below, be that newer: \"rokeep overlay diff {point}\"",
+        paths(overlay, changed)
+    )
+}
+
+fn paths(overlay: &Overlay, changed: &Changed) -> String {
+    const MOST: usize = 3;
+    let named: Vec<String> = changed.paths.iter().map(|path| message::path(&named(&overlay.point, path))).collect();
+    message::few(&named, MOST)
 }
 
 fn named(point: &Path, path: &Path) -> PathBuf {

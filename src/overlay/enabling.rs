@@ -8,6 +8,7 @@ use super::disabling::{Keep, take_away, unmount};
 use super::{below, binding, laid, lay_one, laying, leaving, nobody_needs_it, place};
 use crate::core::message::{self, Outcome};
 use crate::core::overlay::Overlay;
+use crate::core::overlay::seen::When;
 use crate::core::session::Session;
 use crate::sys::files::Root;
 use crate::sys::mounts::{self, Mounted};
@@ -26,8 +27,8 @@ pub struct Wanted<'a> {
 }
 
 /// Lays an overlay over a mount, and has it laid at each start of the machine. What is there of an earlier one is there
-/// again. One that there is already is laid if it is missing, or if what is below has changed, and its units are written
-/// anew; where directories of it are mounted one by one, it takes their place.
+/// again. One that there is already is laid if it is missing, and anew if what is below may have changed under it, and its units
+/// are written anew; where directories of it are mounted one by one, it takes their place.
 ///
 /// # Errors
 /// Where there can be none, and why. Everything is then as it was.
@@ -81,16 +82,21 @@ fn require_the_same(overlay: &Overlay, wanted: Wanted) -> Result<()> {
     }
 }
 
-/// Lays it if it is missing; anew, if what is below is not what it was when it was laid. Answers what to say of that.
+/// Lays it if it is missing; anew, if what is below may have changed under it. Answers what to say of that.
 fn lay_again(root: &Root, overlay: &Overlay) -> Result<Option<String>> {
     let unchanged = |why: Error| anyhow!("{why:#}: nothing was changed");
     let shown = message::path(&overlay.point);
     let changed = below::changed(root, overlay)?;
+    let may_be_wrong = changed.as_ref().is_some_and(|changed| changed.when == When::PerhapsSince);
     let is_exchanged = laid(root, overlay)?.is_some() && !laying::has_what_is_there(root, overlay)?;
-    if changed.is_empty() && !is_exchanged {
-        return lay_one(root, overlay).map_err(unchanged).map(|_| None);
+    if !may_be_wrong && !is_exchanged {
+        lay_one(root, overlay).map_err(unchanged)?;
+        return Ok(changed.map(|changed| below::say_taken(overlay, &changed)));
     }
-    unmount(root, overlay).map_err(unchanged)?;
+    unmount(root, overlay).map_err(unchanged).map_err(|why| match overlay.is_mounted_early() {
+        true => anyhow!("{why:#}. Or start the machine anew, and then \"rokeep overlay enable {shown}\""),
+        false => why,
+    })?;
     lay_one(root, overlay).with_context(|| {
         format!("the overlay on {shown} is unmounted, and the next package run tries again to lay it")
     })?;

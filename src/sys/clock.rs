@@ -1,8 +1,12 @@
 //! The time since the machine was started: a clock that nobody sets, and that goes on while the machine sleeps.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
+use anyhow::{Context, Result};
 use nix::time::{ClockId, clock_gettime};
+
+use super::files::Root;
+use crate::core::overlay::seen::Start;
 
 /// That. `CLOCK_BOOTTIME` is there since Linux 2.6.39, and reading a clock that is there never fails.
 pub fn since_boot() -> Duration {
@@ -12,4 +16,16 @@ pub fn since_boot() -> Duration {
 /// The same in whole seconds, as the session has it.
 pub fn seconds_since_boot() -> u64 {
     since_boot().as_secs()
+}
+
+/// This start of the machine; when that was, by what the clock says now.
+///
+/// # Errors
+/// Where /proc does not say which, or the clock nothing that could be.
+pub fn start(root: &Root) -> Result<Start> {
+    let boot = std::fs::read_to_string(root.path("/proc/sys/kernel/random/boot_id"));
+    let boot = boot.context("cannot tell this start of the machine from others")?.trim_end().to_owned();
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?;
+    let at = now.saturating_sub(since_boot());
+    Ok(Start { boot, at: [i64::try_from(at.as_secs())?, at.subsec_nanos().into()] })
 }

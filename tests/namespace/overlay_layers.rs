@@ -307,6 +307,76 @@ fn a_change_below_is_noticed_and_said_until_somebody_has_seen_it() {
     assert!(world.inode("/opt/added").is_some());
 }
 
+/// As if what was written down of what is below had been before the last start of the machine.
+fn is_of_an_earlier_start(world: &Small, home: &str) {
+    let seen = world.outside(format!("{home}/below.json"));
+    let text = fs::read_to_string(&seen).expect("what was seen");
+    let mut seen_then: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    seen_then["boot"] = "another".into();
+    fs::write(&seen, seen_then.to_string()).expect("another start");
+}
+
+/// The units have laid it over another image: nothing that is seen is undefined, and somebody may use it all the time.
+#[test]
+fn a_change_before_the_machine_was_started_is_taken_as_it_is() {
+    let world = upgraded();
+    change_below(&world, || world.write(format!("{LOWER}/app/bin"), b"newer than ours\n"));
+    let _holder = world.hold(Cwd("/opt/app"));
+    let just_started =
+        |words: &[&str]| world.runs("/tool/holder", &[&["just-started", "/tool/rokeep"], words].concat());
+    let is_undefined = |words: &[&str]| {
+        let said = just_started(&["overlay", "status"]).assert_code(1);
+        assert!(said.stdout.contains("lays the overlay anew"), "{words:?}: {}", said.stdout);
+        just_started(words).assert_code(3).assert_says(&["/opt is in use", "nothing was changed"]);
+    };
+    // Seen since the machine was started; and changed since.
+    is_undefined(&["overlay", "enable", "/opt"]);
+    is_of_an_earlier_start(&world, HOME);
+    world.rokeep(["overlay", "enable", "/opt"]).assert_code(3).assert_says(&["/opt is in use", "nothing was changed"]);
+
+    let status = just_started(&["overlay", "status"]).assert_code(1);
+    assert!(
+        status.stdout.contains("OTHER below, in 1 place, than before: \"rokeep overlay enable /opt\""),
+        "{}",
+        status.stdout
+    );
+    let status = just_started(&["overlay", "status", "--json"]).assert_code(1);
+    let status: serde_json::Value = serde_json::from_str(&status.stdout).expect("JSON");
+    assert_eq!(
+        (&status["overlays"][0]["lower_changed"], &status["overlays"][0]["needs_laying_anew"]),
+        (&serde_json::json!(["app/bin"]), &false.into())
+    );
+    let before = world.sandbox().mount_table();
+    let said = just_started(&["overlay", "enable", "/opt"]).assert_code(0);
+    said.assert_says(&["is not what it was (/opt/app/bin)", "rokeep overlay diff /opt"]);
+    assert_eq!(world.sandbox().mount_table(), before);
+    world.rokeep(["overlay", "status"]).assert_code(0);
+    // From now on it is this that must not change.
+    change_below(&world, || world.write(format!("{LOWER}/app/bin"), b"newer still\n"));
+    is_undefined(&["overlay", "enable", "/opt"]);
+}
+
+/// It is always in use on a running machine: only another start lays it anew.
+#[test]
+fn of_usr_it_is_said_that_the_machine_has_to_be_started() {
+    let world = Small::with(&[Mount("/usr", Tmpfs, ReadOnly)]).hands_over(&["/usr", "/etc/systemd"]);
+    let lower = "/var/lib/rokeep/overlay/usr/lower";
+    world.rokeep(["overlay", "enable", "/usr"]).assert_code(0);
+    let _holder = world.hold(Cwd("/usr/lib"));
+    world.remount("rw", lower).expect("it can be, here");
+    world.write(format!("{lower}/added"), b"x");
+    world.remount("ro", lower).expect("nobody writes");
+    let says = ["start the machine anew", "rokeep overlay enable /usr"];
+    world.rokeep(["overlay", "enable", "/usr"]).assert_code(3).assert_says(&says).assert_says(&["nothing was changed"]);
+    assert!(world.rokeep(["overlay", "status"]).assert_code(1).stdout.contains("start the machine anew"));
+    world.begin().assert_says(&says);
+    world.end();
+    is_of_an_earlier_start(&world, "/var/lib/rokeep/overlay/usr");
+    let enable = ["just-started", "/tool/rokeep", "overlay", "enable", "/usr"];
+    world.runs("/tool/holder", &enable).assert_code(0).assert_says(&["is not what it was"]);
+    world.rokeep(["overlay", "status"]).assert_code(0);
+}
+
 /// An image of another size, though everything that is looked at in it is as it was.
 #[test]
 fn another_image_below_is_noticed() {

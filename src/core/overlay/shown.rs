@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
+use super::is_mounted_early;
 use crate::core::message::{self, bytes};
 
 /// The version of the form.
@@ -46,9 +47,11 @@ pub struct Shown {
     pub lower: PathBuf,
     /// Of which kind.
     pub lower_type: String,
-    /// What has changed below the overlay since it was laid, from the mount point; of that which is looked at.
+    /// What has changed below the overlay since somebody has seen to it, from the mount point; of that which is looked at.
     #[serde(serialize_with = "crate::core::text::paths_as_text::serialize")]
     pub lower_changed: Vec<PathBuf>,
+    /// Whether it may have changed while the overlay lay over it, so that what is seen of it may be wrong.
+    pub needs_laying_anew: bool,
 }
 
 /// How an overlay is.
@@ -115,12 +118,19 @@ impl Shown {
                 format!("  NOT THERE when the machine starts: \"rokeep overlay {again} {mount}\" writes its units\n")
             }
         };
-        let changed = match self.lower_changed.len() {
-            0 => String::new(),
-            count => format!(
-                "  CHANGED below, in {}: \"rokeep overlay enable {mount}\" lays the overlay anew\n",
-                message::count(count, "place")
+        let changed = match (message::count(self.lower_changed.len(), "place"), self.needs_laying_anew) {
+            _ if self.lower_changed.is_empty() => String::new(),
+            (places, false) => {
+                format!(
+                    "  OTHER below, in {places}, than before: \"rokeep overlay enable {mount}\" takes it as it is\n"
+                )
+            }
+            (places, true) if is_mounted_early(&self.mount) => format!(
+                "  CHANGED below, in {places}: start the machine anew, and then \"rokeep overlay enable {mount}\"\n"
             ),
+            (places, true) => {
+                format!("  CHANGED below, in {places}: \"rokeep overlay enable {mount}\" lays the overlay anew\n")
+            }
         };
         let leaving = match self.is_leaving && self.state != State::Missing {
             false => String::new(),
@@ -152,6 +162,7 @@ mod tests {
             lower: "server:/opt".into(),
             lower_type: "nfs4".into(),
             lower_changed: Vec::new(),
+            needs_laying_anew: false,
         };
         Overlays { format: FORMAT, overlays: vec![shown] }
     }
@@ -172,6 +183,13 @@ mod tests {
         without.overlays[0].has_units = false;
         let mut changed = shown(State::ReadOnly, Some(1));
         changed.overlays[0].lower_changed = vec!["app".into()];
+        let other = changed.overlays[0].text();
+        assert!(
+            other.contains("OTHER below, in 1 place, than before: \"rokeep overlay enable /opt\" takes"),
+            "{other}"
+        );
+        assert!(changed.need_attention());
+        changed.overlays[0].needs_laying_anew = true;
         assert!(
             changed.need_attention() && changed.text().contains("CHANGED below, in 1 place:"),
             "{}",

@@ -11,6 +11,7 @@ use nix::errno::Errno;
 use nix::libc;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::CloneFlags;
+use nix::time::{ClockId, clock_gettime};
 
 use super::states::{Kept, kept};
 use super::{mapped, say};
@@ -80,11 +81,25 @@ pub fn give_up_ptrace() -> Result<()> {
     Ok(())
 }
 
-/// In a time namespace, which is that of the children of whoever makes it.
+/// The machine has run for longer.
 pub fn later(seconds: u32, command: &[&str]) -> Result<ExitCode> {
+    in_another_time(&format!("boottime {seconds} 0\nmonotonic {seconds} 0\n"), command)
+}
+
+/// The machine has run for no time yet.
+pub fn just_started(command: &[&str]) -> Result<ExitCode> {
+    const SECOND: i64 = 1_000_000_000;
+    let run = clock_gettime(ClockId::CLOCK_BOOTTIME)?;
+    // Only the seconds can be less than nothing.
+    let (seconds, nanoseconds) = (-run.tv_sec() - 1, SECOND - run.tv_nsec());
+    in_another_time(&format!("boottime {seconds} {}\n", nanoseconds.min(SECOND - 1)), command)
+}
+
+/// In a time namespace, which is that of the children of whoever makes it.
+fn in_another_time(offsets: &str, command: &[&str]) -> Result<ExitCode> {
     let (program, words) = command.split_first().context("no command")?;
     nix::sched::unshare(CloneFlags::from_bits_retain(libc::CLONE_NEWTIME))?;
-    std::fs::write("/proc/self/timens_offsets", format!("boottime {seconds} 0\nmonotonic {seconds} 0\n"))?;
+    std::fs::write("/proc/self/timens_offsets", offsets)?;
     // With an id to take on, a child has memory of its own from the beginning, without which it cannot be in another one.
     let ended = Command::new(program).args(words).uid(0).status()?;
     Ok(ExitCode::from(u8::try_from(ended.code().unwrap_or(255))?))

@@ -40,6 +40,7 @@
 //! | `nobody COMMAND …` | setpriv(1): an ordinary user |
 //! | `no-ptrace COMMAND …` | setpriv(1): root without CAP_SYS_PTRACE |
 //! | `later SECONDS COMMAND …` | somebody for whom the machine has run for so many seconds more (time_namespaces(7)) |
+//! | `just-started COMMAND …` | somebody for whom the machine was started a moment ago |
 //! | `kill PID` | kill(1), with SIGKILL |
 //! | `fill bytes\|files PATH` | somebody who makes files in a directory, large ones or empty ones, until no more of them fits |
 //! | `bind FROM TO`, `mount TYPE SOURCE OPTIONS PATH`, `unmount PATH` | mount(8) and umount(8) |
@@ -147,6 +148,7 @@ fn main() -> Result<ExitCode> {
             return Err(Command::new(program).args(words).exec().into());
         }
         ["later", seconds, command @ ..] => return elsewhere::later(seconds.parse()?, command),
+        ["just-started", command @ ..] => return elsewhere::just_started(command),
         ["kill", pid] => kill(Pid::from_raw(pid.parse()?), Signal::SIGKILL)?,
         ["bind", from, _] => mount(Some(*from), &last, None::<&str>, MsFlags::MS_BIND, None::<&str>)?,
         ["shared", _] => mount(None::<&str>, &last, None::<&str>, MsFlags::MS_SHARED, None::<&str>)?,
