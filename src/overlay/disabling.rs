@@ -33,6 +33,9 @@ pub fn disable(root: &Root, point: &Path, keep: Keep) -> Result<Outcome> {
     // Before it is unmounted: systemd unmounts what is bound to a mount that is gone.
     overlay_files::remove_units(root, &overlay)?;
     if let Err(why) = take_away(root, &overlay, keep) {
+        if overlay.is_leaving {
+            bail!("{why:#}");
+        }
         let units = overlay_files::write_units(root, &overlay).err();
         let or = match is_there(root, &overlay) {
             Ok(true) => "; or have the next start of the machine do it (--at-next-start)",

@@ -213,6 +213,8 @@ fn one_that_is_in_use_goes_with_the_next_start() {
     let status = world.rokeep(["overlay", "status"]).assert_code(1);
     assert!(status.stdout.contains("LEAVING"), "{}", status.stdout);
     world.rokeep(["overlay", "bind", "/opt"]).assert_code(3).assert_says(&["with the next start"]);
+    world.rokeep(["overlay", "disable", "/opt"]).assert_code(3);
+    assert!(!world.outside("/etc/systemd/system/opt.mount").exists(), "it is still to go");
 
     world.rokeep(["overlay", "enable", "/opt"]).assert_code(0);
     world.rokeep(["overlay", "status"]).assert_code(0);
