@@ -39,11 +39,13 @@ fn is_upgraded_over_an_image(release: Release) -> String {
     machine.install_tool();
     machine.upgrade_tool_half_way();
     machine.power_cut();
+    machine.package_run(&["dpkg", "--configure", "-a"]);
     machine.package_run(&["apt-get", "-y", "-f", "install"]);
     machine.assert_configured();
     assert_is_above(&machine);
     assert_started_early(&machine);
 
+    boots_without_it_once(&machine);
     has_a_new_image(&machine);
     assert_started_early(&machine);
     let upgrades = machine.upgrades().len();
@@ -117,6 +119,21 @@ fn is_upgraded_while_it_runs(machine: &Machine) {
     machine.must(&["systemctl", "restart", "early"]);
     machine.must(&["rokeep", "cleanup"]);
     machine.assert_tidy();
+}
+
+/// A running machine cannot let go of /usr.
+fn boots_without_it_once(machine: &Machine) {
+    let busy = machine.run(&["rokeep", "overlay", "disable", "/usr"]);
+    assert!(busy.code == 3 && busy.stderr.contains("--at-next-start"), "{busy:?}");
+    assert_is_above(machine);
+    machine.must(&["rokeep", "overlay", "disable", "--at-next-start", "/usr"]);
+    let stopped = machine.apt(&["install", "/srv/early_1.deb", "--allow-downgrades"]);
+    assert!(stopped.code == 100 && stopped.stderr.contains("with the next start"), "{}", stopped.stderr);
+    machine.reboot();
+    assert_usr_is(machine, "squashfs");
+    machine.assert_gone("/usr/lib/early");
+    machine.must(&["rokeep", "overlay", "enable", "/usr"]);
+    machine.sh("cat /usr/lib/early/version");
 }
 
 /// Whoever makes the image puts another one in its place, which has no modules for the kernel that was installed above.

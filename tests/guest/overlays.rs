@@ -39,7 +39,7 @@ fn install(guest: &Guest) {
     guest.begin();
     guest.assert_mount("/opt", Writable);
     guest.protect(&[Install("added", "1")]);
-    guest.sh(&format!("cp /tool/holder {ABOVE}"));
+    guest.sh(&format!("mkdir -p /opt/bin; cp /tool/holder {ABOVE}"));
     guest.end();
     guest.assert_mount("/opt", ReadOnly);
 }
@@ -120,6 +120,33 @@ fn what_is_above_comes_back() {
         guest.sh(&format!("test ! -e {ABOVE}"));
         guest.rokeep(&["overlay", "enable", "/opt"]).assert_code(0);
         guest.sh(&format!("cmp /tool/holder {ABOVE}"));
+        disable(guest, &found, below);
+    });
+}
+
+#[test]
+fn what_lives_wholly_above_is_had_without_an_overlay() {
+    const DIRECTORY: &str = "/opt/bin";
+    on_each_kernel_over_each(|guest, below| {
+        let found = guest.mount_line("/opt");
+        guest.rokeep(&["overlay", "enable", "/opt", "--mask", "bin"]).assert_code(0);
+        install(guest);
+        guest.rokeep(&["overlay", "bind", "/opt"]).assert_code(0);
+        assert_eq!(guest.mount_line("/opt"), found, "{below:?}");
+        guest.sh(&format!("cmp /tool/holder {ABOVE}; ! touch {DIRECTORY}/file"));
+        let held = guest.hold(Executed(ABOVE));
+        guest.begin();
+        guest.protect(&[Upgrade("tool", "1", "2")]);
+        guest.dpkg_replaces(ABOVE);
+        guest.end();
+        guest.sh(&format!("! touch {DIRECTORY}/file"));
+        guest.let_go(held);
+        guest.rokeep(&["cleanup"]).assert_code(0);
+        guest.assert_no_session();
+
+        guest.rokeep(&["overlay", "enable", "/opt"]).assert_code(0);
+        assert_eq!(guest.sh(&format!("cat {ABOVE}")), "another version\n", "{below:?}");
+        guest.assert_mount("/opt", ReadOnly);
         disable(guest, &found, below);
     });
 }
