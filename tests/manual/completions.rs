@@ -78,8 +78,12 @@ fn zsh_offers_all_that_is_meant_for_people() {
         };
         let offered = between(&start, "&& ret=0");
         let options = offered.lines().map(str::trim_start);
-        // With a star, one that may be said more than once.
-        let options = options.filter_map(|line| line.strip_prefix("'--").or_else(|| line.strip_prefix("'*--")));
+        // Behind those that do not go with it, and with a star if it may be said more than once.
+        let options = options.filter_map(|line| {
+            let line = line.strip_prefix('\'')?;
+            let line = line.strip_prefix('(').and_then(|line| line.split_once(')')).map_or(line, |(_, line)| line);
+            line.strip_prefix('*').unwrap_or(line).strip_prefix("--")
+        });
         let options = options.filter_map(|line| line.split(['[', '=']).next()).map(|name| format!("--{name}"));
         assert_eq!(options.collect::<BTreeSet<_>>(), command.options, "{:?}: {offered}", command.words);
 
