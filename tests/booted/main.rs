@@ -4,7 +4,8 @@
 //! [`pair`] is what happens without rokeep, [`upgrade`] the same with it, [`read_only_root`] where all but /var is
 //! read-only, [`unattended`] where nobody asks for it. [`interrupted`] are package runs that end too soon, by [`power`] cuts
 //! too, and [`reboot`] is what a boot does with what is left. In [`restarts`] and [`foundations`] more is in motion than
-//! packages; [`by_hand`] is without packages, and [`leaving`] without rokeep in the end.
+//! packages; in [`export`] and [`squashfs`] they go where nobody can ever write. [`by_hand`] is without packages, and
+//! [`leaving`] without rokeep in the end.
 //!
 //! An emulated machine is slow: all of it takes long, and is asked for by name (`make test-booted`); `make test` plays one
 //! scenario. `BOOTED` names the scenarios, `BOOTED_RELEASES` the releases; without them it is all. Releases run beside each
