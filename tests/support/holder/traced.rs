@@ -99,7 +99,8 @@ fn follow(leader: Pid, tell: OwnedFd, mut tracer: Tracer) -> Result<Trace> {
             Err(errno) => return Err(errno.into()),
         };
         // One that was killed meanwhile is heard of in its turn.
-        unless_gone(ptrace::syscall(thread, pass_on))?;
+        let goes_on = if tracer.has_seen_enough(thread) { ptrace::cont } else { ptrace::syscall };
+        unless_gone(goes_on(thread, pass_on))?;
     }
     Ok(Trace { calls: tracer.calls, struck: tracer.struck })
 }
@@ -174,6 +175,11 @@ impl Tracer {
                 self.refuse(thread, errno)
             }
         }
+    }
+
+    /// What this thread calls from now on makes no difference: it happened, and was no more than one call.
+    fn has_seen_enough(&self, thread: Pid) -> bool {
+        self.struck.is_some() && self.refused.is_none() && !self.refusing.contains_key(&thread)
     }
 
     fn pauses_at(&mut self, thread: Pid, number: c_long, arguments: [u64; 6]) -> Result<()> {
