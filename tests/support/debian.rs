@@ -207,7 +207,11 @@ umask 022
 mount -t tmpfs -o mode=755 tmpfs ../scratch
 mkdir ../scratch/upper ../scratch/work
 mount -t overlay -o lowerdir=.,upperdir=../scratch/upper,workdir=../scratch/work overlay "$ROOT"
-copy=$(mktemp ../usr.XXXXXX)
+# In memory, if it has room: from a disk's file system the first sync in it would have all of the copy written.
+case $(awk '$1 == "MemAvailable:" { print ($2 > 4194304) }' /proc/meminfo) in
+1) copy=$(mktemp ../scratch/usr.XXXXXX) ;;
+*) copy=$(mktemp ../usr.XXXXXX) ;;
+esac
 trap 'rm -f "$copy"' EXIT
 cp --sparse=always --reflink=auto ../usr.img "$copy"
 cd "$ROOT"
