@@ -6,8 +6,8 @@
 //! kernel is the judge.
 //!
 //! `make test` strikes at every call that leaves something behind or is refused by a file system that is full or broken, and
-//! at a few of the others; `make crash` at every call of everything. `ROKEEP_CRASH` names one point to be played again, as a
-//! failure says it, and `ROKEEP_CRASH_SEED` which few others; see docs/reliability.md.
+//! at a few of the others; `make crash` at every call of everything, in every way. `ROKEEP_CRASH` names one point to be played
+//! again, as a failure says it, and `ROKEEP_CRASH_SEED` which few others, and which way; see docs/reliability.md.
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -123,6 +123,7 @@ fn comes_right(stage: &Stage) {
 /// The points of a command that made these calls.
 fn points(calls: &[Call], ground: Ground) -> Vec<Point> {
     let everything = env::var_os("ROKEEP_CRASH_ALL").is_some();
+    let seed = seed();
     let mut points = Vec::new();
     let mut in_turn = next::in_turn(ground);
     let kinds = next::kinds(ground, 1).len();
@@ -135,9 +136,9 @@ fn points(calls: &[Call], ground: Ground) -> Vec<Point> {
     for (call, number) in of(Among::Refusable) {
         let errors = errors(&call.name);
         for (which, errno) in errors.iter().enumerate() {
-            // A play with an overlay takes longer: there a call is refused either once or from then on.
-            let is_its_turn = |turn: usize| ground != Ground::Sealed || number % 2 == turn;
-            let in_a_short_run = |turn: usize| (number + turn) % errors.len() == which && is_its_turn(turn);
+            // In a short run a call is refused either once or from then on; with the next seed it is the other.
+            let its_turn = (number + (seed % 2) as usize) % 2;
+            let in_a_short_run = |turn: usize| (number + turn) % errors.len() == which && its_turn == turn;
             if everything || in_a_short_run(0) {
                 add(1, Among::Refusable, number, Blow::Refuse(*errno as i32));
             }
@@ -149,7 +150,7 @@ fn points(calls: &[Call], ground: Ground) -> Vec<Point> {
     let is_other = |(call, number): (&Call, usize)| (!Among::Changes.has(call.effect)).then_some(number);
     let mut others: Vec<usize> = of(Among::All).filter_map(is_other).collect();
     if !everything {
-        shuffle(&mut others);
+        shuffle(&mut others, seed);
         others.truncate(FEW);
     }
     others.into_iter().for_each(|number| add(1, Among::All, number, Blow::Kill));
@@ -175,11 +176,15 @@ fn errors(call: &str) -> &'static [Errno] {
     }
 }
 
-/// Another few with each seed, which is printed.
-fn shuffle(numbers: &mut [usize]) {
+/// What a short run leaves out depends on it.
+fn seed() -> u64 {
     let now = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |time| time.as_secs());
-    let seed: u64 = env::var("ROKEEP_CRASH_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(now);
+    let seed = env::var("ROKEEP_CRASH_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(now);
     println!("ROKEEP_CRASH_SEED={seed}");
+    seed
+}
+
+fn shuffle(numbers: &mut [usize], seed: u64) {
     let mut dice = Dice::new(seed);
     for at in (1..numbers.len()).rev() {
         numbers.swap(at, dice.below(at as u64 + 1) as usize);
