@@ -15,6 +15,10 @@ CARGO_FUZZ = target/fuzz/tools/bin/cargo-fuzz
 FUZZ_SANITIZER = none
 FUZZ_TARGETS = $(basename $(notdir $(wildcard fuzz/targets/*.rs)))
 
+# Tests wait more than they work: for a watcher, a lock, a disk. With as many as there are processors these are idle half of
+# the time.
+export RUST_TEST_THREADS ?= $(shell echo $$((2 * $$(nproc))))
+
 # Where systemd looks for units.
 UNITDIR = /usr/lib/systemd/system
 
