@@ -4,7 +4,7 @@ use crate::support::small::{
     Access::{ReadOnly, ReadOnlyMount, Writable},
     Alias,
     Change::{Install, Remove, Upgrade},
-    FileSystem::{self, Btrfs, Ext4, MixedBtrfs, TmpfsOf, Xfs},
+    FileSystem::{self, Btrfs, Ext4, Ext4OfFewFiles, MixedBtrfs, TmpfsOf, Xfs},
     Full::{self, Bytes, Files},
     Mount, Small,
     State::Mapped,
@@ -16,7 +16,7 @@ const SMALL: FileSystem = TmpfsOf("size=32M,nr_inodes=200");
 /// directory.
 const CASES: [(FileSystem, Full, bool, bool); 6] = [
     (Ext4, Bytes, true, false),
-    (Ext4, Files, true, false),
+    (Ext4OfFewFiles, Files, true, false),
     (Xfs, Bytes, true, false),
     (MixedBtrfs, Bytes, false, false),
     (SMALL, Bytes, true, true),

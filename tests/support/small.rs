@@ -160,8 +160,8 @@ impl Small {
 
     /// A package is installed: its files exist, its list names them just so, dpkg's status knows it.
     pub fn installed(self, name: &str, version: &str, paths: &[impl AsRef<Path>]) -> Small {
-        let text = |path: &Path| self.write(path, format!("{name} {version}: {path:?}\n").as_bytes());
-        self.writably(|| paths.iter().for_each(|path| text(path.as_ref())));
+        let text = |path: &Path| format!("{name} {version}: {path:?}\n");
+        self.writably(|| self.write_each(paths.iter().map(|path| (path.as_ref(), text(path.as_ref())))));
         self.recorded(name, version, paths)
     }
 
@@ -193,6 +193,14 @@ impl Small {
     /// A file has these contents now.
     pub fn write(&self, path: impl AsRef<Path>, contents: &[u8]) {
         self.run_helper(&["write"], path.as_ref(), contents);
+    }
+
+    /// Many files have these contents now, none of which has a NUL in it.
+    pub fn write_each<'p>(&self, files: impl Iterator<Item = (&'p Path, String)>) {
+        let told = files.flat_map(|(path, text)| [path.as_os_str().as_bytes(), b"\0", text.as_bytes(), b"\0"].concat());
+        let answer = self.output(self.sandbox.command("/tool/holder").arg("write-each"), &told.collect::<Vec<u8>>());
+        let said = String::from_utf8_lossy(&answer.stderr);
+        self.check(answer.code == 0, &format!("not all of the files were written: {said}"));
     }
 
     /// A file is a program now, one that can really run.
@@ -616,10 +624,12 @@ impl Small {
     /// Something that takes a moment becomes so in less than that moment.
     #[track_caller]
     pub fn assert_within(&self, moment: Duration, what: &str, so: impl Fn() -> bool) {
-        let start = Instant::now();
+        const RARELY: Duration = Duration::from_millis(20);
+        let (start, mut pause) = (Instant::now(), Duration::from_millis(1));
         while !so() {
             self.check(start.elapsed() < moment, &format!("after {moment:?} not yet: {what}"));
-            std::thread::sleep(Duration::from_millis(20));
+            std::thread::sleep(pause);
+            pause = RARELY.min(pause * 2);
         }
     }
 

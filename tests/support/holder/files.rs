@@ -1,7 +1,9 @@
 //! Who makes files and changes mounts.
 
+use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::process::ExitCode;
@@ -13,6 +15,17 @@ use nix::mount::{MsFlags, mount};
 
 pub fn write(path: &Path) -> Result<()> {
     io::copy(&mut io::stdin(), &mut create(path)?)?;
+    Ok(())
+}
+
+/// Each is told as its path and its contents, with a NUL behind either.
+pub fn write_each() -> Result<()> {
+    let mut told = Vec::new();
+    io::stdin().read_to_end(&mut told)?;
+    let mut words = told.split(|byte| *byte == 0);
+    while let (Some(path), Some(contents)) = (words.next(), words.next()) {
+        create(OsStr::from_bytes(path).as_ref())?.write_all(contents)?;
+    }
     Ok(())
 }
 

@@ -21,6 +21,7 @@
 //! | `forking PATH` | a process with a descriptor, whose children do nothing but end |
 //! | `dpkg replace\|remove\|rmdir PATH` | dpkg, putting its standard input in the place of a file, removing one, or removing a directory unless something is in it |
 //! | `write PATH`, `program PATH`, `swap-file PATH` | the author of a file: of its standard input, of a copy of this program, of one to swap to |
+//! | `write-each` | the author of many files, which its standard input names, each with its contents |
 //! | `timed LOG COMMAND …` | `time`: how long a hook took and how much memory it had |
 //! | `traced STRIKE COMMAND …` | a command that is killed, or refused something, at one of its system calls ([`traced`]) |
 //! | `paused CALL TEXT COMMAND …` | a command that stands still at one of its system calls until it is told to go on |
@@ -128,6 +129,7 @@ fn main() -> Result<ExitCode> {
         ["dpkg", "remove", _] => dpkg::remove(&last)?,
         ["dpkg", "rmdir", _] => dpkg::remove_directory(&last)?,
         ["write", _] => files::write(&last)?,
+        ["write-each"] => files::write_each()?,
         ["program", _] => files::program(&last)?,
         ["env", setting, program, words @ ..] => {
             let (name, value) = setting.split_once('=').context("NAME=VALUE")?;

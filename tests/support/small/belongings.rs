@@ -1,6 +1,7 @@
 //! Whose is what: everything in a small world that rokeep has no business with, and whether it let it be.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -37,10 +38,11 @@ impl Belongings {
         let renumbered: Vec<u64> = exfat.filter_map(device).collect();
         let stay = |Mount(point, ..): &&Mount| !world.handed_over.contains(point);
         let devices: Vec<u64> = world.mounts.iter().filter(stay).filter_map(device).collect();
-        let visit = |entry: &walkdir::DirEntry| {
-            let path = entry.path();
-            !foreign.iter().chain(&ours).any(|other| other == path) && entry.file_name() != ".rokeep"
-        };
+        // There may be tens of thousands of files: no path is taken apart for each, and no directory asked again.
+        let excepted: HashSet<&OsStr> = foreign.iter().chain(&ours).map(|path| path.as_os_str()).collect();
+        let visit =
+            |entry: &walkdir::DirEntry| !excepted.contains(entry.path().as_os_str()) && entry.file_name() != ".rokeep";
+        let mut directories = HashMap::new();
         let mut found = Belongings { foreign: BTreeMap::new(), held: Vec::new() };
         let (mut may_have_aliases, mut names) = (HashSet::new(), BTreeMap::new());
         let points: Vec<PathBuf> = world.mounts.iter().map(|Mount(point, ..)| world.outside(point)).collect();
@@ -55,9 +57,13 @@ impl Belongings {
             // What is on a managed mount may be seen at other places too, and at no other where something covers it. On
             // btrfs and overlayfs it may have another device number than the root directory; a single file that is mounted
             // somewhere has another one than whatever is around it.
-            let parent = entry.path().parent().and_then(|parent| parent.symlink_metadata().ok());
-            let is_mounted = !is.is_dir() && parent.is_some_and(|parent| parent.dev() != is.dev());
-            if is_mounted || devices.contains(&is.dev()) || points.iter().any(|point| entry.path().starts_with(point)) {
+            let parent = entry.path().parent().unwrap_or(&root);
+            let around =
+                directories.entry(parent.as_os_str().to_owned()).or_insert_with(|| Around::of(parent, &points));
+            let Around { device, is_below_a_point } = *around;
+            let is_mounted = !is.is_dir() && device.is_some_and(|device| device != is.dev());
+            let is_point = || is.is_dir() && points.iter().any(|point| entry.path() == point);
+            if is_mounted || devices.contains(&is.dev()) || is_below_a_point || is_point() {
                 may_have_aliases.insert((is.dev(), is.ino()));
             }
             let number = if renumbered.contains(&is.dev()) { 0 } else { is.ino() };
@@ -80,6 +86,20 @@ impl Belongings {
         let changed = changed.map(|(path, _)| path).filter(|path| !may_go(path));
         let new = after.foreign.keys().filter(|path| !self.foreign.contains_key(*path));
         changed.chain(new).cloned().collect()
+    }
+}
+
+/// A directory, for what is in it.
+#[derive(Clone, Copy)]
+struct Around {
+    device: Option<u64>,
+    is_below_a_point: bool,
+}
+
+impl Around {
+    fn of(directory: &Path, points: &[PathBuf]) -> Around {
+        let is_below_a_point = points.iter().any(|point| directory.starts_with(point));
+        Around { device: directory.symlink_metadata().map(|found| found.dev()).ok(), is_below_a_point }
     }
 }
 

@@ -1,7 +1,8 @@
 //! What the mounts of a small world are made of.
 
 use FileSystem::{
-    Btrfs, Erofs, Exfat, Ext4, MixedBtrfs, Overlay, OverlayOutOfSight, Squashfs, Subvolume, Tmpfs, TmpfsOf, Xfs,
+    Btrfs, Erofs, Exfat, Ext4, Ext4OfFewFiles, MixedBtrfs, Overlay, OverlayOutOfSight, Squashfs, Subvolume, Tmpfs,
+    TmpfsOf, Xfs,
 };
 
 /// What a mount is made of.
@@ -9,6 +10,8 @@ use FileSystem::{
 pub enum FileSystem {
     /// ext4 on a loop device.
     Ext4,
+    /// The same, with room for few files.
+    Ext4OfFewFiles,
     /// xfs on a loop device.
     Xfs,
     /// btrfs on a loop device.
@@ -45,7 +48,7 @@ impl FileSystem {
     pub(super) fn make_and_mount(self, number: usize, directory: &str) -> String {
         let image = FileSystem::image(number);
         let (size, mkfs) = match self {
-            Ext4 | Xfs | Btrfs | MixedBtrfs => self.on_a_device(),
+            Ext4 | Ext4OfFewFiles | Xfs | Btrfs | MixedBtrfs => self.on_a_device(),
             Tmpfs => return format!("mount -t tmpfs -o size=64M,mode=755 tmpfs {directory}\n"),
             TmpfsOf(options) => return format!("mount -t tmpfs -o {options},mode=755 tmpfs {directory}\n"),
             Subvolume(name) => return subvolume(name, directory),
@@ -67,6 +70,7 @@ impl FileSystem {
     pub(super) fn on_a_device(self) -> (&'static str, &'static str) {
         match self {
             Ext4 => ("64M", "mkfs.ext4 -q -e remount-ro"),
+            Ext4OfFewFiles => ("64M", "mkfs.ext4 -q -e remount-ro -N 1000"),
             Xfs => ("300M", "mkfs.xfs -q"),
             Btrfs => ("128M", "mkfs.btrfs -q"),
             MixedBtrfs => ("48M", "mkfs.btrfs -q --mixed"),

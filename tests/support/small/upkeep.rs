@@ -14,7 +14,8 @@ const DATABASE: &str = "/var/lib/dpkg/info";
 impl Small {
     /// These files are there, and no package lists them.
     pub fn unlisted(mut self, paths: &[impl AsRef<Path>]) -> Small {
-        self.writably(|| paths.iter().for_each(|path| self.write(path, b"made on this machine\n")));
+        let text = || "made on this machine\n".to_owned();
+        self.writably(|| self.write_each(paths.iter().map(|path| (path.as_ref(), text()))));
         self.remember(paths);
         self
     }
@@ -25,7 +26,8 @@ impl Small {
         paths.retain(|path| path.parent().is_some());
         paths.sort();
         paths.dedup();
-        self.writably(|| files.iter().for_each(|file| self.write(file, format!("{name} {version}\n").as_bytes())));
+        let text = || format!("{name} {version}\n");
+        self.writably(|| self.write_each(files.iter().map(|file| (Path::new(file), text()))));
         self.recorded(name, version, &paths)
     }
 
