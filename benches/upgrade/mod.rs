@@ -83,7 +83,7 @@ impl Contestant {
     }
 
     fn installed(self) -> Result<Debian> {
-        let debian = Debian::bookworm()?;
+        let debian = Debian::bookworm_with_all_lists()?;
         match self {
             Contestant::RemountPair => debian.with_remount_pair(),
             Contestant::ShellWay => debian.with_shell_way(),

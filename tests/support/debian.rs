@@ -7,6 +7,7 @@
 pub mod base;
 mod daemons;
 pub mod hooks;
+mod lists;
 mod package;
 mod package_kit;
 mod processes;
@@ -24,6 +25,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 
 use self::base::{Base, Upgrade};
+use self::lists::Lists;
 pub use self::package::Package;
 pub use self::rokeep::rokeep_package;
 pub use self::terminal::Terminal;
@@ -35,24 +37,41 @@ pub struct Debian {
     base: Base,
 }
 
+/// Of which packages apt knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Known {
+    /// All that a release has.
+    All,
+    /// Those that are here.
+    Here,
+}
+
 impl Debian {
-    /// Debian 12.
+    /// Debian 12. Of the release apt knows what is here.
     pub fn bookworm() -> Result<Debian> {
-        Debian::of("bookworm")
+        Debian::come_up("bookworm", Known::Here, Sandbox::start)
     }
 
-    /// Debian 13.
+    /// Debian 13. Of the release apt knows what is here.
     pub fn trixie() -> Result<Debian> {
-        Debian::of("trixie")
+        Debian::come_up("trixie", Known::Here, Sandbox::start)
     }
 
-    fn of(suite: &str) -> Result<Debian> {
-        Debian::come_up(suite, Sandbox::start)
+    /// Debian 12, for who measures how long something takes: apt knows all of the release, as it does everywhere.
+    pub fn bookworm_with_all_lists() -> Result<Debian> {
+        Debian::come_up("bookworm", Known::All, Sandbox::start)
     }
 
-    fn come_up(suite: &str, start: impl Fn(&Path, &str) -> Result<Sandbox>) -> Result<Debian> {
+    fn come_up(suite: &str, known: Known, start: impl Fn(&Path, &str) -> Result<Sandbox>) -> Result<Debian> {
         let base = Base::of(suite)?;
-        let sandbox = start(&base.root(), SETUP)?;
+        let sandbox = match known {
+            Known::All => start(&base.root(), SETUP)?,
+            Known::Here => {
+                let lists = Lists::of(suite, &base)?;
+                let few = FEW_LISTS.replace("LISTS", &format!("'{}'", lists.directory().display()));
+                start(&base.root(), &(SETUP.to_owned() + &few))?
+            }
+        };
         let debian = Debian { sandbox, base };
         debian.must("ip", &["link", "set", "lo", "up"])?;
         Ok(debian)
@@ -224,4 +243,10 @@ echo "$(findmnt --noheadings --output SOURCE --mountpoint "$ROOT/usr") /usr ext4
 mount -t tmpfs -o mode=755 tmpfs run
 mkdir -m 1777 run/lock
 mount -t sysfs -o ro sysfs sys
+"#;
+
+/// Runs after that. What apt made of all of them goes, too.
+const FEW_LISTS: &str = r#"
+rm -f var/lib/apt/lists/*_Packages var/lib/apt/lists/*_Translation-* var/cache/apt/*.bin
+cp -a LISTS/*_Packages var/lib/apt/lists/
 "#;

@@ -25,9 +25,17 @@ fn main() -> Result<ExitCode> {
     let progress = Progress(Instant::now());
 
     progress.say("a Debian 12, /usr read-only on its own ext4; apt has the pair of remounts");
-    let pair = upgrade(&progress, "pair", &Debian::bookworm()?.with_remount_pair()?.with_witnesses()?.read_only()?)?;
+    let pair = upgrade(
+        &progress,
+        "pair",
+        &Debian::bookworm_with_all_lists()?.with_remount_pair()?.with_witnesses()?.read_only()?,
+    )?;
     progress.say("the same Debian 12; apt has rokeep");
-    let rokeep = upgrade(&progress, "rokeep", &Debian::bookworm()?.with_rokeep()?.with_witnesses()?.read_only()?)?;
+    let rokeep = upgrade(
+        &progress,
+        "rokeep",
+        &Debian::bookworm_with_all_lists()?.with_rokeep()?.with_witnesses()?.read_only()?,
+    )?;
 
     print!("{}", side_by_side(&pair, &rokeep));
     Ok(verdict(&pair, &rokeep))

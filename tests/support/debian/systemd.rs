@@ -4,13 +4,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
-use super::Debian;
+use super::{Debian, Known};
 use crate::support::sandbox::Sandbox;
 
 impl Debian {
     /// Debian 12, booted as a container is.
     pub fn bookworm_with_systemd() -> Result<Debian> {
-        let debian = Debian::come_up("bookworm", Sandbox::start_with_systemd)?;
+        let debian = Debian::come_up("bookworm", Known::Here, Sandbox::start_with_systemd)?;
         let end = Instant::now() + Duration::from_secs(60);
         while debian.state_of("basic.target")? != "active" {
             ensure!(Instant::now() < end, "systemd is not up: {:?}", debian.run("systemctl", &["list-jobs"])?);
