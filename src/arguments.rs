@@ -234,8 +234,8 @@ pub enum Overlay {
         discard: bool,
         /// Not now, but when the machine starts next
         ///
-        /// For one that is always in use, as that of /usr. Until then no package can be installed there.
-        #[arg(long, conflicts_with = "discard")]
+        /// For one that is always in use, as that of /usr. Until then apt and dpkg are stopped.
+        #[arg(long)]
         at_next_start: bool,
     },
     /// Show what is above one: what it adds, replaces and hides, by package

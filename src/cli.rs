@@ -127,7 +127,9 @@ fn change_overlays(root: &Root, to: &Overlay) -> Result<ExitCode> {
         Overlay::Enable { mount, upper, mask } => {
             tell(root, overlay::enable(root, Wanted { point: mount, place: upper.as_deref(), masks: mask })?)
         }
-        Overlay::Disable { mount, at_next_start: true, .. } => tell(root, overlay::leave(root, mount)?),
+        Overlay::Disable { mount, discard, at_next_start: true } => {
+            tell(root, overlay::retire(root, mount, keep(*discard))?)
+        }
         Overlay::Disable { mount, discard, .. } => tell(root, overlay::disable(root, mount, keep(*discard))?),
         Overlay::Reset { mount, paths, discard } => tell(root, overlay::reset(root, mount, paths, keep(*discard))?),
         Overlay::Bind { mount } => match overlay::bind(root, mount)? {

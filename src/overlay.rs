@@ -2,7 +2,7 @@
 //!
 //! [`enable`] lays an overlayfs over it, which is from then on a mount like any other: a session opens and closes it. It is
 //! written down first, and laid again by [`lay`] where it is missing when a package run begins. [`disable`] takes it away;
-//! [`leave`] has the next start of the machine do it.
+//! [`retire`] has the next start of the machine do it.
 //!
 //! [`diff`] says what is above, [`reset`] has it be nothing. [`bind`] does without the overlay: directories of what is above
 //! are mounted one by one over what is below, which may change then.
@@ -14,9 +14,9 @@ mod disabling;
 mod elsewhere;
 mod enabling;
 mod laying;
-mod leaving;
 mod place;
 mod resetting;
+mod retiring;
 mod since;
 mod users;
 
@@ -33,8 +33,9 @@ pub use self::disabling::{Keep, disable};
 pub use self::elsewhere::require_nothing_elsewhere;
 use self::enabling::{Units, begin};
 pub use self::enabling::{Wanted, enable};
-pub use self::leaving::leave;
 pub use self::resetting::reset;
+pub use self::retiring::retire;
+pub(crate) use self::retiring::{finish_all, is_any_retiring};
 pub(crate) use self::since::Before;
 use crate::core::message;
 use crate::core::mountinfo::Mount;
@@ -54,7 +55,7 @@ use crate::sys::processes;
 /// # Errors
 /// Where one cannot be laid: then a package would be installed without what is above it.
 pub(crate) fn lay(root: &Root, session: &Session, settings: &Settings) -> Result<Vec<String>> {
-    let mut outcome = leaving::finish_all(root)?;
+    let mut outcome = finish_all(root)?;
     let written = overlay_files::all(root)?;
     for wanted in settings.overlays() {
         let Some(overlay) = written.iter().find(|overlay| overlay.point == wanted.point) else {
@@ -82,7 +83,10 @@ pub(crate) fn lay(root: &Root, session: &Session, settings: &Settings) -> Result
         outcome.notes.extend(lay_one(root, &overlay)?);
         // One whose directories could not be mounted is written down as an overlay again.
         let overlay = overlay_files::of(root, &overlay.point)?.unwrap_or(overlay);
-        outcome.notes.extend(below::changed(root, &overlay)?.map(|changed| below::say(&overlay, &changed)));
+        outcome.notes.extend(match below::changed(root, &overlay)? {
+            Some(changed) => Some(below::say(&overlay, &changed)),
+            None => below::note_this_start(root, &overlay).err().map(|why| format!("{why:#}")),
+        });
         outcome.notes.extend(overlay_files::remove_old(root, &overlay).err().map(|why| format!("{why:#}")));
         outcome.notes.extend(say_missing_units(root, &overlay));
     }
@@ -97,7 +101,10 @@ fn say_missing_units(root: &Root, overlay: &Overlay) -> Option<String> {
     };
     let is_missing = !overlay_files::has_units(root, overlay);
     is_missing.then(|| {
-        format!("{what} when the machine starts, as its units are not there: \"rokeep overlay {again} {shown}\"")
+        format!(
+            "{what} when the machine starts, or not as it should be, as its units are not there, or not as they should be: \"rokeep \
+             overlay {again} {shown}\""
+        )
     })
 }
 
@@ -108,7 +115,7 @@ fn say_missing_units(root: &Root, overlay: &Overlay) -> Option<String> {
 pub(crate) fn is_missing(root: &Root, settings: &Settings) -> Result<bool> {
     let written = overlay_files::all_that_can_be_seen(root)?;
     for overlay in &written {
-        if !overlay.is_leaving && !is_there(root, overlay)? {
+        if overlay.retires.is_none() && !is_there(root, overlay)? {
             return Ok(true);
         }
     }
@@ -128,6 +135,7 @@ fn is_there(root: &Root, overlay: &Overlay) -> Result<bool> {
 /// # Errors
 /// That.
 pub(crate) fn require_none_missing(root: &Root) -> Result<()> {
+    retiring::require_none(root)?;
     let is_missing = Settings::load(root).and_then(|settings| is_missing(root, &settings));
     ensure!(
         !is_missing.unwrap_or(false),
@@ -144,7 +152,7 @@ pub(crate) fn require_none_missing(root: &Root) -> Result<()> {
 pub(crate) fn points(root: &Root, settings: &Settings) -> Result<Vec<(PathBuf, Vec<PathBuf>)>> {
     let mut points = Vec::new();
     for overlay in overlay_files::all_that_can_be_seen(root)? {
-        if overlay.is_leaving && !is_there(root, &overlay)? {
+        if overlay.retires.is_some() && !is_there(root, &overlay)? {
             continue;
         }
         let by_itself = !overlay.is_bound() || laid(root, &overlay)?.is_some();
@@ -226,8 +234,8 @@ fn show(root: &Root, overlay: Overlay) -> Result<Shown> {
     let changed = below::changed(root, &overlay)?;
     Ok(Shown {
         state,
-        has_units: overlay.is_leaving || overlay_files::has_units(root, &overlay),
-        is_leaving: overlay.is_leaving,
+        has_units: overlay.retires.is_some() || overlay_files::has_units(root, &overlay),
+        is_retiring: overlay.retires.is_some(),
         directories: binding::managed(&overlay),
         upper: overlay.upper(),
         upper_bytes: above.filter(|_| !is_exchanged).map(|above| above.bytes),

@@ -40,12 +40,14 @@ pub fn begin(root: &Root) -> Result<Outcome> {
 
 /// As [`begin`]; `None` where there was nothing to make writable.
 pub(crate) fn begin_called_by(root: &Root, called_by: CalledBy) -> Result<Option<Outcome>> {
-    let before = overlay::Before::look(root);
-    let (locked, session, managed) = match open(root, called_by) {
+    let mut before = None;
+    let opened = open(root, called_by, &mut before);
+    let changed = || before.as_ref().and_then(|before: &overlay::Before| before.changed(root));
+    let (locked, session, managed) = match opened {
         Ok(Some(opened)) => opened,
         Ok(None) => return Ok(None),
         Err(why) => {
-            let but = before.changed(root).map_or_else(String::new, |changed| format!(" but this: {changed}"));
+            let but = changed().map_or_else(String::new, |changed| format!(" but this: {changed}"));
             bail!("{why:#}. {}, and nothing was changed{but}", stopped(called_by))
         }
     };
@@ -53,7 +55,7 @@ pub(crate) fn begin_called_by(root: &Root, called_by: CalledBy) -> Result<Option
         Ok(notes) => Ok(Some(Outcome { notes: [managed.notes, notes].concat(), ..Outcome::default() })),
         Err(why) => {
             let why = give_up(root, &locked, session, called_by, why);
-            let but = before.changed(root).map_or_else(String::new, |changed| format!("; but {changed}"));
+            let but = changed().map_or_else(String::new, |changed| format!("; but {changed}"));
             Err(anyhow!("{why:#}{but}"))
         }
     }
@@ -142,11 +144,19 @@ pub(crate) fn leave(root: &Root, locked: &Locked, mut session: Session, called_b
 }
 
 /// Writes down who needs what writable, before anything is remounted. `None` where nothing is read-only, or nothing will
-/// be written.
-fn open(root: &Root, called_by: CalledBy) -> Result<Option<(Locked<'_>, Session, Managed)>> {
+/// be written. `before` is how overlays were then.
+fn open<'a>(
+    root: &'a Root,
+    called_by: CalledBy,
+    before: &mut Option<overlay::Before>,
+) -> Result<Option<(Locked<'a>, Session, Managed)>> {
     let named = || managed::named(root, &Settings::load(root)?);
     // Where there is nothing to do there is nothing to ask for either: not even root.
     if nothing_to_open(root, named)? && !overlay::is_missing(root, &Settings::load(root)?)? {
+        if overlay::is_any_retiring(root)? {
+            let _locked = Locked::wait(root)?;
+            overlay::finish_all(root).map(drop)?;
+        }
         return Ok(None);
     }
     let frontend = processes::frontend(called_by)?;
@@ -155,6 +165,7 @@ fn open(root: &Root, called_by: CalledBy) -> Result<Option<(Locked<'_>, Session,
     }
     let with_overlays = |session: &Session| {
         let settings = Settings::load(root)?;
+        *before = Some(overlay::Before::look(root));
         let laid = overlay::lay(root, session, &settings)?;
         let mut managed = managed::named(root, &settings)?;
         managed.notes.extend(laid);

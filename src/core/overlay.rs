@@ -56,14 +56,19 @@ pub struct Overlay {
     /// Directories, from the mount point, that are mounted one by one over what is below, in place of the overlay.
     #[serde(default, skip_serializing_if = "Vec::is_empty", with = "super::text::paths_as_text")]
     pub bound: Vec<PathBuf>,
-    /// It goes with the next start of the machine.
-    #[serde(default, skip_serializing_if = "is_false")]
-    pub is_leaving: bool,
+    /// It goes with the next start of the machine, or went.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retires: Option<Retires>,
 }
 
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde wants it so")]
-fn is_false(value: &bool) -> bool {
-    !value
+/// Which start of the machine is the last that has it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Retires {
+    /// That (random(4), `boot_id`).
+    pub after: String,
+    /// What is above goes, too.
+    pub discards: bool,
 }
 
 /// What is below.
@@ -106,7 +111,7 @@ impl Overlay {
         let place = place.map_or_else(|| home(&point), Path::to_owned);
         let below = Below::of(mount, entry);
         let overlay =
-            Overlay { format: FORMAT, below, point, place, masks: Vec::new(), bound: Vec::new(), is_leaving: false };
+            Overlay { format: FORMAT, below, point, place, masks: Vec::new(), bound: Vec::new(), retires: None };
         let is_rokeeps = ["/var/lib/rokeep", "/run/rokeep"].iter().any(|dir| overlay.place.starts_with(dir));
         if is_rokeeps && !overlay.is_in_its_usual_place() {
             return Err(Unfit::Ours(overlay.place));

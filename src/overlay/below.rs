@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use nix::sys::statvfs::statvfs;
 
 use super::laid;
@@ -25,7 +25,13 @@ use crate::sys::overlay_files::{self, in_root};
 /// # Errors
 /// Where it cannot be looked at, or not be written down.
 pub fn note(root: &Root, overlay: &Overlay) -> Result<()> {
-    let boot = Some(clock::start(root)?.boot);
+    ensure!(
+        is_exposed(root, overlay)?,
+        "what is below {} is not mounted at {}",
+        message::path(&overlay.point),
+        message::path(&overlay.lower())
+    );
+    let boot = clock::boot(root).ok();
     let seen = Seen { format: seen::FORMAT, boot, size: size(root, overlay)?, looks: looks(root, overlay)? };
     match overlay_files::seen(root, overlay) {
         Some(before) if before == seen => Ok(()),
@@ -85,7 +91,25 @@ pub fn changed(root: &Root, overlay: &Overlay) -> Result<Option<Changed>> {
         return Ok(None);
     }
     let when = clock::start(root).and_then(|start| Ok(seen.when_changed(&start, &looks(root, overlay)?)));
-    Ok(Some(Changed { paths, when: when.unwrap_or(When::PerhapsSince) }))
+    let is_exposed = is_exposed(root, overlay)?;
+    Ok(Some(Changed { paths, when: when.ok().filter(|_| is_exposed).unwrap_or(When::PerhapsSince) }))
+}
+
+/// Whether what is below has its own place, where it is looked at.
+fn is_exposed(root: &Root, overlay: &Overlay) -> Result<bool> {
+    Ok(mounts::at(root, &overlay.lower())?.is_some_and(|mounted| overlay.below.can_be(&mounted.mount)))
+}
+
+/// That this start of the machine has seen it as it was: what changes later does so under the overlay.
+///
+/// # Errors
+/// Where that cannot be written down.
+pub fn note_this_start(root: &Root, overlay: &Overlay) -> Result<()> {
+    let boot = clock::boot(root).ok();
+    match overlay_files::seen(root, overlay) {
+        Some(seen) if seen.boot != boot => overlay_files::write_seen(root, overlay, &Seen { boot, ..seen }),
+        Some(_) | None => Ok(()),
+    }
 }
 
 /// That, in words, and the next step.

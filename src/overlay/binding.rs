@@ -10,7 +10,7 @@ use nix::errno::Errno;
 use nix::mount::{MntFlags, umount2};
 
 use super::disabling::{require_no_aliases, unmount as unmount_overlay};
-use super::{comparing, laid, lay_one, laying, leaving, nobody_needs_it, users};
+use super::{comparing, laid, lay_one, laying, nobody_needs_it, retiring, users};
 use crate::core::message::{self, Outcome};
 use crate::core::mount_options::Options;
 use crate::core::mount_state::{Access, Flags};
@@ -44,7 +44,7 @@ pub fn bind(root: &Root, point: &Path) -> Result<Bound> {
     let overlay = overlay_files::required(root, point)?;
     nobody_needs_it(root, &locked.session()?, point)?;
     let shown = message::path(point);
-    leaving::require_to_stay(&overlay)?;
+    retiring::require_to_stay(&overlay)?;
     let (bound, note) = match overlay.is_bound() {
         true => match complete(root, &overlay)? {
             Completed::Bound(note) => (overlay, note),

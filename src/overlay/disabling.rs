@@ -33,7 +33,7 @@ pub fn disable(root: &Root, point: &Path, keep: Keep) -> Result<Outcome> {
     // Before it is unmounted: systemd unmounts what is bound to a mount that is gone.
     overlay_files::remove_units(root, &overlay)?;
     if let Err(why) = take_away(root, &overlay, keep) {
-        if overlay.is_leaving {
+        if overlay.retires.is_some() {
             bail!("{why:#}");
         }
         let units = overlay_files::write_units(root, &overlay).err();
@@ -62,9 +62,10 @@ pub(super) fn forget(root: &Root, overlay: &Overlay, above: Option<Contents>, ke
     if mounts::at(root, &overlay.point)?.is_none() {
         outcome.notes.push(format!("nothing is mounted at {shown} now: \"mount {shown}\""));
     }
+    let was_begun = overlay_files::is_discarded(root, overlay);
+    let is_empty = above.is_some_and(|above| above.entries == 0);
     let above = above.unwrap_or_default();
-    if keep == Keep::Nothing || above.entries == 0 {
-        let was_begun = overlay_files::is_discarded(root, overlay);
+    if keep == Keep::Nothing || is_empty || was_begun {
         forget_all(root, overlay, keep)?;
         outcome.notes.extend(was_begun.then(|| "what was above it is discarded, as was begun before".to_owned()));
     } else {
@@ -79,7 +80,7 @@ pub(super) fn forget(root: &Root, overlay: &Overlay, above: Option<Contents>, ke
             message::bytes(above.bytes)
         ));
     }
-    if above.entries > 0 {
+    if above.entries > 0 || was_begun {
         outcome.notes.push(format!(
             "dpkg counts packages as installed that have files on {shown} which are not there now; \"dpkg --verify\" names them"
         ));
@@ -111,9 +112,12 @@ fn is_left(overlay: &Overlay, keep: Keep) -> String {
         Keep::WhatIsAbove => "",
         Keep::Nothing => " --discard",
     };
+    let next = match overlay.retires {
+        Some(_) => "it is still written down",
+        None => "the next package run lays it again",
+    };
     format!(
-        "{shown} has no overlay any more, but the next package run lays it again, unless \"rokeep overlay disable{discard} {shown}\" \
-         does what is left before"
+        "{shown} has no overlay any more, but {next}, unless \"rokeep overlay disable{discard} {shown}\" does what is left before"
     )
 }
 

@@ -58,8 +58,5 @@ fn say(root: &Root, overlay: &Overlay) -> String {
 
 /// The machine has started without it.
 fn say_forgotten(overlay: &Overlay) -> String {
-    let (shown, upper) = (message::path(&overlay.point), message::path(&overlay.upper()));
-    format!(
-        "{shown} has no overlay any more, as was to be from this start of the machine on; what was above it stays in {upper}"
-    )
+    format!("{} has no overlay any more, as was to be from this start of the machine on", message::path(&overlay.point))
 }

@@ -18,14 +18,21 @@ pub fn seconds_since_boot() -> u64 {
     since_boot().as_secs()
 }
 
-/// This start of the machine; when that was, by what the clock says now.
+/// This start of the machine: random(4), `boot_id`.
 ///
 /// # Errors
-/// Where /proc does not say which, or the clock nothing that could be.
-pub fn start(root: &Root) -> Result<Start> {
+/// Where /proc does not say which.
+pub fn boot(root: &Root) -> Result<String> {
     let boot = std::fs::read_to_string(root.path("/proc/sys/kernel/random/boot_id"));
-    let boot = boot.context("cannot tell this start of the machine from others")?.trim_end().to_owned();
+    Ok(boot.context("cannot tell this start of the machine from others")?.trim_end().to_owned())
+}
+
+/// The same, and when that was, by what the clock says now.
+///
+/// # Errors
+/// Those of [`boot`], or where the clock says nothing that could be.
+pub fn start(root: &Root) -> Result<Start> {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?;
     let at = now.saturating_sub(since_boot());
-    Ok(Start { boot, at: [i64::try_from(at.as_secs())?, at.subsec_nanos().into()] })
+    Ok(Start { boot: boot(root)?, at: [i64::try_from(at.as_secs())?, at.subsec_nanos().into()] })
 }

@@ -186,7 +186,20 @@ pub fn remove_units(root: &Root, overlay: &Overlay) -> Result<()> {
     Ok(())
 }
 
-/// Whether there were any.
+/// The same, but for the one of what is below: that is mounted until the machine goes down, and has to be unmounted before
+/// what it needs is stopped.
+///
+/// # Errors
+/// As [`remove_units`].
+pub fn remove_units_that_lay(root: &Root, overlay: &Overlay) -> Result<()> {
+    let stays: Vec<Unit> = units::below_alone(overlay).into_iter().collect();
+    if remove_all_but(root, overlay, &stays)? {
+        reload(root);
+    }
+    Ok(())
+}
+
+/// Whether there were any. When this returns they are gone after a power cut, too.
 fn remove_all_but(root: &Root, overlay: &Overlay, stay: &[Unit]) -> Result<bool> {
     let mark = units::MARK.as_bytes();
     let is_ours = |path: &Path| fs::read(path).is_ok_and(|text| text.starts_with(mark));
@@ -202,7 +215,8 @@ fn remove_all_but(root: &Root, overlay: &Overlay, stay: &[Unit]) -> Result<bool>
         let draft = Some(path.with_extension(NEW)).filter(|draft| is_draft(draft));
         let path = Some(path).filter(|path| !stays(&|unit| Some(unit.path())) && is_ours(path));
         for path in link.into_iter().chain(draft).chain(path) {
-            gone(fs::remove_file(&path)).map_err(|error| cannot_write(&path, error))?;
+            let removed = gone(fs::remove_file(&path)).and_then(|()| sync_directory_of(&path));
+            removed.map_err(|error| cannot_write(&path, error))?;
             were_any = true;
         }
     }
@@ -467,6 +481,10 @@ fn replace(path: &Path, text: &[u8], mode: u32) -> io::Result<()> {
         let _ = fs::remove_file(&new);
     }
     written?;
+    sync_directory_of(path)
+}
+
+fn sync_directory_of(path: &Path) -> io::Result<()> {
     path.parent().map_or(Ok(()), |dir| File::open(dir)?.sync_all())
 }
 

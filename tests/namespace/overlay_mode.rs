@@ -13,6 +13,9 @@ use crate::support::small::{
 const TOOL: &str = "/opt/bin/tool";
 const UPPER: &str = "/var/lib/rokeep/overlay/opt/upper";
 const UNITS: &str = "/etc/systemd";
+const UNIT: &str = "/etc/systemd/system/opt.mount";
+const UNIT_BELOW: &str = "/etc/systemd/system/var-lib-rokeep-overlay-opt-lower.mount";
+const RECORD: &str = "/var/lib/rokeep/overlay/opt/overlay.json";
 const LOWER: &str = "/var/lib/rokeep/overlay/opt/lower";
 
 /// /opt is one of these; /usr is none of the story.
@@ -206,50 +209,103 @@ fn one_that_is_in_use_goes_with_the_next_start() {
     install(&world, "1");
     let holder = world.hold(Mapped(TOOL));
     world.rokeep(["overlay", "disable", "/opt"]).assert_code(3).assert_says(&["--at-next-start"]);
-    leaves_at_the_next_start(&world);
+    goes_with_the_next_start(&world, &[]);
     assert_eq!(fs_type(&world, "/opt"), "overlay");
-    assert!(world.inode(TOOL).is_some() && world.outside("/etc/systemd/system/opt.mount").symlink_metadata().is_err());
+    assert!(world.inode(TOOL).is_some() && !is_there(&world, UNIT));
+    assert!(is_there(&world, UNIT_BELOW), "it is unmounted before what it needs is stopped");
     world.hook("pre-invoke", None).assert_code(3).assert_says(&["with the next start", "overlay enable /opt"]);
-    let status = world.rokeep(["overlay", "status"]).assert_code(1);
-    assert!(status.stdout.contains("LEAVING"), "{}", status.stdout);
-    world.rokeep(["overlay", "bind", "/opt"]).assert_code(3).assert_says(&["with the next start"]);
-    world.rokeep(["overlay", "disable", "/opt"]).assert_code(3);
-    assert!(!world.outside("/etc/systemd/system/opt.mount").exists(), "it is still to go");
+    for words in [&["overlay", "bind", "/opt"][..], &["overlay", "reset", "/opt", "--discard"]] {
+        world.rokeep_given(words, b"").assert_code(3).assert_says(&["nothing was changed", "overlay enable /opt"]);
+    }
+    let json = world.rokeep(["overlay", "status", "--json"]).assert_code(1).stdout;
+    assert!(json.contains("\"is_retiring\": true") && json.contains("\"state\": \"read-only\""), "{json}");
+    // What cannot be taken away now is not written down as what stays.
+    let refused = world.rokeep(["overlay", "disable", "/opt"]).assert_code(3);
+    refused.assert_says(&["/opt is in use", "still there"]);
+    assert!(!is_there(&world, UNIT), "the machine does not lay it");
 
     world.rokeep(["overlay", "enable", "/opt"]).assert_code(0);
+    assert!(is_there(&world, UNIT));
     world.rokeep(["overlay", "status"]).assert_code(0);
     install(&world, "2");
 
-    leaves_at_the_next_start(&world);
+    goes_with_the_next_start(&world, &[]);
     drop(holder);
     starts_with_what_is_below_alone(&world);
     world.rokeep(["overlay", "status"]).assert_code(0);
     // There is nothing to write to, and no overlay to be laid.
-    let says = ["overlay enable /opt", "/opt has no overlay any more", UPPER];
-    world.hook("pre-invoke", None).assert_code(3).assert_says(&says);
+    world.hook("pre-invoke", None).assert_code(3).assert_says(&["overlay enable /opt"]);
     assert!(world.rokeep(["overlay", "status"]).assert_code(0).stdout.contains("there is no overlay"));
     assert!(world.inode(TOOL).is_none() && world.outside(UPPER).join("bin/tool").exists());
+    assert!(!is_there(&world, UNIT_BELOW));
     world.rokeep(["overlay", "enable", "/opt"]).assert_code(0);
     assert!(world.inode(TOOL).is_some());
+}
+
+/// Also where nothing is to be made writable, as the mount it was over can be written to by now.
+#[test]
+fn what_is_gone_with_a_start_is_forgotten_and_kept_or_discarded() {
+    for (discard, is_kept) in [(&[][..], true), (&["--discard"][..], false)] {
+        let world = enabled(Squashfs);
+        install(&world, "1");
+        goes_with_the_next_start(&world, discard);
+        assert!(world.outside(UPPER).join("bin/tool").exists());
+        starts_with_what_is_below_alone(&world);
+        world.unmount("/opt");
+        world.remount("rw", "/usr").expect("nobody minds");
+        world.hook("pre-invoke", None).assert_code(0);
+        assert!(world.rokeep(["overlay", "status"]).assert_code(0).stdout.contains("there is no overlay"));
+        assert_eq!(world.outside(UPPER).join("bin/tool").exists(), is_kept);
+        assert_eq!(world.outside("/var/lib/rokeep/overlay").exists(), is_kept);
+    }
 }
 
 #[test]
-fn what_is_gone_with_a_start_can_be_had_back_or_discarded() {
+fn what_is_gone_with_a_start_can_be_had_back() {
     let world = enabled(Squashfs);
     install(&world, "1");
-    leaves_at_the_next_start(&world);
+    goes_with_the_next_start(&world, &[]);
     starts_with_what_is_below_alone(&world);
+    let at_next_start = ["overlay", "disable", "--at-next-start", "/opt"];
+    world.rokeep(at_next_start).assert_code(3).assert_says(&["not mounted", "does it now"]);
+    // What cannot be laid goes on being what goes.
+    std::fs::rename(world.outside(UPPER), world.outside("/var/lib/rokeep/elsewhere")).expect("rename");
+    world.rokeep(["overlay", "enable", "/opt"]).assert_code(3).assert_says(&["as before"]);
+    assert!(world.rokeep(["overlay", "status"]).stdout.contains("the next package run forgets it"));
+    std::fs::rename(world.outside("/var/lib/rokeep/elsewhere"), world.outside(UPPER)).expect("rename");
     world.rokeep(["overlay", "enable", "/opt"]).assert_code(0);
     assert!(world.inode(TOOL).is_some());
-    leaves_at_the_next_start(&world);
-    starts_with_what_is_below_alone(&world);
-    world.rokeep(["overlay", "disable", "--at-next-start", "/opt"]).assert_code(3).assert_says(&["does it now"]);
-    world.rokeep(["overlay", "disable", "/opt", "--discard"]).assert_code(0);
-    assert!(!world.outside("/var/lib/rokeep/overlay").exists());
+    install(&world, "2");
 }
 
-fn leaves_at_the_next_start(world: &Small) {
-    world.rokeep(["overlay", "disable", "--at-next-start", "/opt"]).assert_code(0).assert_says(&["the next start"]);
+/// As from a backup, or where the power failed a moment later.
+#[test]
+fn units_that_are_there_again_keep_it_for_one_start_only() {
+    let world = enabled(Squashfs);
+    let unit = std::fs::read(world.outside(UNIT)).expect("its unit");
+    goes_with_the_next_start(&world, &[]);
+    world.write(UNIT, &unit);
+    is_another_start(&world);
+    world.hook("pre-invoke", None).assert_code(3).assert_says(&["its units were still there"]);
+    assert!(!is_there(&world, UNIT));
+    world.hook("pre-invoke", None).assert_code(3).assert_says(&["with the next start"]);
+    starts_with_what_is_below_alone(&world);
+    world.hook("pre-invoke", None).assert_code(3);
+    assert!(world.rokeep(["overlay", "status"]).assert_code(0).stdout.contains("there is no overlay"));
+}
+
+/// Whoever goes round apt has no package run begin.
+#[test]
+fn a_dpkg_is_stopped_too_where_what_is_above_goes() {
+    let world = enabled(Squashfs);
+    goes_with_the_next_start(&world, &[]);
+    let dpkg = ["run", "/usr", "--", "/tool/rokeep", "hook", "dpkg-pre-invoke"];
+    world.rokeep(dpkg).assert_code(3).assert_says(&["with the next start"]);
+}
+
+fn goes_with_the_next_start(world: &Small, more: &[&str]) {
+    let words = [&["overlay", "disable", "--at-next-start", "/opt"], more].concat();
+    world.rokeep_given(&words, b"").assert_code(0).assert_says(&["the next start"]);
 }
 
 /// As the machine does without the units: from /etc/fstab.
@@ -257,6 +313,19 @@ fn starts_with_what_is_below_alone(world: &Small) {
     world.unmount("/opt");
     world.unmount(LOWER);
     assert_eq!(fs_type(world, "/opt"), "squashfs");
+    is_another_start(world);
+}
+
+/// What is written down of this start of the machine was written before it.
+fn is_another_start(world: &Small) {
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").expect("boot_id");
+    let record = std::fs::read_to_string(world.outside(RECORD)).expect("its record");
+    assert!(record.contains(boot.trim_end()), "{record}");
+    world.write(RECORD, record.replace(boot.trim_end(), "another").as_bytes());
+}
+
+fn is_there(world: &Small, path: &str) -> bool {
+    world.outside(path).symlink_metadata().is_ok()
 }
 
 #[test]
@@ -455,7 +524,7 @@ fn who_is_in_what_is_below_keeps_nothing_from_being_taken_away() {
 fn that_units_are_not_there_is_said_and_nobody_elses_is_overwritten() {
     let world = enabled(Squashfs);
     world.removes("/etc/systemd/system/opt.mount");
-    assert!(world.rokeep(["overlay", "status"]).assert_code(1).stdout.contains("NOT THERE when the machine starts"));
+    assert!(world.rokeep(["overlay", "status"]).assert_code(1).stdout.contains("units are NOT THERE"));
     world.begin().assert_says(&["not laid when the machine starts", "rokeep overlay enable /opt"]);
     world.end();
     world.write("/etc/systemd/system/opt.mount", b"[Mount]\nWhat=x\n");

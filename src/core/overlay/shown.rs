@@ -31,7 +31,7 @@ pub struct Shown {
     /// Whether its units are as they should be, so that the machine lays it when it starts.
     pub has_units: bool,
     /// Whether the machine does without from its next start on.
-    pub is_leaving: bool,
+    pub is_retiring: bool,
     /// The directories that are mounted one by one in place of the overlay; none, where there is an overlay.
     #[serde(serialize_with = "crate::core::text::paths_as_text::serialize")]
     pub directories: Vec<PathBuf>,
@@ -70,7 +70,7 @@ impl Overlays {
     /// Whether somebody has something to do: packages may lack files.
     pub fn need_attention(&self) -> bool {
         let is_wrong = |shown: &Shown| {
-            if shown.is_leaving {
+            if shown.is_retiring {
                 return shown.state != State::Missing;
             }
             let is_gone = shown.state == State::Missing || shown.upper_bytes.is_none();
@@ -98,7 +98,7 @@ impl Shown {
         let state = match self.state {
             State::ReadOnly => format!("{form}, read-only"),
             State::Writable => format!("{form}, writable"),
-            State::Missing if self.is_leaving => "gone: the next package run forgets it".to_owned(),
+            State::Missing if self.is_retiring => "gone: the next package run forgets it".to_owned(),
             State::Missing if self.directories.is_empty() => {
                 format!("NOT LAID, so what is above cannot be seen: \"rokeep overlay enable {mount}\"")
             }
@@ -115,7 +115,9 @@ impl Shown {
         let units = match self.has_units {
             true => String::new(),
             false => {
-                format!("  NOT THERE when the machine starts: \"rokeep overlay {again} {mount}\" writes its units\n")
+                format!(
+                    "  its units are NOT THERE, or not as they should be: \"rokeep overlay {again} {mount}\" writes them\n"
+                )
             }
         };
         let changed = match (message::count(self.lower_changed.len(), "place"), self.needs_laying_anew) {
@@ -132,15 +134,15 @@ impl Shown {
                 format!("  CHANGED below, in {places}: \"rokeep overlay enable {mount}\" lays the overlay anew\n")
             }
         };
-        let leaving = match self.is_leaving && self.state != State::Missing {
+        let retiring = match self.is_retiring && self.state != State::Missing {
             false => String::new(),
             true => format!(
-                "  LEAVING with the next start of the machine, and no package can be installed until then: \"rokeep overlay enable \
-                 {mount}\" keeps it\n"
+                "  GOES with the next start of the machine, and apt and dpkg are stopped until then: \"rokeep overlay enable \
+                 {mount}\" has it stay\n"
             ),
         };
         format!(
-            "{mount}  {state}\n{directories}  above  {above}{free}\n  below  {lower} ({kind})\n{changed}{units}{leaving}"
+            "{mount}  {state}\n{directories}  above  {above}{free}\n  below  {lower} ({kind})\n{changed}{units}{retiring}"
         )
     }
 }
@@ -154,7 +156,7 @@ mod tests {
             mount: "/opt".into(),
             state,
             has_units: true,
-            is_leaving: false,
+            is_retiring: false,
             directories: Vec::new(),
             upper: "/var/up\nper".into(),
             upper_bytes,
@@ -203,11 +205,11 @@ mod tests {
                 .starts_with("/opt  directories NOT MOUNTED: \"rokeep overlay bind /opt\"\n         /opt/app\n")
         );
         for (state, needs) in [(State::ReadOnly, true), (State::Missing, false)] {
-            let mut leaving = shown(state, Some(1));
-            leaving.overlays[0].is_leaving = true;
-            assert_eq!((leaving.need_attention(), leaving.text().contains("LEAVING")), (needs, needs));
+            let mut retiring = shown(state, Some(1));
+            retiring.overlays[0].is_retiring = true;
+            assert_eq!((retiring.need_attention(), retiring.text().contains("GOES")), (needs, needs));
         }
-        assert!(without.need_attention() && without.text().contains("NOT THERE when the machine starts"));
+        assert!(without.need_attention() && without.text().contains("its units are NOT THERE"));
     }
 
     #[test]

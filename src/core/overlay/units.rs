@@ -49,6 +49,11 @@ pub fn all(overlay: &Overlay) -> Vec<Unit> {
     laid(overlay).into_iter().chain(bound(overlay)).collect()
 }
 
+/// The one that mounts what is below an overlay, to its own place: nothing starts it but the overlay.
+pub fn below_alone(overlay: &Overlay) -> Option<Unit> {
+    (!overlay.is_mounted_early() && !overlay.is_bound()).then(|| below(overlay))
+}
+
 fn laid(overlay: &Overlay) -> Vec<Unit> {
     match overlay.is_mounted_early() {
         true => vec![early(overlay)],
@@ -238,7 +243,7 @@ fn early(overlay: &Overlay) -> Unit {
          ExecStartPost=-/bin/systemctl daemon-reload\n\
          ExecStartPost=-/bin/sh -c '{ASK_AGAIN}'\n\
          ExecStartPost=-/bin/systemctl --no-block try-restart {SET_ONCE}\n\
-         ExecStartPost=-/bin/sh -c 'if test -e {upper}/lib/udev || test ! -e {lower}/lib/modules/$$(uname -r); \
+         ExecStartPost=-/bin/sh -c 'if test -e {upper}/lib/udev || test -e {upper}/lib/modules/$$(uname -r); \
          then {SEE_DEVICES_AGAIN}; fi'\n\
          \n\
          [Install]\n\
@@ -425,7 +430,7 @@ mod tests {
             "ConditionPathIsMountPoint=!/var/lib/rokeep/overlay/usr/lower",
             "ExecStartPre=-/bin/sh -c 'modprobe --quiet overlay || modprobe --dirname /var/lib/rokeep/overlay/usr/upper overlay'",
             "ExecStartPost=-/bin/sh -c 'if test -e /var/lib/rokeep/overlay/usr/upper/lib/udev || \
-             test ! -e /var/lib/rokeep/overlay/usr/lower/lib/modules/$$(uname -r); \
+             test -e /var/lib/rokeep/overlay/usr/upper/lib/modules/$$(uname -r); \
              then udevadm control --reload; udevadm trigger --action=add; fi'",
             "ExecStartPost=-/bin/systemctl --no-block try-restart systemd-modules-load.service systemd-sysctl.service \
              systemd-binfmt.service",
