@@ -90,7 +90,7 @@ pub fn forget(root: &Root, overlay: &Overlay) -> Result<()> {
     let (record, lower) = (in_root(root, &overlay.record()), in_root(root, &overlay.lower()));
     // First, as without it there is nothing that anybody would lay.
     let seen = seen_path(root, overlay);
-    for path in [&record, &seen, &seen.with_extension(NEW)] {
+    for path in [&record, &record.with_extension(NEW), &seen, &seen.with_extension(NEW)] {
         gone(fs::remove_file(path)).with_context(|| format!("cannot remove {}", path.display()))?;
     }
     gone(fs::remove_dir(&lower)).with_context(|| format!("cannot remove {}", lower.display()))?;

@@ -15,7 +15,7 @@ use crate::support::small::{
 pub type Command = fn(&Stage) -> Run;
 
 /// What they are called.
-pub const NAMES: [&str; 27] = [
+pub const NAMES: [&str; 28] = [
     "begin",
     "protect",
     "end",
@@ -38,6 +38,7 @@ pub const NAMES: [&str; 27] = [
     "overlay_enable_what_was_kept",
     "overlay_disable",
     "overlay_disable_and_discard",
+    "overlay_retire",
     "overlay_reset",
     "overlay_bind",
     "overlay_enable_in_place_of_directories",

@@ -133,6 +133,11 @@ fn overlay_disable_and_discard() {
 }
 
 #[test]
+fn overlay_retire() {
+    strike_at_each_point_of("overlay_retire", Sealed, commands::overlay::retire);
+}
+
+#[test]
 fn overlay_reset() {
     strike_at_each_point_of("overlay_reset", Sealed, commands::overlay::reset);
 }

@@ -105,7 +105,7 @@ pub fn is_laid_or_not(stage: &Stage) {
 }
 
 fn status_says_so(stage: &Stage) {
-    let Found { is_written, is_laid, is_to_be_bound, bound, units, .. } = found(stage);
+    let Found { is_written, is_laid, is_retiring, is_to_be_bound, bound, units, .. } = found(stage);
     let kept = rules::all_that_is_kept(stage);
     let run = stage.world.runs("/tool/rokeep", &["overlay", "status"]);
     stage.world.check(rules::all_that_is_kept(stage) == kept, "to look at an overlay changes something");
@@ -113,7 +113,7 @@ fn status_says_so(stage: &Stage) {
         true => !is_laid && bound == BOUND.len() && units == UNITS_OF_BOUND.len(),
         false => is_laid && units == UNITS.len(),
     };
-    let is_well = !is_written || (is_all && upper(stage, "").exists());
+    let is_well = !is_written || (!is_retiring && is_all && upper(stage, "").exists());
     stage.world.check(run.code == i32::from(!is_well), "status does not say how the overlay is");
     let says_none = run.stdout == "there is no overlay\n";
     stage.world.check(says_none != is_written, "status does not say whether there is an overlay");
@@ -152,6 +152,19 @@ pub fn is_there(stage: &Stage) {
     let is_overlay = !found.is_to_be_bound && found.bound == 0;
     let is_there = matches!(found, Found { is_written: true, is_laid: true, is_exposed: true, units: 3, .. });
     stage.world.check(is_there && is_overlay, "the overlay is not there, or not all of it");
+}
+
+/// The same, but that the next start of the machine does not lay it.
+pub fn retires(stage: &Stage) {
+    let found = found(stage);
+    let is_so = matches!(found, Found { is_retiring: true, is_laid: true, is_exposed: true, units: 1, .. });
+    stage.world.check(is_so, "the overlay does not go with the next start of the machine, or went already");
+}
+
+/// It is there, and whoever could neither have it go nor stay says what to do.
+pub fn is_said_to_be_half_way(stage: &Stage, run: &Run) {
+    let is_said = run.stderr.contains("Taking that back failed too") || !found(stage).is_retiring;
+    stage.world.check(found(stage).is_laid && is_said, "the overlay is half way to go, and nobody says so");
 }
 
 /// Directories of it are mounted one by one, and there is none.
@@ -221,6 +234,7 @@ pub fn again(stage: &Stage) {
     let was_done = run.stderr.contains("there is no overlay over /opt") && !was_written;
     stage.world.check(run.code == 0 || was_done, "the same command, once more, does not do it");
     match words.get(1) {
+        Some(&"disable") if words.contains(&"--at-next-start") => retires(stage),
         Some(&"enable") => is_there(stage),
         Some(&"disable") => is_away(stage),
         Some(&"bind") => is_bound(stage),
@@ -242,7 +256,7 @@ pub fn lets_apt_begin(stage: &Stage) -> bool {
     }
     let is_gone = stage.overlay.above.get() == Above::AllOrNothing && !upper(stage, "").exists();
     let is_nothing_to_write_to = stage.ground == Ground::Sealed && (is_gone || !found(stage).is_written);
-    let may_be_stopped = is_nothing_to_write_to && !stage.overlay.is_wanted.get();
+    let may_be_stopped = found(stage).is_retiring || (is_nothing_to_write_to && !stage.overlay.is_wanted.get());
     world.check(run.code == 3 && may_be_stopped, "apt is stopped, and has no reason to be");
     false
 }
@@ -291,6 +305,8 @@ struct Found {
     is_laid: bool,
     /// What is below has its own place.
     is_exposed: bool,
+    /// It goes with the next start of the machine.
+    is_retiring: bool,
     /// It is written down that directories are mounted in its place.
     is_to_be_bound: bool,
     /// So many are.
@@ -305,6 +321,7 @@ fn found(stage: &Stage) -> Found {
     let is_to_be_bound = record.contains("\"bound\"");
     let units = if is_to_be_bound { &UNITS_OF_BOUND[..] } else { &UNITS[..] };
     Found {
+        is_retiring: record.contains("\"retires\""),
         is_to_be_bound,
         bound: BOUND.iter().filter(|point| !lines(stage, point).is_empty()).count(),
         is_written: is_there(RECORD),

@@ -36,6 +36,20 @@ pub fn disable_and_discard(stage: &Stage) -> Run {
     run
 }
 
+/// The machine is to do without from its next start on.
+pub fn retire(stage: &Stage) -> Run {
+    with_an_overlay(stage);
+    let run = is_called(stage, &["overlay", "disable", "--at-next-start", POINT]);
+    if run.code == 0 {
+        overlay::retires(stage);
+    } else if run.stderr.contains("The overlay stays") {
+        overlay::is_there(stage);
+    } else if !stage.was_killed(&run) {
+        overlay::is_said_to_be_half_way(stage, &run);
+    }
+    run
+}
+
 /// It is not wanted any more, and the overlay is.
 pub fn reset(stage: &Stage) -> Run {
     with_an_overlay(stage);
