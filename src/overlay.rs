@@ -119,7 +119,9 @@ pub(crate) fn is_missing(root: &Root, settings: &Settings) -> Result<bool> {
             return Ok(true);
         }
     }
-    Ok(settings.overlays().any(|wanted| !written.iter().any(|overlay| overlay.point == wanted.point)))
+    Ok(settings
+        .overlays()
+        .any(|wanted| !written.iter().any(|overlay| overlay.retires.is_none() && overlay.point == wanted.point)))
 }
 
 /// Whether what was installed can be seen: by the overlay, or by all that is mounted in its place.
@@ -135,7 +137,7 @@ fn is_there(root: &Root, overlay: &Overlay) -> Result<bool> {
 /// # Errors
 /// That.
 pub(crate) fn require_none_missing(root: &Root) -> Result<()> {
-    retiring::require_none(root)?;
+    retiring::require_none_to_go(root)?;
     let is_missing = Settings::load(root).and_then(|settings| is_missing(root, &settings));
     ensure!(
         !is_missing.unwrap_or(false),
@@ -236,6 +238,7 @@ fn show(root: &Root, overlay: Overlay) -> Result<Shown> {
         state,
         has_units: overlay.retires.is_some() || overlay_files::has_units(root, &overlay),
         is_retiring: overlay.retires.is_some(),
+        is_over: retiring::is_over(root, &overlay)?,
         directories: binding::managed(&overlay),
         upper: overlay.upper(),
         upper_bytes: above.filter(|_| !is_exchanged).map(|above| above.bytes),

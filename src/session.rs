@@ -153,8 +153,9 @@ fn open<'a>(
     let named = || managed::named(root, &Settings::load(root)?);
     // Where there is nothing to do there is nothing to ask for either: not even root.
     if nothing_to_open(root, named)? && !overlay::is_missing(root, &Settings::load(root)?)? {
-        if overlay::is_any_retiring(root)? {
+        if overlay::is_any_retiring(root)? && !processes::only_pretends(&processes::frontend(called_by)?) {
             let _locked = Locked::wait(root)?;
+            *before = Some(overlay::Before::look(root));
             overlay::finish_all(root).map(drop)?;
         }
         return Ok(None);

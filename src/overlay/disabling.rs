@@ -31,7 +31,10 @@ pub fn disable(root: &Root, point: &Path, keep: Keep) -> Result<Outcome> {
         message::path(&overlay.upper())
     );
     // Before it is unmounted: systemd unmounts what is bound to a mount that is gone.
-    overlay_files::remove_units(root, &overlay)?;
+    match overlay.retires {
+        Some(_) => overlay_files::remove_units_that_lay(root, &overlay)?,
+        None => overlay_files::remove_units(root, &overlay)?,
+    }
     if let Err(why) = take_away(root, &overlay, keep) {
         if overlay.retires.is_some() {
             bail!("{why:#}");
@@ -43,6 +46,7 @@ pub fn disable(root: &Root, point: &Path, keep: Keep) -> Result<Outcome> {
         };
         bail!("{why:#}{or}{}", units.map_or_else(String::new, |error| format!("; and its units are gone: {error:#}")));
     }
+    overlay_files::remove_units(root, &overlay)?;
     let mut outcome = forget(root, &overlay, above, keep)?;
     let settings = Settings::load(root)?;
     if settings.overlays().any(|wanted| wanted.point == point) {

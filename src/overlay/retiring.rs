@@ -15,6 +15,8 @@ use crate::settings::{self, Settings};
 use crate::sys::clock;
 use crate::sys::files::Root;
 use crate::sys::overlay_files;
+use crate::sys::overlaying;
+use crate::sys::processes;
 use crate::sys::state::Locked;
 
 /// Has the machine do without an overlay from its next start on.
@@ -33,13 +35,16 @@ pub fn retire(root: &Root, point: &Path, keep: Keep) -> Result<Outcome> {
     );
     let is_wanted = Settings::load(root)?.overlays().any(|wanted| wanted.point == point);
     let retires = Retires { after: clock::boot(root)?, discards: keep == Keep::Nothing };
-    write_down(root, &Overlay { retires: Some(retires), ..overlay.clone() })
+    let retiring = Overlay { retires: Some(retires), ..overlay.clone() };
+    // First the record: that units are there of one that retires is noticed.
+    overlay_files::write_down(root, &retiring)
+        .and_then(|()| overlay_files::remove_units_that_lay(root, &retiring))
         .map_err(|why| undo(root, &overlay, why))?;
     let mut outcome = Outcome::default();
     let what = if keep == Keep::Nothing { "discarded" } else { "kept, and not seen," };
     outcome.notes.push(format!(
-        "what is above {shown} is {what} from the next start of the machine on. Until then apt and dpkg are stopped; \"rokeep overlay \
-         enable {shown}\" has it stay"
+        "what is above {shown} is {what} from the next start of the machine on. Until then apt and dpkg are stopped, as what is \
+         written goes with it; \"rokeep overlay enable {shown}\" has it stay"
     ));
     if is_wanted {
         outcome.notes.push(format!("a package run after that lays it again, as {} wants it", settings::PATH));
@@ -50,17 +55,16 @@ pub fn retire(root: &Root, point: &Path, keep: Keep) -> Result<Outcome> {
     Ok(outcome)
 }
 
-/// First the record: whoever is killed before the units are gone has that be noticed, and made up for.
-fn write_down(root: &Root, retiring: &Overlay) -> Result<()> {
-    overlay_files::write_down(root, retiring)?;
-    overlay_files::remove_units_that_lay(root, retiring)
-}
-
 fn undo(root: &Root, overlay: &Overlay, why: Error) -> Error {
     let record = overlay_files::write_down(root, overlay);
-    let units = overlay_files::write_units(root, overlay);
+    let is_written = overlay_files::of(root, &overlay.point).is_ok_and(|written| written.as_ref() == Some(overlay));
+    let record = if is_written { Ok(()) } else { record };
+    let units = match overlay.retires.is_some() || overlay_files::has_units(root, overlay) {
+        true => Ok(()),
+        false => overlay_files::write_units(root, overlay),
+    };
     match record.and(units) {
-        Ok(()) => anyhow!("{why:#}. The overlay stays"),
+        Ok(()) => anyhow!("{why:#}: nothing was changed"),
         Err(error) => anyhow!(
             "{why:#}. Taking that back failed too: {error:#}; \"rokeep overlay enable {}\" has it stay",
             message::path(&overlay.point)
@@ -76,46 +80,60 @@ pub(crate) fn is_any_retiring(root: &Root) -> Result<bool> {
     Ok(overlay_files::all_that_can_be_seen(root)?.iter().any(|overlay| overlay.retires.is_some()))
 }
 
-/// Forgets those that are gone.
+/// Forgets those that are gone. What is to be said of that.
 ///
 /// # Errors
 /// Where one has still to go: what is installed now would not be seen after the next start of the machine.
 pub(crate) fn finish_all(root: &Root) -> Result<Outcome> {
     let mut outcome = Outcome::default();
     for overlay in overlay_files::all(root)? {
-        let Some(retires) = &overlay.retires else { continue };
-        require_none_to_go(root, &overlay, retires)?;
-        overlay_files::remove_units(root, &overlay)?;
-        let above = overlay_files::above(root, &overlay)?;
-        let keep = if retires.discards { Keep::Nothing } else { Keep::WhatIsAbove };
-        take_away(root, &overlay, keep)?;
-        outcome.join(forget(root, &overlay, above, keep)?);
+        if let Some(retires) = &overlay.retires {
+            outcome.join(finish(root, &overlay, retires)?);
+        }
     }
     Ok(outcome)
 }
 
-/// Fails where packages would be installed on what goes.
-///
-/// # Errors
-/// That.
-pub(super) fn require_none_to_go(root: &Root, overlay: &Overlay, retires: &Retires) -> Result<()> {
+fn finish(root: &Root, overlay: &Overlay, retires: &Retires) -> Result<Outcome> {
     let shown = message::path(&overlay.point);
     let boot = clock::boot(root)?;
-    ensure!(
-        retires.after != boot,
+    if retires.after == boot || is_there(root, overlay)? {
+        // Whoever wrote it down was interrupted, or they came back, as from a backup: then it goes one start later.
+        overlay_files::remove_units_that_lay(root, overlay)?;
+        let again = Overlay { retires: Some(Retires { after: boot, ..retires.clone() }), ..overlay.clone() };
+        if again != *overlay {
+            overlay_files::write_down(root, &again)?;
+        }
+        bail!(say_it_goes(overlay));
+    }
+    let somebody = overlaying::somebody_with(root, |mount| overlay.has_what_is_above(mount));
+    if let Some(pid) = somebody.context("cannot look who has it")? {
+        let process = message::process(&processes::command(root, pid), pid);
+        bail!("what was above {shown} is still mounted where {process} sees it: unmount it there, or stop that");
+    }
+    let above = overlay_files::above(root, overlay)?;
+    if above.is_none() && !overlay_files::is_discarded(root, overlay) {
+        let note = format!(
+            "what was above {shown} is not at {}: bring it back, or \"rokeep overlay disable --discard {shown}\"",
+            message::path(&overlay.upper())
+        );
+        return Ok(Outcome { notes: vec![note], ..Outcome::default() });
+    }
+    // That of what is below is all there can be, and nothing starts it: a later overlay overwrites it.
+    let left = overlay_files::remove_units(root, overlay).err();
+    let keep = if retires.discards { Keep::Nothing } else { Keep::WhatIsAbove };
+    take_away(root, overlay, keep)?;
+    let mut outcome = forget(root, overlay, above, keep)?;
+    outcome.notes.extend(left.map(|why| format!("a unit of what was below {shown} is left: {why:#}")));
+    Ok(outcome)
+}
+
+fn say_it_goes(overlay: &Overlay) -> String {
+    let shown = message::path(&overlay.point);
+    format!(
         "what is above {shown} goes with the next start of the machine, and what is installed now would go with it: start it anew, or \
          have it stay (\"rokeep overlay enable {shown}\")"
-    );
-    if is_there(root, overlay)? {
-        // Whoever wrote it down was interrupted, or the units came back, as from a backup.
-        let again = Overlay { retires: Some(Retires { after: boot, ..retires.clone() }), ..overlay.clone() };
-        write_down(root, &again)?;
-        bail!(
-            "what is above {shown} was to go with this start of the machine, and its units were still there; they are gone now: start \
-             the machine anew, or have it stay (\"rokeep overlay enable {shown}\")"
-        );
-    }
-    Ok(())
+    )
 }
 
 /// Fails for one that goes, or is gone.
@@ -139,23 +157,38 @@ pub(super) fn stay<T>(root: &Root, overlay: &Overlay, has_it_stay: impl FnOnce(&
     if overlay.retires.is_none() {
         return has_it_stay(overlay);
     }
+    let was_there = is_there(root, overlay)?;
     let stays = Overlay { retires: None, ..overlay.clone() };
     let stayed = overlay_files::write_down(root, &stays).and_then(|()| has_it_stay(&stays));
-    stayed.map_err(|why| match write_down(root, overlay) {
-        Ok(()) => why.context("the overlay goes with the next start of the machine, as before"),
-        Err(error) => anyhow!("{why:#}; and that it is to go is not written down any more: {error:#}"),
+    stayed.map_err(|why| {
+        let undone = overlay_files::write_down(root, overlay)
+            .and_then(|()| overlay_files::remove_units_that_lay(root, overlay))
+            .and_then(|()| if was_there { Ok(()) } else { take_away(root, overlay, Keep::WhatIsAbove) });
+        match undone {
+            Ok(()) => why.context("it goes, or is gone, as before"),
+            Err(error) => anyhow!("{why:#}. Taking that back failed too: {error:#}"),
+        }
     })
 }
 
-/// What is to be said of one that a package run has to pass over.
+/// Fails where dpkg would write to what goes. What cannot be told is nobody's mistake at that time.
 ///
 /// # Errors
-/// Where there is one.
-pub(super) fn require_none(root: &Root) -> Result<()> {
-    for overlay in overlay_files::all_that_can_be_seen(root)? {
-        if let Some(retires) = &overlay.retires {
-            require_none_to_go(root, &overlay, retires).context("dpkg is stopped")?;
-        }
+/// That.
+pub(super) fn require_none_to_go(root: &Root) -> Result<()> {
+    let overlays = overlay_files::all_that_can_be_seen(root).unwrap_or_default();
+    let goes = |overlay: &&Overlay| overlay.retires.is_some() && is_there(root, overlay).unwrap_or(false);
+    match overlays.iter().find(goes) {
+        Some(overlay) => bail!(say_it_goes(overlay)),
+        None => Ok(()),
     }
-    Ok(())
+}
+
+/// Whether it is gone, and only not forgotten.
+///
+/// # Errors
+/// Where the mounts cannot be read.
+pub(super) fn is_over(root: &Root, overlay: &Overlay) -> Result<bool> {
+    let Some(retires) = &overlay.retires else { return Ok(false) };
+    Ok(!is_there(root, overlay)? && clock::boot(root).is_ok_and(|boot| boot != retires.after))
 }

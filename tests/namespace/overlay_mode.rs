@@ -222,7 +222,7 @@ fn one_that_is_in_use_goes_with_the_next_start() {
     // What cannot be taken away now is not written down as what stays.
     let refused = world.rokeep(["overlay", "disable", "/opt"]).assert_code(3);
     refused.assert_says(&["/opt is in use", "still there"]);
-    assert!(!is_there(&world, UNIT), "the machine does not lay it");
+    assert!(!is_there(&world, UNIT) && is_there(&world, UNIT_BELOW), "the machine does not lay it");
 
     world.rokeep(["overlay", "enable", "/opt"]).assert_code(0);
     assert!(is_there(&world, UNIT));
@@ -286,7 +286,7 @@ fn units_that_are_there_again_keep_it_for_one_start_only() {
     goes_with_the_next_start(&world, &[]);
     world.write(UNIT, &unit);
     is_another_start(&world);
-    world.hook("pre-invoke", None).assert_code(3).assert_says(&["its units were still there"]);
+    world.hook("pre-invoke", None).assert_code(3).assert_says(&["with the next start"]);
     assert!(!is_there(&world, UNIT));
     world.hook("pre-invoke", None).assert_code(3).assert_says(&["with the next start"]);
     starts_with_what_is_below_alone(&world);
@@ -573,6 +573,29 @@ fn on_a_read_only_root_it_is_enabled_in_a_session() {
     world.rokeep(words).assert_code(0);
     assert_eq!(fs_type(&world, "/opt"), "overlay");
     world.assert_mount("/", ReadOnly);
+}
+
+/// Nor is it in the way of one that is gone.
+#[test]
+fn on_a_read_only_root_one_goes_with_the_next_start() {
+    let world = Small::with(&[Mount("/", Tmpfs, ReadOnly), Mount("/opt", Squashfs, ReadOnly)]);
+    let world = world.hands_over(&["/opt", UNITS, "/etc"]);
+    let in_a_session = |words: &[&str]| {
+        world.rokeep_given(&[&["run", "/", "--", "/tool/rokeep", "overlay"], words].concat(), b"").assert_code(0)
+    };
+    in_a_session(&["enable", "/opt"]);
+    let record = std::fs::read(world.outside(RECORD)).expect("its record");
+    let refused = world.rokeep(["overlay", "disable", "--at-next-start", "/opt"]).assert_code(3);
+    refused.assert_says(&["/etc is read-only", "nothing was changed"]);
+    assert_eq!(std::fs::read(world.outside(RECORD)).expect("its record"), record);
+    world.rokeep(["overlay", "status"]).assert_code(0);
+    in_a_session(&["disable", "--at-next-start", "/opt"]);
+    starts_with_what_is_below_alone(&world);
+    world.rokeep(["overlay", "enable", "/opt"]).assert_code(3).assert_says(&["/etc is read-only", "as before"]);
+    assert_eq!((fs_type(&world, "/opt"), is_mounted(&world, LOWER)), ("squashfs".to_owned(), false));
+    // /opt can never be writable, which is another matter.
+    world.hook("pre-invoke", None).assert_code(3).assert_says(&["/opt cannot become writable"]);
+    assert!(world.rokeep(["overlay", "status"]).assert_code(0).stdout.contains("there is no overlay"));
 }
 
 /// The package run may be what makes /etc writable: so the units can wait.

@@ -30,8 +30,11 @@ pub struct Shown {
     pub state: State,
     /// Whether its units are as they should be, so that the machine lays it when it starts.
     pub has_units: bool,
-    /// Whether the machine does without from its next start on.
+    /// Whether the machine does without from its next start on, or has since this one.
     pub is_retiring: bool,
+    /// The latter, and nothing is left to be done.
+    #[serde(skip)]
+    pub is_over: bool,
     /// The directories that are mounted one by one in place of the overlay; none, where there is an overlay.
     #[serde(serialize_with = "crate::core::text::paths_as_text::serialize")]
     pub directories: Vec<PathBuf>,
@@ -71,7 +74,7 @@ impl Overlays {
     pub fn need_attention(&self) -> bool {
         let is_wrong = |shown: &Shown| {
             if shown.is_retiring {
-                return shown.state != State::Missing;
+                return !shown.is_over;
             }
             let is_gone = shown.state == State::Missing || shown.upper_bytes.is_none();
             is_gone || !shown.has_units || !shown.lower_changed.is_empty()
@@ -98,7 +101,7 @@ impl Shown {
         let state = match self.state {
             State::ReadOnly => format!("{form}, read-only"),
             State::Writable => format!("{form}, writable"),
-            State::Missing if self.is_retiring => "gone: the next package run forgets it".to_owned(),
+            State::Missing if self.is_over => "gone: the next package run forgets it".to_owned(),
             State::Missing if self.directories.is_empty() => {
                 format!("NOT LAID, so what is above cannot be seen: \"rokeep overlay enable {mount}\"")
             }
@@ -134,7 +137,7 @@ impl Shown {
                 format!("  CHANGED below, in {places}: \"rokeep overlay enable {mount}\" lays the overlay anew\n")
             }
         };
-        let retiring = match self.is_retiring && self.state != State::Missing {
+        let retiring = match self.is_retiring && !self.is_over {
             false => String::new(),
             true => format!(
                 "  GOES with the next start of the machine, and apt and dpkg are stopped until then: \"rokeep overlay enable \
@@ -157,6 +160,7 @@ mod tests {
             state,
             has_units: true,
             is_retiring: false,
+            is_over: false,
             directories: Vec::new(),
             upper: "/var/up\nper".into(),
             upper_bytes,
@@ -204,9 +208,11 @@ mod tests {
                 .text()
                 .starts_with("/opt  directories NOT MOUNTED: \"rokeep overlay bind /opt\"\n         /opt/app\n")
         );
-        for (state, needs) in [(State::ReadOnly, true), (State::Missing, false)] {
+        for (state, is_over, needs) in
+            [(State::ReadOnly, false, true), (State::Missing, false, true), (State::Missing, true, false)]
+        {
             let mut retiring = shown(state, Some(1));
-            retiring.overlays[0].is_retiring = true;
+            (retiring.overlays[0].is_retiring, retiring.overlays[0].is_over) = (true, is_over);
             assert_eq!((retiring.need_attention(), retiring.text().contains("GOES")), (needs, needs));
         }
         assert!(without.need_attention() && without.text().contains("its units are NOT THERE"));
@@ -218,5 +224,6 @@ mod tests {
         assert_eq!(json["overlays"][0]["state"], "read-only");
         assert_eq!(json["overlays"][0]["upper"], "/var/up%0Aper");
         assert!(json["overlays"][0]["upper_bytes"].is_null());
+        assert_eq!((&json["overlays"][0]["is_retiring"], &json["overlays"][0]["is_over"]), (&false.into(), &().into()));
     }
 }

@@ -42,7 +42,7 @@ pub fn retire(stage: &Stage) -> Run {
     let run = is_called(stage, &["overlay", "disable", "--at-next-start", POINT]);
     if run.code == 0 {
         overlay::retires(stage);
-    } else if run.stderr.contains("The overlay stays") {
+    } else if run.stderr.contains("nothing was changed") {
         overlay::is_there(stage);
     } else if !stage.was_killed(&run) {
         overlay::is_said_to_be_half_way(stage, &run);
