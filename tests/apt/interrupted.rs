@@ -350,6 +350,8 @@ impl Upgrade {
         let mut terminal = self.debian.on_a_terminal(program, arguments)?;
         let waits = wait_until(PATIENCE, || Ok(self.debian.outside(WAITING).exists()));
         waits.with_context(|| format!("{program} does not come that far: {:?}", terminal.seen()))?;
+        // Who is only on the way there may not hear of a Ctrl-C.
+        wait_until(PATIENCE, || Ok(self.process(WAITS).is_ok()))?;
         assert_eq!(self.debian.usr()?, Writable);
         Ok(terminal)
     }
@@ -427,6 +429,7 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 /// Says that it is there and waits to be let go, in a hook or a maintainer script.
 pub const WAIT: &str = "touch /run/waiting; cat /run/go-on";
 pub const WAITING: &str = "/run/waiting";
+const WAITS: &str = "^cat /run/go-on$";
 const GO_ON: &str = "/run/go-on";
 
 /// What a shell says of a program that ended by Ctrl-C.
