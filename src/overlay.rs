@@ -113,8 +113,11 @@ fn say_missing_units(root: &Root, overlay: &Overlay) -> Option<String> {
 /// # Errors
 /// Where that cannot be told.
 pub(crate) fn is_missing(root: &Root, settings: &Settings) -> Result<bool> {
-    let written = overlay_files::all_that_can_be_seen(root)?;
-    for overlay in &written {
+    is_any_missing(root, &overlay_files::all_that_can_be_seen(root)?, settings)
+}
+
+fn is_any_missing(root: &Root, written: &[Overlay], settings: &Settings) -> Result<bool> {
+    for overlay in written {
         if overlay.retires.is_none() && !is_there(root, overlay)? {
             return Ok(true);
         }
@@ -137,8 +140,9 @@ fn is_there(root: &Root, overlay: &Overlay) -> Result<bool> {
 /// # Errors
 /// That.
 pub(crate) fn require_none_missing(root: &Root) -> Result<()> {
-    retiring::require_none_to_go(root)?;
-    let is_missing = Settings::load(root).and_then(|settings| is_missing(root, &settings));
+    let Ok(written) = overlay_files::all_that_can_be_seen(root) else { return Ok(()) };
+    retiring::require_none_to_go(root, &written)?;
+    let is_missing = Settings::load(root).and_then(|settings| is_any_missing(root, &written, &settings));
     ensure!(
         !is_missing.unwrap_or(false),
         "an overlay is not laid that packages were installed on; \"rokeep overlay status\" says which, and what to do"

@@ -171,12 +171,11 @@ pub(super) fn stay<T>(root: &Root, overlay: &Overlay, has_it_stay: impl FnOnce(&
     })
 }
 
-/// Fails where dpkg would write to what goes. What cannot be told is nobody's mistake at that time.
+/// Fails where dpkg would write to one of these that goes. What cannot be told is nobody's mistake at that time.
 ///
 /// # Errors
 /// That.
-pub(super) fn require_none_to_go(root: &Root) -> Result<()> {
-    let overlays = overlay_files::all_that_can_be_seen(root).unwrap_or_default();
+pub(super) fn require_none_to_go(root: &Root, overlays: &[Overlay]) -> Result<()> {
     let goes = |overlay: &&Overlay| overlay.retires.is_some() && is_there(root, overlay).unwrap_or(false);
     match overlays.iter().find(goes) {
         Some(overlay) => bail!(say_it_goes(overlay)),

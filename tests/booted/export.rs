@@ -3,7 +3,6 @@
 
 use crate::Scenario;
 use crate::support::booted::{Machine, Release};
-use crate::support::sandbox::Access::{self, ReadOnly};
 
 pub const EXPORT: Scenario = Scenario {
     name: "export",
@@ -24,7 +23,7 @@ fn is_installed_over_an_export(release: Release) -> String {
     let as_it_was = machine.sh("sha256sum /var/lib/dpkg/status");
     assert_stopped(&machine, "/srv/app_2.deb", "\"rokeep overlay enable /opt\"");
     assert_eq!(machine.sh("sha256sum /var/lib/dpkg/status"), as_it_was);
-    assert_opt(&machine, "nfs4");
+    machine.assert_mounted("/opt", "nfs4");
     control_dpkg_breaks_the_package(&machine);
 
     machine.must(&["rokeep", "overlay", "enable", "/opt"]);
@@ -45,7 +44,7 @@ fn is_installed_over_an_export(release: Release) -> String {
     assert_installed(&machine, "4");
 
     machine.must(&["rokeep", "overlay", "disable", "/opt"]);
-    assert_opt(&machine, "nfs4");
+    machine.assert_mounted("/opt", "nfs4");
     assert_eq!(machine.sh("cat /opt/app/version").trim(), "1");
     "stopped, its package as it was; installed, upgraded twice while it ran; after a boot the server, what is below and the \
      overlay one after the other"
@@ -92,7 +91,7 @@ fn has_opt_from_a_server(machine: &Machine) {
         printf '[Unit]\nRequiresMountsFor=/opt/clerk.py\n' > /etc/systemd/system/clerk.service.d/opt.conf
         systemctl daemon-reload
         mount /opt");
-    assert_opt(machine, "nfs4");
+    machine.assert_mounted("/opt", "nfs4");
     assert_denied(machine, &["ls", "/opt/private"]);
     machine.must(&AS_ITS_OWNER);
 }
@@ -125,7 +124,7 @@ fn install(machine: &Machine, version: &str) {
 #[track_caller]
 fn assert_installed(machine: &Machine, version: &str) {
     machine.assert_read_only();
-    assert_opt(machine, "overlay");
+    machine.assert_mounted("/opt", "overlay");
     assert_eq!(machine.version("app"), version);
     assert_eq!(machine.sh("cat /opt/app/version").trim(), version);
     assert_eq!(machine.must(&["dpkg", "--verify", "app"]), "");
@@ -141,7 +140,7 @@ fn upgrade_while_it_runs(machine: &Machine, version: &str) {
     machine.must(&["rokeep", "cleanup"]);
     machine.assert_tidy();
     machine.assert_gone("/opt/.rokeep");
-    assert_opt(machine, "overlay");
+    machine.assert_mounted("/opt", "overlay");
 }
 
 /// The overlay reads what is below as root: its owner may not read it there either.
@@ -149,7 +148,7 @@ fn what_root_may_not_read_nobody_reads(machine: &Machine) {
     assert_denied(machine, &["ls", "/opt/private"]);
     assert_denied(machine, &AS_ITS_OWNER);
     assert_stopped(machine, "/srv/private_1.deb", "cannot look at /opt/private/new");
-    assert_opt(machine, "overlay");
+    machine.assert_mounted("/opt", "overlay");
 }
 
 #[track_caller]
@@ -169,10 +168,4 @@ fn assert_one_after_the_other(machine: &Machine) {
             (time(first, "ActiveEnterTimestampMonotonic"), time(then, "InactiveExitTimestampMonotonic"));
         assert!(there <= begun, "{first} was there at {there}, {then} begun with at {begun}");
     }
-}
-
-#[track_caller]
-fn assert_opt(machine: &Machine, file_system: &str) {
-    let line = machine.mount_line("/opt");
-    assert!(line.contains(&format!(" - {file_system} ")) && Access::of(&line) == ReadOnly, "{line}");
 }

@@ -3,7 +3,6 @@
 
 use crate::Scenario;
 use crate::support::booted::{Machine, Release};
-use crate::support::sandbox::Access::{self, ReadOnly};
 
 pub const SQUASHFS: Scenario = Scenario {
     name: "squashfs",
@@ -80,14 +79,14 @@ fn build(machine: &Machine) {
 fn has_usr_from_an_image(machine: &Machine) {
     machine.sh("sed -i 's|^LABEL=usr .*|/dev/vdb /usr squashfs ro,noatime 0 0|' /etc/fstab");
     machine.seal_usr("");
-    assert_usr_is(machine, "squashfs");
+    machine.assert_mounted("/usr", "squashfs");
 }
 
 /// The overlay, once, read-only, with no cycle in what systemd was to start, and however much is started later.
 #[track_caller]
 fn assert_is_above(machine: &Machine) {
     machine.assert_read_only();
-    assert_usr_is(machine, "overlay");
+    machine.assert_mounted("/usr", "overlay");
     machine.must(&["rokeep", "overlay", "status"]);
     let mounts = || machine.sh(&format!("grep -E ' (/usr|{LOWER}) ' /proc/1/mountinfo"));
     let before = mounts();
@@ -131,7 +130,7 @@ fn boots_without_it_once(machine: &Machine) {
     let stopped = machine.apt(&["install", "/srv/early_1.deb", "--allow-downgrades"]);
     assert!(stopped.code == 100 && stopped.stderr.contains("with the next start"), "{}", stopped.stderr);
     machine.reboot();
-    assert_usr_is(machine, "squashfs");
+    machine.assert_mounted("/usr", "squashfs");
     machine.assert_gone("/usr/lib/early");
     machine.must(&["rokeep", "overlay", "enable", "/usr"]);
     machine.sh("cat /usr/lib/early/version");
@@ -151,16 +150,10 @@ fn has_a_new_image(machine: &Machine) {
     machine.seal_usr("rm -r lib/modules/*; echo new > share/of-the-new-image");
     assert_eq!(machine.sh("cat /usr/share/of-the-new-image").trim(), "new");
     assert!(machine.sh(&format!("ls {LOWER}/lib/modules")).is_empty(), "modules below");
-    assert_usr_is(machine, "overlay");
+    machine.assert_mounted("/usr", "overlay");
     let status = machine.run(&["rokeep", "overlay", "status"]);
     assert!(status.code == 1 && status.stdout.contains("OTHER"), "{status:?}");
     // It is laid over the new one, so that nothing has to be unmounted.
     machine.must(&["rokeep", "overlay", "enable", "/usr"]);
     assert_is_above(machine);
-}
-
-#[track_caller]
-fn assert_usr_is(machine: &Machine, file_system: &str) {
-    let line = machine.mount_line("/usr");
-    assert!(line.contains(&format!(" - {file_system} ")) && Access::of(&line) == ReadOnly, "{line}");
 }

@@ -590,6 +590,8 @@ fn on_a_read_only_root_one_goes_with_the_next_start() {
     assert_eq!(std::fs::read(world.outside(RECORD)).expect("its record"), record);
     world.rokeep(["overlay", "status"]).assert_code(0);
     in_a_session(&["disable", "--at-next-start", "/opt"]);
+    // Its watcher may look at the mounts once more.
+    world.assert_within(std::time::Duration::from_secs(10), "it ends", || world.running_rokeeps().is_empty());
     starts_with_what_is_below_alone(&world);
     world.rokeep(["overlay", "enable", "/opt"]).assert_code(3).assert_says(&["/etc is read-only", "as before"]);
     assert_eq!((fs_type(&world, "/opt"), is_mounted(&world, LOWER)), ("squashfs".to_owned(), false));

@@ -300,6 +300,13 @@ impl Machine {
         }
     }
 
+    /// A file system of this type is there, on top of whatever else is, and read-only.
+    #[track_caller]
+    pub fn assert_mounted(&self, point: &str, file_system: &str) {
+        let line = self.mount_line(point);
+        assert!(line.contains(&format!(" - {file_system} ")) && Access::of(&line) == Access::ReadOnly, "{line}");
+    }
+
     /// Every upgrade that waited is installed.
     #[track_caller]
     pub fn assert_upgraded(&self) {
