@@ -272,6 +272,12 @@ pub enum Overlay {
         #[arg(value_name = "MOUNT", value_hint = ValueHint::DirPath,
             value_parser = PathBufValueParser::new().try_map(mount_point))]
         mount: PathBuf,
+        /// First copy above what else is seen in these directories, so that they live there
+        ///
+        /// For directories that packages have only written into. What becomes of them below is not seen any more. They need
+        /// as much room as they show; those that are mounted already may be given more beside them.
+        #[arg(long, value_name = "DIR", num_args = 1.., value_hint = ValueHint::DirPath)]
+        copy: Vec<PathBuf>,
     },
     /// Show each overlay, and how much is kept of it
     Status {

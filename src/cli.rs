@@ -132,7 +132,7 @@ fn change_overlays(root: &Root, to: &Overlay) -> Result<ExitCode> {
         }
         Overlay::Disable { mount, discard, .. } => tell(root, overlay::disable(root, mount, keep(*discard))?),
         Overlay::Reset { mount, paths, discard } => tell(root, overlay::reset(root, mount, paths, keep(*discard))?),
-        Overlay::Bind { mount } => match overlay::bind(root, mount)? {
+        Overlay::Bind { mount, copy } => match overlay::bind(root, mount, copy)? {
             Bound::Done(outcome) => tell(root, outcome),
             Bound::InTheWay(text) => {
                 let _ = io::stdout().write_all(text.as_bytes());

@@ -5,11 +5,12 @@
 //! [`retire`] has the next start of the machine do it.
 //!
 //! [`diff`] says what is above, [`reset`] has it be nothing. [`bind`] does without the overlay: directories of what is above
-//! are mounted one by one over what is below, which may change then.
+//! are mounted one by one over what is below, which may change then; what else is seen in them can be copied first.
 
 mod below;
 mod binding;
 mod comparing;
+mod copying;
 mod disabling;
 mod elsewhere;
 mod enabling;
@@ -23,7 +24,7 @@ mod users;
 use std::path::{Path, PathBuf};
 use std::slice;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
 pub use self::below::note_after_a_run;
 use self::binding::Completed;
@@ -44,7 +45,7 @@ use crate::core::overlay::seen::When;
 use crate::core::overlay::shown::{self, Overlays, Shown, State};
 use crate::core::session::Session;
 use crate::recover;
-use crate::settings::Settings;
+use crate::settings::{self, Settings};
 use crate::sys::files::Root;
 use crate::sys::mounts;
 use crate::sys::overlay_files;
@@ -213,6 +214,15 @@ fn nobody_needs_it(root: &Root, session: &Session, point: &Path) -> Result<()> {
     let is_noted = session.mounts.iter().any(|noted| noted.mount.point == point);
     ensure!(!is_noted, "{0} is still to be put back: \"rokeep remount ro {0}\", then try again", message::path(point));
     Ok(())
+}
+
+/// A path that somebody has named, absolute or from the mount point; from there.
+fn on_the_mount(overlay: &Overlay, name: &Path) -> Result<PathBuf> {
+    let absolute = settings::plain(&overlay.point.join(name));
+    let path = absolute.as_deref().and_then(|path| path.strip_prefix(&overlay.point).ok()).map(Path::to_owned);
+    path.filter(|path| !path.as_os_str().is_empty()).with_context(|| {
+        format!("{} is not below {}: nothing was changed", message::path(name), message::path(&overlay.point))
+    })
 }
 
 /// Each overlay as it is now.

@@ -159,6 +159,11 @@ impl Overlay {
         Overlay { bound: Vec::new(), ..self.clone() }
     }
 
+    /// The same, and no start of the machine is its last.
+    pub fn that_stays(&self) -> Overlay {
+        Overlay { retires: None, ..self.clone() }
+    }
+
     /// As [`is_mounted_early`], of its mount point.
     pub fn is_mounted_early(&self) -> bool {
         is_mounted_early(&self.point)
@@ -219,10 +224,15 @@ pub fn record(point: &Path) -> PathBuf {
     home(point).join("overlay.json")
 }
 
-/// The directory in [`HOME`] for a mount point: `/srv/my-app` is `srv-my=2dapp`.
+/// The directory in [`HOME`] for a mount point.
 pub fn home(point: &Path) -> PathBuf {
+    Path::new(HOME).join(in_a_name(point))
+}
+
+/// A path as one name, of no other path: `/srv/my-app` is `srv-my=2dapp`.
+pub fn in_a_name(path: &Path) -> String {
     use std::fmt::Write;
-    let path = point.as_os_str().as_bytes();
+    let path = path.as_os_str().as_bytes();
     let mut name = String::new();
     for byte in path.strip_prefix(b"/").unwrap_or(path) {
         match byte {
@@ -231,7 +241,7 @@ pub fn home(point: &Path) -> PathBuf {
             byte => name.push(char::from(*byte)),
         }
     }
-    Path::new(HOME).join(name)
+    name
 }
 
 /// Reads what was written down.

@@ -1,5 +1,6 @@
 //! Doing without the overlay: directories that live wholly in what is above are mounted one by one over those of the same
-//! names below. What is below may change then, and be unreadable for root elsewhere. And back.
+//! names below. What is below may change then, and be unreadable for root elsewhere. What else is seen in a directory may be
+//! copied first, so that it lives there. And back.
 
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
@@ -10,13 +11,14 @@ use nix::errno::Errno;
 use nix::mount::{MntFlags, umount2};
 
 use super::disabling::{require_no_aliases, unmount as unmount_overlay};
-use super::{comparing, laid, lay_one, laying, nobody_needs_it, retiring, users};
+use super::{comparing, copying, laid, lay_one, laying, nobody_needs_it, retiring, users};
 use crate::core::message::{self, Outcome};
 use crate::core::mount_options::Options;
 use crate::core::mount_state::{Access, Flags};
 use crate::core::mountinfo::Mount;
+use crate::core::overlay::binds::{self, Directories, Obstacle};
 use crate::core::overlay::layers::{Above, Layered};
-use crate::core::overlay::{Bind, Overlay, binds};
+use crate::core::overlay::{Bind, Overlay};
 use crate::sys::files::{Directory, Root};
 use crate::sys::layers::{self, Within};
 use crate::sys::mounts::{self, Mounted};
@@ -34,20 +36,24 @@ pub enum Bound {
     InTheWay(String),
 }
 
-/// Mounts the directories of what is above one by one, in place of the overlay, now and at each start of the machine. Where
-/// they are so already, what is missing of them is mounted, and the units are written anew.
+/// Mounts the directories of what is above one by one, in place of the overlay, now and at each start of the machine. Of the
+/// `copied` all that is seen is copied above first. Where they are mounted so already, what is missing of them is, and further
+/// ones that are copied, and the units are written anew.
 ///
 /// # Errors
-/// Where the overlay is in use, or a directory cannot be mounted. Everything is then as it was.
-pub fn bind(root: &Root, point: &Path) -> Result<Bound> {
+/// Where the overlay is in use, or a directory cannot be copied or mounted. Everything is then as it was.
+pub fn bind(root: &Root, point: &Path, copied: &[PathBuf]) -> Result<Bound> {
     let locked = Locked::wait(root)?;
     let overlay = overlay_files::required(root, point)?;
     nobody_needs_it(root, &locked.session()?, point)?;
     let shown = message::path(point);
-    retiring::require_to_stay(&overlay)?;
+    // One that is gone since the machine was started has nobody in it.
+    if !retiring::is_over(root, &overlay)? {
+        retiring::require_to_stay(&overlay)?;
+    }
     let (bound, note) = match overlay.is_bound() {
-        true => match complete(root, &overlay)? {
-            Completed::Bound(note) => (overlay, note),
+        true => match retiring::stay(root, &overlay, |overlay| complete(root, overlay))? {
+            Completed::Bound(note) => (with_more(root, &overlay.that_stays(), copied)?, note),
             Completed::Overlay(overlay, why) => {
                 overlay_files::write_units(root, &overlay)?;
                 bail!("{why}");
@@ -55,20 +61,19 @@ pub fn bind(root: &Root, point: &Path) -> Result<Bound> {
         },
         false => {
             require_no_aliases(&locked, &overlay)?;
-            let (upper, lower) = (in_root(root, &overlay.upper()), in_root(root, &comparing::below(root, &overlay)?));
-            let shows_below = |directory: &Layered| layers::shows_below(&upper, &lower, directory);
-            let directories = match binds::directories(&comparing::layered(root, &overlay)?, shows_below) {
+            let directories = match directories(root, &overlay, copied)? {
                 Ok(directories) => directories,
                 Err(obstacles) => return Ok(Bound::InTheWay(binds::text(point, &obstacles))),
             };
             ensure!(
-                !directories.is_empty(),
+                !directories.bound.is_empty(),
                 "nothing is above {shown} that could be mounted: nothing was changed; \"rokeep overlay disable {shown}\" takes the \
                  overlay away"
             );
-            (begin(root, &overlay, Overlay { bound: directories, ..overlay.clone() })?, None)
+            (begin(root, &overlay, directories)?, None)
         }
     };
+    let copies = overlay_files::remove_old(root, &bound).err().map(|why| format!("{why:#}"));
     let units = overlay_files::write_units(root, &bound);
     units
         .with_context(|| format!("the directories of {shown} are mounted, but will not be when the machine starts"))?;
@@ -79,11 +84,63 @@ pub fn bind(root: &Root, point: &Path) -> Result<Bound> {
         message::path(&bound.upper()),
         if directories.len() == 1 { "is" } else { "are" }
     );
-    Ok(Bound::Done(Outcome { notes: note.into_iter().chain([done]).collect(), ..Outcome::default() }))
+    Ok(Bound::Done(Outcome { notes: note.into_iter().chain([done]).chain(copies).collect(), ..Outcome::default() }))
+}
+
+/// Which can be mounted, or what is in the way.
+fn directories(root: &Root, overlay: &Overlay, copied: &[PathBuf]) -> Result<Result<Directories, Vec<Obstacle>>> {
+    let copied = copying::named(root, overlay, copied)?;
+    let (upper, lower) = (in_root(root, &overlay.upper()), in_root(root, &comparing::below(root, overlay)?));
+    let shows_below = |directory: &Layered| layers::shows_below(&upper, &lower, directory);
+    Ok(binds::directories(&comparing::layered(root, overlay)?, &copied, shows_below))
+}
+
+/// Copies may take minutes, so whoever uses the overlay is named before.
+fn begin(root: &Root, overlay: &Overlay, directories: Directories) -> Result<Overlay> {
+    if let Some(mount) = laid(root, overlay)? {
+        users::require_none(root, &mount, "its overlay is ")
+            .map_err(|why| anyhow!("{why:#}. The overlay is as it was"))?;
+    }
+    copying::make(root, overlay, &directories.copied)?;
+    let bound = retiring::stay(root, overlay, |overlay| {
+        exchange_for(root, overlay, Overlay { bound: directories.bound, ..overlay.clone() })
+    });
+    // Of no use, if that came to nothing; what is left of them goes with the next.
+    bound.inspect_err(|_| drop(overlay_files::remove_old(root, overlay)))
+}
+
+/// Further directories beside those that are mounted, of which everything is copied.
+///
+/// # Errors
+/// Where one cannot be copied or mounted. The others are mounted as before.
+fn with_more(root: &Root, bound: &Overlay, copied: &[PathBuf]) -> Result<Overlay> {
+    let is_new = |path: &PathBuf| !bound.bound.iter().any(|directory| path.starts_with(directory));
+    let new: Vec<PathBuf> = copying::named(root, bound, copied)?.into_iter().filter(is_new).collect();
+    let covered = bound.bound.iter().find(|directory| new.iter().any(|path| directory.starts_with(path)));
+    if let Some(covered) = covered {
+        let (point, covered) = (message::path(&bound.point), message::path(&bound.point.join(covered)));
+        bail!(
+            "{covered} is mounted by itself already, and would be covered: nothing was changed. First \"rokeep overlay enable {point}\""
+        );
+    }
+    if new.is_empty() {
+        return Ok(bound.clone());
+    }
+    copying::make(root, bound, &new)?;
+    let all = Overlay { bound: bound.bound.iter().chain(&new).cloned().collect(), ..bound.clone() };
+    let mounted = overlay_files::write_down(root, &all).and_then(|()| finish(root, &all));
+    mounted.map(|_| all).map_err(|why| {
+        let added = Overlay { bound: new, ..bound.clone() };
+        let undone = added.binds().try_for_each(|bind| unmount_one(root, &bind));
+        match undone.and_then(|()| overlay_files::write_down(root, bound)) {
+            Ok(()) => anyhow!("{why:#}. The other directories are mounted as before"),
+            Err(error) => anyhow!("{why:#}. Taking that back failed too: {error:#}"),
+        }
+    })
 }
 
 /// Written down first: whoever is killed later has it finished by the next package run.
-fn begin(root: &Root, overlay: &Overlay, bound: Overlay) -> Result<Overlay> {
+fn exchange_for(root: &Root, overlay: &Overlay, bound: Overlay) -> Result<Overlay> {
     // systemd unmounts what is bound to a mount that is gone.
     overlay_files::remove_units(root, overlay)?;
     if let Err(why) = overlay_files::write_down(root, &bound) {
@@ -189,6 +246,7 @@ fn finish(root: &Root, bound: &Overlay) -> Result<usize> {
     let mut missing = 0;
     for bind in bound.binds() {
         if !is_mounted(root, &bind)? {
+            copying::put_in_place(root, bound, &bind)?;
             make_whole(root, &bind)?;
             mount(root, bound, &below, &bind)?;
             missing += 1;

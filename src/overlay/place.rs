@@ -20,7 +20,7 @@ use crate::sys::overlay_files::{self, Claim, PROOF, in_root};
 use crate::sys::{overlaying, private};
 
 /// A small package with its documentation.
-const LEAST_BYTES: u64 = 16 << 20;
+pub const LEAST_BYTES: u64 = 16 << 20;
 
 /// Looks at all that can be told before anything is made.
 ///

@@ -6,11 +6,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail, ensure};
 
 use super::disabling::{Keep, require_no_aliases, unmount};
-use super::{below, lay_one, nobody_needs_it, retiring};
+use super::{below, lay_one, nobody_needs_it, on_the_mount, retiring};
 use crate::core::message::{self, Outcome};
 use crate::core::overlay::Overlay;
 use crate::core::overlay::layers::Layered;
-use crate::settings;
 use crate::sys::files::Root;
 use crate::sys::layers::{self, Within};
 use crate::sys::overlay_files::{self, in_root};
@@ -85,10 +84,7 @@ fn discard_all(root: &Root, overlay: &Overlay) -> Result<()> {
 /// The path, from the mount point, of something that is above; and if that goes, what is below is seen in its place.
 fn above_at(root: &Root, overlay: &Overlay, name: &Path) -> Result<PathBuf> {
     let point = message::path(&overlay.point);
-    let absolute = settings::plain(&overlay.point.join(name));
-    let path = absolute.as_deref().and_then(|path| path.strip_prefix(&overlay.point).ok()).map(Path::to_owned);
-    let path = path.filter(|path| !path.as_os_str().is_empty());
-    let path = path.with_context(|| format!("{} is not below {point}: nothing was changed", message::path(name)))?;
+    let path = on_the_mount(overlay, name)?;
     let (upper, lower) = (in_root(root, &overlay.upper()), in_root(root, &overlay.lower()));
     let (mut found, mut hidden_with) = (false, None);
     let mut look = |layered: Layered| {

@@ -158,7 +158,7 @@ pub(super) fn stay<T>(root: &Root, overlay: &Overlay, has_it_stay: impl FnOnce(&
         return has_it_stay(overlay);
     }
     let was_there = is_there(root, overlay)?;
-    let stays = Overlay { retires: None, ..overlay.clone() };
+    let stays = overlay.that_stays();
     let stayed = overlay_files::write_down(root, &stays).and_then(|()| has_it_stay(&stays));
     stayed.map_err(|why| {
         let undone = overlay_files::write_down(root, overlay)

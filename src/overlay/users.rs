@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Error, Result, anyhow};
 use nix::errno::Errno;
 use nix::mount::{MntFlags, umount2};
 
@@ -26,14 +26,28 @@ const MOST: usize = 5;
 /// # Errors
 /// Where it is in use, and by whom; others of umount(2).
 pub fn unmount(root: &Root, mount: &Mount, what: &str) -> Result<()> {
-    let shown = message::path(&mount.point);
     match umount2(&in_root(root, &mount.point), MntFlags::UMOUNT_NOFOLLOW) {
-        Err(Errno::EBUSY) => {
-            let who = of(root, mount).unwrap_or_else(|error| format!("nobody could be asked ({error:#})"));
-            bail!("{shown} is in use, and {what}still there: {who}. Stop that, then try again")
-        }
-        unmounted => unmounted.with_context(|| format!("cannot unmount {shown}")),
+        Err(Errno::EBUSY) => Err(is_in_use(root, mount, what)),
+        unmounted => unmounted.with_context(|| format!("cannot unmount {}", message::path(&mount.point))),
     }
+}
+
+/// Looks whether a mount could be unmounted, as far as who uses it goes.
+///
+/// # Errors
+/// Where it is in use, and by whom.
+pub fn require_none(root: &Root, mount: &Mount, what: &str) -> Result<()> {
+    let path = in_root(root, &mount.point);
+    // What was looked at since is only marked by this, which a look at it takes back (umount(2), MNT_EXPIRE).
+    match umount2(&path, MntFlags::UMOUNT_NOFOLLOW | MntFlags::MNT_EXPIRE) {
+        Err(Errno::EBUSY) => Err(is_in_use(root, mount, what)),
+        Err(_) | Ok(()) => path.metadata().map(drop).with_context(|| format!("cannot look at {}", path.display())),
+    }
+}
+
+fn is_in_use(root: &Root, mount: &Mount, what: &str) -> Error {
+    let who = of(root, mount).unwrap_or_else(|error| format!("nobody could be asked ({error:#})"));
+    anyhow!("{} is in use, and {what}still there: {who}. Stop that, then try again", message::path(&mount.point))
 }
 
 /// They, in words.

@@ -1,7 +1,7 @@
 //! Programs that end by themselves in a moment, and are not waited for longer.
 
 use std::io::{self, Read};
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -42,6 +42,14 @@ pub struct Said {
 
 /// Whoever asks wants to know now. But systemd, on a small machine that is busy, takes seconds.
 const ATTENTION: Duration = Duration::from_secs(10);
+
+/// Runs a program to its end, however long that takes, with no environment and nothing to read, and takes down what it says.
+///
+/// # Errors
+/// Where it cannot be started.
+pub fn does_its_work(command: &mut Command) -> io::Result<Output> {
+    command.env_clear().stdin(Stdio::null()).output()
+}
 
 /// No more than this is listened to.
 const MOST_BYTES: u64 = 8 << 20;

@@ -94,7 +94,7 @@ fn above(path: &Path, dir: &Path) -> io::Result<Above> {
     if !found.is_dir() {
         return Ok(Above::File { bytes: found.blocks() * 512 });
     }
-    let is_opaque = attribute(path, c"trusted.overlay.opaque")?.is_some_and(|value| value == b"y");
+    let is_opaque = says_opaque(path)?;
     let was = attribute(path, c"trusted.overlay.redirect")?.map(|value| redirected(dir, value));
     Ok(Above::Directory { attributes: attributes(&found), is_opaque, was })
 }
@@ -143,15 +143,32 @@ fn attribute(path: &Path, name: &CStr) -> io::Result<Option<Vec<u8>>> {
     }
 }
 
+/// Whether there is such a directory, and it says that nothing of one of that name below is to be seen in it.
+///
+/// # Errors
+/// Those of getxattr(2).
+pub fn is_opaque(directory: &Path) -> io::Result<bool> {
+    match says_opaque(directory) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        says => says,
+    }
+}
+
+fn says_opaque(path: &Path) -> io::Result<bool> {
+    Ok(attribute(path, OPAQUE)?.is_some_and(|value| value == b"y"))
+}
+
+/// The attribute by which a directory says so.
+const OPAQUE: &CStr = c"trusted.overlay.opaque";
+
 /// Says of a directory above that nothing of one of that name below is to be seen in it.
 ///
 /// # Errors
 /// Those of setxattr(2).
 pub fn make_opaque(directory: &Path) -> nix::Result<()> {
     let path = CString::new(directory.as_os_str().as_bytes()).map_err(|_| Errno::EINVAL)?;
-    let name = c"trusted.overlay.opaque";
     // SAFETY: both names are NUL-terminated, and the one byte outlives the call.
-    Errno::result(unsafe { libc::lsetxattr(path.as_ptr(), name.as_ptr(), b"y".as_ptr().cast(), 1, 0) }).map(drop)
+    Errno::result(unsafe { libc::lsetxattr(path.as_ptr(), OPAQUE.as_ptr(), b"y".as_ptr().cast(), 1, 0) }).map(drop)
 }
 
 /// The directory that has a path below another one, and the name in it; no symbolic link is followed.

@@ -23,6 +23,7 @@ pub mod log;
 pub mod marker;
 pub mod mounts;
 pub mod namespaces;
+pub mod overlay_copies;
 pub mod overlay_files;
 pub mod overlaying;
 pub mod private;

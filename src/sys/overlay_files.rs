@@ -337,6 +337,9 @@ const DISCARDED: &str = "discarded";
 /// What is to be above is called this first, until all of it is there.
 const UNFINISHED: &str = "upper.new";
 
+/// Copies of directories, to be put above (`overlay_copies`).
+pub(super) const COPIES: &str = "copies";
+
 /// Has what is above be nothing any more. It takes its room until [`remove_discarded`].
 ///
 /// # Errors
@@ -378,13 +381,13 @@ pub fn remove_discarded(root: &Root, overlay: &Overlay) -> Result<()> {
     gone(fs::remove_dir_all(&work)).with_context(|| format!("cannot remove {}", work.display()))
 }
 
-/// Removes what was discarded, and what was never finished.
+/// Removes what was discarded, what was never finished, and copies that nobody has put above.
 ///
 /// # Errors
 /// Where it cannot be removed.
 pub fn remove_old(root: &Root, overlay: &Overlay) -> Result<()> {
     let place = in_root(root, &overlay.place);
-    for path in [place.join(ALL_DISCARDED), place.join(DISCARDED), place.join(UNFINISHED)] {
+    for path in [ALL_DISCARDED, DISCARDED, UNFINISHED, COPIES].map(|name| place.join(name)) {
         let removed = match path.symlink_metadata() {
             Ok(found) if !found.is_dir() => fs::remove_file(&path),
             _ => fs::remove_dir_all(&path),

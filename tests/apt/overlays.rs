@@ -75,7 +75,7 @@ fn opt(debian: &Debian) -> Result<(String, Access)> {
 
 /// What systemd does with a mount unit.
 fn play(unit: &str) -> String {
-    let value = |key: &str| format!("\"$(sed -n 's/^{key}=//p' {UNITS}/{unit})\"");
+    let value = |key: &str| format!("\"$(sed -n 's/^{key}=//p' '{UNITS}/{unit}')\"");
     let [kind, options, what, at] = ["Type", "Options", "What", "Where"].map(value);
     format!("mount -t {kind} -o {options} {what} {at}")
 }
@@ -381,6 +381,55 @@ fn usr_itself_can_be_an_image() -> Result<()> {
     ensure!(listed.code == 3 && listed.stdout.lines().count() > 100, "{listed:?}");
     ensure!(listed.stdout.contains("  replaced, in a directory that has more from below\n"), "{}", listed.stdout);
     assert_eq!(debian.must("cat", &["/proc/self/mountinfo"])?, before);
+    let suggested = listed.stdout.lines().find_map(|line| line.split_once(" --copy ")).context("no way on is said")?;
+    let suggested = suggested.1.split_once('"').context("a command")?.0;
+    lives_on_without_the_overlay(&debian, &suggested.split(' ').collect::<Vec<_>>())
+}
+
+/// The directories of /usr are mounted by themselves, with all that is seen in them.
+fn lives_on_without_the_overlay(debian: &Debian, copied: &[&str]) -> Result<()> {
+    ensure!(copied.contains(&"lib") && copied.contains(&"share"), "{copied:?}");
+    // Whoever lets go of /usr cannot be there.
+    debian.stop_everything()?;
+    debian.must("cp", &["/usr/sbin/rokeep", "/var/tmp/rokeep"])?;
+    debian.must("/var/tmp/rokeep", &[&["overlay", "bind", "/usr", "--copy"], copied].concat())?;
+    let is_so = || -> Result<()> {
+        assert_eq!((fs_of_usr(debian)?, debian.usr()?), ("squashfs".to_owned(), ReadOnly));
+        for name in copied {
+            let options = debian.must("findmnt", &["-n", "-o", "OPTIONS", "--mountpoint", &format!("/usr/{name}")])?;
+            ensure!(options.starts_with("ro,"), "{name}: {options}");
+        }
+        debian.must("rokeep", &["overlay", "status"])?;
+        everything_is_there(debian)
+    };
+    is_so()?;
+
+    let version =
+        |version| debian.package("app", version)?.program("/usr/lib/app")?.text("/usr/share/app", version)?.build();
+    install(debian, &version("1")?)?;
+    let running = debian.spawn("/usr/lib/app", &["infinity"])?;
+    install(debian, &version("2")?)?;
+    is_so()?;
+    assert_eq!(debian.status()?.mount("/usr/lib").aliases.held, 1);
+    debian.kill(running)?;
+    debian.must("rokeep", &["cleanup"])?;
+    let elsewhere = debian.package("elsewhere", "1")?.file("/usr/games/elsewhere")?.build()?;
+    let stopped = debian.apt(&["-y", "install", &elsewhere])?;
+    let says = "\"rokeep overlay bind /usr --copy games\"";
+    ensure!(stopped.code == 100 && stopped.stderr.contains(says), "{}", stopped.stderr);
+    debian.must("rokeep", &["overlay", "bind", "/usr", "--copy", "games"])?;
+    install(debian, &elsewhere)?;
+
+    debian.stop_everything()?;
+    let units = debian.must("sh", &["-euc", &format!("cd {UNITS}; echo usr-*.mount")])?;
+    let again: Vec<String> = units.split_whitespace().map(play).collect();
+    ensure!(again.len() > copied.len(), "{units}");
+    let points = format!("$(sed -n 's/^Where=//p' {UNITS}/usr-*.mount)");
+    debian.must("sh", &["-euc", &format!("umount -l {points}; umount -l /usr")])?;
+    mounts(debian, "mount /usr")?;
+    debian.must("sh", &["-euc", &again.join("; ")])?;
+    is_so()?;
+    assert_eq!(debian.must("dpkg", &["--verify", "app", "elsewhere"])?, "");
     Ok(())
 }
 

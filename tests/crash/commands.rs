@@ -15,7 +15,7 @@ use crate::support::small::{
 pub type Command = fn(&Stage) -> Run;
 
 /// What they are called.
-pub const NAMES: [&str; 28] = [
+pub const NAMES: [&str; 29] = [
     "begin",
     "protect",
     "end",
@@ -41,6 +41,7 @@ pub const NAMES: [&str; 28] = [
     "overlay_retire",
     "overlay_reset",
     "overlay_bind",
+    "overlay_bind_copies",
     "overlay_enable_in_place_of_directories",
     "begin_where_an_overlay_is_wanted",
     "begin_where_an_overlay_is_missing",

@@ -20,7 +20,7 @@ mod rules;
 mod stage;
 
 use crate::points::strike_at_each_point_of;
-use crate::stage::Ground::{Divided, Sealed, Whole};
+use crate::stage::Ground::{Divided, Inhabited, Sealed, Whole};
 
 #[test]
 fn begin() {
@@ -145,6 +145,11 @@ fn overlay_reset() {
 #[test]
 fn overlay_bind() {
     strike_at_each_point_of("overlay_bind", Sealed, commands::overlay::bind);
+}
+
+#[test]
+fn overlay_bind_copies() {
+    strike_at_each_point_of("overlay_bind_copies", Inhabited, commands::overlay::bind_copies);
 }
 
 #[test]

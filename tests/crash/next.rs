@@ -30,7 +30,7 @@ pub enum Next {
 pub fn in_turn(ground: Ground) -> impl Iterator<Item = Next> {
     let last = match ground {
         Ground::Whole | Ground::Divided => 30,
-        Ground::Sealed => 90,
+        Ground::Sealed | Ground::Inhabited => 90,
     };
     (1..=last).cycle().flat_map(move |number| kinds(ground, number))
 }
@@ -41,7 +41,7 @@ pub fn kinds(ground: Ground, number: usize) -> Vec<Next> {
         Ground::Whole | Ground::Divided => {
             vec![Next::Watch, Next::Recover, Next::Cleanup, Next::Apt, Next::Twice(number)]
         }
-        Ground::Sealed => vec![Next::Apt, Next::Again, Next::AgainTwice(number), Next::Watch],
+        Ground::Sealed | Ground::Inhabited => vec![Next::Apt, Next::Again, Next::AgainTwice(number), Next::Watch],
     }
 }
 

@@ -10,7 +10,7 @@ use crate::rules;
 use crate::stage::{Ground, PLUGIN, Stage};
 use crate::support::small::{
     Access::{self, Writable},
-    Run,
+    Run, THEIRS,
 };
 
 /// The mount that can never be writable.
@@ -75,7 +75,7 @@ pub enum Above {
 
 /// At any moment.
 pub fn is_laid_or_not(stage: &Stage) {
-    if stage.ground != Ground::Sealed {
+    if !stage.ground.is_sealed() {
         return;
     }
     let world = stage.world;
@@ -100,6 +100,9 @@ pub fn is_laid_or_not(stage: &Stage) {
     let is_to_be_finished = top.is_none() && is_written;
     let is_as_found = top.is_some_and(|line| without_numbers(&line) == without_numbers(&stage.line_found(POINT)));
     world.check(is_laid || is_as_found || is_to_be_finished, "what is below is not mounted in its place");
+    let is_theirs_seen = ["bin", "lib"].iter().all(|name| world.outside(POINT).join(name).join(THEIRS).exists());
+    let is_to_be_seen = stage.ground == Ground::Inhabited && !lines(stage, POINT).is_empty();
+    world.check(!is_to_be_seen || is_theirs_seen, "something of what is below is not seen any more");
     status_says_so(stage);
     what_is_above_is_kept(stage);
 }
@@ -255,7 +258,7 @@ pub fn lets_apt_begin(stage: &Stage) -> bool {
         return true;
     }
     let is_gone = stage.overlay.above.get() == Above::AllOrNothing && !upper(stage, "").exists();
-    let is_nothing_to_write_to = stage.ground == Ground::Sealed && (is_gone || !found(stage).is_written);
+    let is_nothing_to_write_to = stage.ground.is_sealed() && (is_gone || !found(stage).is_written);
     let may_be_stopped = found(stage).is_retiring || (is_nothing_to_write_to && !stage.overlay.is_wanted.get());
     world.check(run.code == 3 && may_be_stopped, "apt is stopped, and has no reason to be");
     false
@@ -263,7 +266,7 @@ pub fn lets_apt_begin(stage: &Stage) -> bool {
 
 /// What a person does in the end. Every other time he does not lay it first, if there is something to take away.
 pub fn can_be_laid_and_taken_away(stage: &Stage) {
-    if stage.ground != Ground::Sealed {
+    if !stage.ground.is_sealed() {
         return;
     }
     let world = stage.world;

@@ -20,7 +20,9 @@ pub fn closed(stage: &Stage) {
     only_these_files(stage, RUN, &["lock", "watchers"]);
     match stage.ground {
         Ground::Whole | Ground::Divided => only_these_files(stage, STATE, &["journal.jsonl", "journal.spare"]),
-        Ground::Sealed => only_these_files(stage, STATE, &["journal.jsonl", "journal.spare", "overlay"]),
+        Ground::Sealed | Ground::Inhabited => {
+            only_these_files(stage, STATE, &["journal.jsonl", "journal.spare", "overlay"])
+        }
     }
     stage.world.assert_no_session();
     as_found(stage);

@@ -9,7 +9,7 @@ use crate::support::calls::{Among, Blow, Call, Strike, TRACE, Trace};
 use crate::support::small::{
     Access::{self, ReadOnly, ReadOnlyMount, Writable},
     Change::{self, Upgrade},
-    FileSystem::{Ext4, Squashfs, Tmpfs, Xfs},
+    FileSystem::{self, Ext4, Squashfs, Tmpfs, Xfs},
     Holder, Inode, Mount, Run, Small,
     State::Cwd,
 };
@@ -63,6 +63,8 @@ pub enum Ground {
     Divided,
     /// /opt can never be writable, and what the package has there is only installed with its next version, on an overlay.
     Sealed,
+    /// The same, and there is something of somebody's in each directory below.
+    Inhabited,
 }
 
 impl Ground {
@@ -72,10 +74,12 @@ impl Ground {
             Ground::Whole => (Ext4, Mount("/opt", Tmpfs, ReadOnlyMount)),
             Ground::Divided => (Xfs, Mount("/opt", Tmpfs, ReadOnlyMount)),
             Ground::Sealed => (Ext4, Mount("/opt", Squashfs, ReadOnly)),
+            Ground::Inhabited => (Ext4, Mount("/opt", FileSystem::Inhabited, ReadOnly)),
         };
         let world = Small::with(&[Mount("/usr", usr, ReadOnly), opt]).hands_over(self.is_handed_over());
         match self {
             Ground::Whole | Ground::Sealed => {}
+            Ground::Inhabited => world.has_from_the_machine("/bin/cp"),
             Ground::Divided => world.writably(|| {
                 world.makes_directory("/usr/lib/tool");
                 ["/usr", "/usr/lib/tool"].iter().for_each(|directory| world.project(directory, "7"));
@@ -94,17 +98,23 @@ impl Ground {
         match self {
             Ground::Whole | Ground::Divided => &[],
             Ground::Sealed => &["/opt", "/etc/systemd", "/var/opt"],
+            Ground::Inhabited => &["/opt", "/etc/systemd", "/var/opt", "/lib64"],
         }
     }
 
     /// Of these files, those that are there from the beginning.
     fn those_there(self, files: &[&'static str]) -> Vec<&'static str> {
-        files.iter().copied().filter(|path| self != Ground::Sealed || !path.starts_with("/opt/")).collect()
+        files.iter().copied().filter(|path| !self.is_sealed() || !path.starts_with("/opt/")).collect()
+    }
+
+    /// Whether /opt can never be writable.
+    pub fn is_sealed(self) -> bool {
+        matches!(self, Ground::Sealed | Ground::Inhabited)
     }
 
     /// Whether a mount is, whatever happens, to be just what it was.
     fn stays(self, point: &str) -> bool {
-        self != Ground::Sealed || point != "/opt"
+        !self.is_sealed() || point != "/opt"
     }
 }
 

@@ -40,6 +40,7 @@ mod older_kernel;
 mod other_mounts;
 mod overlay;
 mod overlay_binds;
+mod overlay_copies;
 mod overlay_layers;
 mod overlay_mode;
 mod plan;

@@ -7,6 +7,7 @@
 mod archives;
 mod at_once;
 mod belongings;
+mod borrowed;
 mod by_hand;
 mod checked;
 mod disks;
@@ -47,7 +48,7 @@ pub use self::by_hand::{Log, Running};
 pub use self::disks::{DISKS, Slowed};
 pub use self::dpkg::Dpkg;
 pub use self::elsewhere::Where;
-pub use self::file_system::{FileSystem, LOWER};
+pub use self::file_system::{FileSystem, LOWER, THEIRS};
 pub use self::pins::Pin;
 pub use self::room::Full;
 pub use self::state::State;

@@ -1,9 +1,10 @@
 //! Which directories of what is above can be mounted one by one over what is below, in place of an overlay.
 //!
-//! One can be if nothing that is below is seen in it, and there is a directory of its name below to mount it over. What is
-//! above and in none of these would be seen no more.
+//! One can be if nothing that is below is seen in it, or that is copied first, and there is a directory of its name below to
+//! mount it over. What is above and in none of these would be seen no more.
 #![forbid(unsafe_code)]
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::is_plain;
@@ -30,28 +31,44 @@ pub enum Kind {
     Single(Change),
 }
 
-/// The directories, from the mount point: each the topmost that can be. Whether anything is seen in one that is below is asked.
+/// The directories that are mounted, from the mount point.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Directories {
+    /// All of them.
+    pub bound: Vec<PathBuf>,
+    /// Those of them that do not live wholly above before what is seen in them is copied.
+    pub copied: Vec<PathBuf>,
+}
+
+/// Each the topmost that can be. Whether anything is seen in one that is below is asked. Of the `copied`, which are directories
+/// below, what is seen can be copied; none is in another.
 ///
 /// # Errors
 /// What is in the way, each once: all of it.
-pub fn directories(layered: &[Layered], shows_below: impl Fn(&Layered) -> bool) -> Result<Vec<PathBuf>, Vec<Obstacle>> {
-    let (mut found, mut obstacles) = (Vec::new(), Vec::new());
+pub fn directories(
+    layered: &[Layered],
+    copied: &[PathBuf],
+    shows_below: impl Fn(&Layered) -> bool,
+) -> Result<Directories, Vec<Obstacle>> {
+    let (mut found, mut obstacles) = (Directories::default(), Vec::new());
     let mut rest = layered;
     while let Some((first, after)) = rest.split_first() {
         let inside = after.iter().take_while(|other| other.path.starts_with(&first.path)).count();
         let (within, next) = after.split_at_checked(inside).unwrap_or((after, &[]));
-        rest = match whole(first, within, &shows_below) {
+        let is_whole = whole(first, within, &shows_below);
+        rest = match is_whole || can_be_copied(first, copied) {
             false => {
                 let kind = first.change().map(Kind::Single);
                 obstacles.extend(kind.map(|kind| Obstacle { path: first.path.clone(), kind }));
                 after
             }
-            true if !is_plain(&first.path, b"") => {
+            true if !can_be_mounted(&first.path) => {
                 obstacles.push(Obstacle { path: first.path.clone(), kind: Kind::Odd });
                 next
             }
             true if matches!(first.below, Below::Directory(_)) => {
-                found.push(first.path.clone());
+                found.bound.push(first.path.clone());
+                found.copied.extend((!is_whole).then(|| first.path.clone()));
                 next
             }
             true => {
@@ -60,7 +77,22 @@ pub fn directories(layered: &[Layered], shows_below: impl Fn(&Layered) -> bool) 
             }
         };
     }
+    // Nothing is above of these yet.
+    let is_in_one = |path: &&PathBuf| found.bound.iter().any(|directory| path.starts_with(directory));
+    let new: Vec<PathBuf> = copied.iter().filter(|path| !is_in_one(path)).cloned().collect();
+    found.bound.extend(new.iter().cloned());
+    found.copied.extend(new);
     if obstacles.is_empty() { Ok(found) } else { Err(obstacles) }
+}
+
+/// A copy is told from what it takes the place of by saying that nothing below is seen in it.
+fn can_be_copied(directory: &Layered, copied: &[PathBuf]) -> bool {
+    copied.contains(&directory.path) && matches!(directory.above, Above::Directory { is_opaque: false, .. })
+}
+
+/// Whether systemd can be told of it.
+pub fn can_be_mounted(path: &Path) -> bool {
+    is_plain(path, b"")
 }
 
 /// Whether what is seen in a directory, and in those in it, is above alone.
@@ -89,11 +121,34 @@ pub fn text(mount: &Path, obstacles: &[Obstacle]) -> String {
         format!("{path}  {why}\n")
     };
     let lines: String = obstacles.iter().map(line).collect();
+    let copied: Vec<String> = resolved_by_copies(obstacles).iter().map(|path| message::path(path)).collect();
+    let copying = match copied.is_empty() {
+        true => String::new(),
+        false => format!(
+            "\"rokeep overlay bind {shown} --copy {}\" copies what else is seen there, and mounts all of it\n",
+            copied.join(" ")
+        ),
+    };
     format!(
-        "{shown} cannot do without its overlay, as this would be lost:\n{lines}\
+        "{shown} cannot do without its overlay, as this would be lost:\n{lines}{copying}\
          \"rokeep overlay reset {shown} NAME… --discard\" has a name be again as it is below; nothing was changed\n"
     )
 }
+
+/// The topmost directories in which something is in the way that a copy of what is seen there resolves.
+fn resolved_by_copies(obstacles: &[Obstacle]) -> BTreeSet<&Path> {
+    let is_inside = |obstacle: &Obstacle, top: &Path| obstacle.path != top && matches!(obstacle.kind, Kind::Single(_));
+    let is_in_it = |obstacle: &Obstacle, top: &Path| is_inside(obstacle, top) || obstacle.kind == ATTRIBUTES;
+    let stays = |top: &&Path| !obstacles.iter().any(|other| other.path == *top && other.kind != ATTRIBUTES);
+    let tops = obstacles.iter().filter_map(|obstacle| {
+        let top = obstacle.path.iter().next().map(Path::new);
+        top.filter(|top| is_in_it(obstacle, top))
+    });
+    tops.filter(stays).collect()
+}
+
+/// Of a directory.
+const ATTRIBUTES: Kind = Kind::Single(Change::Attributes);
 
 #[cfg(test)]
 mod tests {
@@ -120,8 +175,57 @@ mod tests {
     }
 
     /// All that is below a directory is seen in it.
+    fn found_with(layered: &[Layered], copied: &[&str]) -> Result<Directories, Vec<Obstacle>> {
+        let copied: Vec<PathBuf> = copied.iter().map(PathBuf::from).collect();
+        directories(layered, &copied, |layered| layered.shown.is_some())
+    }
+
     fn found(layered: &[Layered]) -> Result<Vec<PathBuf>, Vec<Obstacle>> {
-        directories(layered, |layered| layered.shown.is_some())
+        found_with(layered, &[]).map(|found| found.bound)
+    }
+
+    #[test]
+    fn one_of_which_all_that_is_seen_is_copied() {
+        let layered = [
+            directory("lib", false, true, below()),
+            directory("lib/x", false, true, below()),
+            file("lib/x/new"),
+            whiteout("old"),
+        ];
+        let obstacles = found_with(&layered[..3], &[]).unwrap_err();
+        let said = text(Path::new("/usr"), &obstacles);
+        assert!(said.contains("\n\"rokeep overlay bind /usr --copy lib\" copies what else is seen there"), "{said}");
+        let lib = Directories { bound: vec!["lib".into()], copied: vec!["lib".into()] };
+        assert_eq!(found_with(&layered[..3], &["lib"]), Ok(lib));
+        let deeper = Directories { bound: vec!["lib/x".into()], copied: vec!["lib/x".into()] };
+        assert_eq!(found_with(&layered[..3], &["lib/x"]), Ok(deeper));
+        // Nothing is above of it yet.
+        let both = Directories { bound: vec!["lib".into(), "bin".into()], copied: vec!["lib".into(), "bin".into()] };
+        assert_eq!(found_with(&layered[..3], &["bin", "lib"]), Ok(both));
+        let obstacles = found_with(&layered, &["lib"]).unwrap_err();
+        assert_eq!(obstacles, [Obstacle { path: "old".into(), kind: Kind::Single(Change::Hidden) }]);
+        assert!(!text(Path::new("/usr"), &obstacles).contains("--copy"));
+    }
+
+    #[test]
+    fn what_lives_wholly_above_is_not_copied() {
+        let layered = [directory("app", true, false, below()), directory("app/x", true, false, Below::Nothing)];
+        for copied in ["app", "app/x"] {
+            let app = Directories { bound: vec!["app".into()], copied: Vec::new() };
+            assert_eq!(found_with(&layered, &[copied]), Ok(app), "{copied}");
+        }
+    }
+
+    #[test]
+    fn what_a_copy_helps_is_said() {
+        let attributes = Attributes { mode: 0o700, ..ROOTS };
+        let alone = directory("closed", false, true, Below::Directory(attributes));
+        let covered = [directory("a", true, false, below()), directory("a/b", false, true, below()), file("a/b/c")];
+        for (layered, says) in [(&[alone][..], Some("--copy closed\"")), (&covered, None), (&[file("x")], None)] {
+            let said = text(Path::new("/opt"), &found_with(layered, &["a"]).unwrap_err());
+            assert_eq!(said.contains("--copy"), says.is_some(), "{said}");
+            assert!(says.is_none_or(|says| said.contains(says)), "{said}");
+        }
     }
 
     #[test]

@@ -62,8 +62,10 @@ fn laid(overlay: &Overlay) -> Vec<Unit> {
 }
 
 fn bound(overlay: &Overlay) -> Vec<Unit> {
-    let plain = (!overlay.below.is_in_fstab && !overlay.is_mounted_early()).then(|| plain(overlay));
-    plain.into_iter().chain(overlay.binds().map(|bind| bind_unit(overlay, &bind))).collect()
+    let is_early = overlay.is_mounted_early();
+    let plain = (!overlay.below.is_in_fstab && !is_early).then(|| plain(overlay));
+    let looked_at_again = is_early.then(|| looked_at_again(overlay));
+    plain.into_iter().chain(overlay.binds().map(|bind| bind_unit(overlay, &bind))).chain(looked_at_again).collect()
 }
 
 fn target(overlay: &Overlay) -> &'static str {
@@ -215,21 +217,12 @@ fn above(overlay: &Overlay) -> Unit {
 }
 
 /// What is mounted already gets its place below, and the overlay comes over it; once, as whoever starts a service later starts
-/// this, too. The module for it may be above alone, as a kernel is that was installed there. systemd has read the units of what
-/// is below by then, and asked for those that are to be started, udev has looked at the devices with its rules and modules, and
-/// what is set once at each start was set by what is below.
+/// this, too. The module for it may be above alone, as a kernel is that was installed there.
 fn early(overlay: &Overlay) -> Unit {
     let (point, lower, upper) = (overlay.point.display(), overlay.lower(), overlay.upper());
     let (lower, upper) = (lower.display(), upper.display());
     let text = format!(
-        "{MARK}\
-         [Unit]\n\
-         Description={point}, with what was installed on it\n\
-         Documentation=man:rokeep(8)\n\
-         DefaultDependencies=no\n\
-         Conflicts=shutdown.target\n\
-         After=local-fs.target\n\
-         Before=systemd-tmpfiles-setup.service sysinit.target shutdown.target\n\
+        "{}\
          RequiresMountsFor={point} {lower} {}\n\
          ConditionPathIsMountPoint={point}\n\
          ConditionPathIsMountPoint=!{lower}\n\
@@ -241,18 +234,67 @@ fn early(overlay: &Overlay) -> Unit {
          ExecStart=/bin/mount --bind --make-private {point} {lower}\n\
          ExecStart=/bin/mount -t overlay -o {} rokeep {point}\n\
          ExecStartPost=-/bin/systemctl daemon-reload\n\
-         ExecStartPost=-/bin/sh -c '{ASK_AGAIN}'\n\
+         {}",
+        before_what_starts(overlay),
+        overlay.place.display(),
+        options(overlay),
+        look_again(overlay),
+    );
+    service(overlay, text)
+}
+
+/// Where directories are mounted one by one in place of the overlay, only this is left for the service.
+fn looked_at_again(overlay: &Overlay) -> Unit {
+    let points: Vec<String> = overlay.binds().map(|bind| bind.to.display().to_string()).collect();
+    let text = format!(
+        "{}\
+         RequiresMountsFor={}\n\
+         \n\
+         [Service]\n\
+         Type=oneshot\n\
+         RemainAfterExit=yes\n\
+         ExecStart=-/bin/systemctl daemon-reload\n\
+         {}",
+        before_what_starts(overlay),
+        points.join(" "),
+        look_again(overlay),
+    );
+    service(overlay, text)
+}
+
+fn service(overlay: &Overlay, text: String) -> Unit {
+    let name = format!("rokeep-overlay-{}", unit_name(&overlay.point).replace(".mount", ".service"));
+    Unit { name, text, wanted_by: Some("sysinit.target") }
+}
+
+fn before_what_starts(overlay: &Overlay) -> String {
+    format!(
+        "{MARK}\
+         [Unit]\n\
+         Description={}, with what was installed on it\n\
+         Documentation=man:rokeep(8)\n\
+         DefaultDependencies=no\n\
+         Conflicts=shutdown.target\n\
+         After=local-fs.target\n\
+         Before=systemd-tmpfiles-setup.service sysinit.target shutdown.target\n",
+        overlay.point.display()
+    )
+}
+
+/// systemd has read the units of what is below by then, and asked for those that are to be started, udev has looked at the
+/// devices with its rules and modules, and what is set once at each start was set by what is below.
+fn look_again(overlay: &Overlay) -> String {
+    let upper = overlay.upper();
+    let upper = upper.display();
+    format!(
+        "ExecStartPost=-/bin/sh -c '{ASK_AGAIN}'\n\
          ExecStartPost=-/bin/systemctl --no-block try-restart {SET_ONCE}\n\
          ExecStartPost=-/bin/sh -c 'if test -e {upper}/lib/udev || test -e {upper}/lib/modules/$$(uname -r); \
          then {SEE_DEVICES_AGAIN}; fi'\n\
          \n\
          [Install]\n\
-         WantedBy=sysinit.target\n",
-        overlay.place.display(),
-        options(overlay),
-    );
-    let name = format!("rokeep-overlay-{}", unit_name(&overlay.point).replace(".mount", ".service"));
-    Unit { name, text, wanted_by: Some("sysinit.target") }
+         WantedBy=sysinit.target\n"
+    )
 }
 
 /// While the machine starts, has what it starts for be asked for again: also what is above alone. `$$` is systemd's `$`.
@@ -439,6 +481,27 @@ mod tests {
         }
         let link = "/etc/systemd/system/sysinit.target.wants/rokeep-overlay-usr.service";
         assert_eq!(service.link(), Some(link.into()));
+    }
+
+    #[test]
+    fn what_starts_is_looked_for_again_where_directories_of_usr_are_mounted() {
+        let mut overlay = opt(&IMAGE.replace("/opt", "/usr"), "/dev/vdb /usr squashfs ro 0 0\n", None).unwrap();
+        overlay.bound = vec!["bin".into(), "lib".into()];
+        let [bin, _, service] = units(&overlay).try_into().unwrap();
+        assert_eq!((&bin.name[..], &service.name[..]), ("usr-bin.mount", "rokeep-overlay-usr.service"));
+        assert!(bin.text.contains("\nBefore=local-fs.target\n"), "{}", bin.text);
+        for line in [
+            "After=local-fs.target",
+            "Before=systemd-tmpfiles-setup.service sysinit.target shutdown.target",
+            "RequiresMountsFor=/usr/bin /usr/lib",
+            "ExecStart=-/bin/systemctl daemon-reload",
+        ] {
+            assert!(service.text.lines().any(|found| found == line), "{line}: {}", service.text);
+        }
+        assert!(!service.text.contains("/bin/mount"), "{}", service.text);
+        let laid = units(&overlay.unbound()).remove(0);
+        let posts = |unit: &Unit| unit.text.lines().filter(|line| line.starts_with("ExecStartPost=")).count();
+        assert_eq!((posts(&laid), posts(&service)), (4, 3), "{}", service.text);
     }
 
     #[test]

@@ -64,7 +64,17 @@ pub fn reset(stage: &Stage) -> Run {
 /// What was written above it is to be there without it.
 pub fn bind(stage: &Stage) -> Run {
     with_an_overlay(stage);
-    let run = is_called(stage, &["overlay", "bind", POINT]);
+    is_bound_by(stage, &["overlay", "bind", POINT])
+}
+
+/// The same, where something is below in each directory that what was written is in.
+pub fn bind_copies(stage: &Stage) -> Run {
+    with_an_overlay(stage);
+    is_bound_by(stage, &["overlay", "bind", POINT, "--copy", "bin", "lib"])
+}
+
+fn is_bound_by(stage: &Stage, words: &'static [&'static str]) -> Run {
+    let run = is_called(stage, words);
     if run.code == 0 {
         overlay::is_bound(stage);
     } else if run.stderr.contains("The overlay is as it was") {

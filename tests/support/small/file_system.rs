@@ -1,8 +1,8 @@
 //! What the mounts of a small world are made of.
 
 use FileSystem::{
-    Btrfs, Erofs, Exfat, Ext4, Ext4OfFewFiles, MixedBtrfs, Overlay, OverlayOutOfSight, Squashfs, Subvolume, Tmpfs,
-    TmpfsOf, Xfs,
+    Btrfs, Erofs, Exfat, Ext4, Ext4OfFewFiles, Inhabited, MixedBtrfs, Overlay, OverlayOutOfSight, Squashfs, Subvolume,
+    Tmpfs, TmpfsOf, Xfs,
 };
 
 /// What a mount is made of.
@@ -33,12 +33,17 @@ pub enum FileSystem {
     Exfat,
     /// squashfs on a loop device, which nobody can write.
     Squashfs,
+    /// The same, with something of somebody's in each directory ([`THEIRS`]).
+    Inhabited,
     /// erofs on a loop device, which nobody can write.
     Erofs,
 }
 
 /// The files that are in the lower layer of an overlay from the beginning: programs that can run.
 pub const LOWER: [&str; 2] = ["/usr/bin/lower", "/usr/bin/second"];
+
+/// What is in each directory of an [`FileSystem::Inhabited`].
+pub const THEIRS: &str = "theirs";
 
 impl FileSystem {
     /// Every one on which a file can have a second name, each as most people have it.
@@ -55,7 +60,12 @@ impl FileSystem {
             Overlay(options) => return overlay(&image, options, "chroot . /image/holder", "", directory),
             OverlayOutOfSight => return overlay(&image, "", "image/holder", "$ROOT", directory),
             Exfat => return exfat(&image, directory),
-            Squashfs => return finished(&image, "mksquashfs $made $image -quiet -no-progress", directory),
+            Squashfs => return finished(&image, MKSQUASHFS, directory),
+            Inhabited => {
+                let make =
+                    format!("for name in bin sbin lib; do echo theirs > $made/$name/{THEIRS}; done\n{MKSQUASHFS}");
+                return finished(&image, &make, directory);
+            }
             Erofs => return finished(&image, "mkfs.erofs --quiet $image $made", directory),
         };
         format!("truncate -s {size} {image}\n{mkfs} {image} >/dev/null\nmount -o loop {image} {directory}\n")
@@ -63,7 +73,7 @@ impl FileSystem {
 
     /// It is an image of what there was when it was made, and never writable.
     pub(super) fn is_finished(self) -> bool {
-        matches!(self, Squashfs | Erofs)
+        matches!(self, Squashfs | Inhabited | Erofs)
     }
 
     /// How large the smallest is, and what makes it.
@@ -83,6 +93,8 @@ impl FileSystem {
         format!("image/{number}")
     }
 }
+
+const MKSQUASHFS: &str = "mksquashfs $made $image -quiet -no-progress";
 
 /// `make` makes the image of a directory that is complete.
 fn finished(image: &str, make: &str, directory: &str) -> String {

@@ -64,18 +64,12 @@ impl Small {
 
     /// A shell, as /bin/sh, and the hook scripts, as a package has them.
     pub fn with_shell_and_hooks(self) -> Small {
-        let libraries = Command::new("ldd").arg("/bin/sh").output().expect("ldd");
-        let libraries = String::from_utf8(libraries.stdout).expect("text");
-        let libraries = libraries.split_whitespace().filter(|word| word.starts_with('/'));
         let copy = |from: &Path, to: &Path| {
             self.write(to, &std::fs::read(from).expect("a file of this machine"));
             self.set_mode(to, 0o755);
         };
-        self.writably(|| {
-            copy("/bin/sh".as_ref(), "/usr/bin/sh".as_ref());
-            libraries.for_each(|library| copy(library.as_ref(), library.as_ref()));
-            self.points("/usr/sbin/rokeep", "/tool/rokeep");
-        });
+        self.has_from_the_machine("/bin/sh");
+        self.writably(|| self.points("/usr/sbin/rokeep", "/tool/rokeep"));
         for hook in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/hooks")).expect("hooks").flatten() {
             copy(&hook.path(), &Path::new("/etc/rokeep/hooks").join(hook.file_name()));
         }
