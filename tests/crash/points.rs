@@ -136,8 +136,9 @@ fn points(calls: &[Call], ground: Ground) -> Vec<Point> {
     for (call, number) in of(Among::Refusable) {
         let errors = errors(&call.name);
         for (which, errno) in errors.iter().enumerate() {
-            // In a short run a call is refused either once or from then on; with the next seed it is the other.
-            let its_turn = (number + (seed % 2) as usize) % 2;
+            // In a short run half of the calls are refused, once or from then on; with the next seeds it is the others, and the
+            // other way.
+            let its_turn = (number + (seed % 4) as usize) % 4;
             let in_a_short_run = |turn: usize| (number + turn) % errors.len() == which && its_turn == turn;
             if everything || in_a_short_run(0) {
                 add(1, Among::Refusable, number, Blow::Refuse(*errno as i32));
