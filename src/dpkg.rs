@@ -13,7 +13,7 @@ use crate::core::message::Outcome;
 use crate::core::session::Frontend;
 use crate::overlay;
 use crate::protect;
-use crate::session::{self, AtTheEnd};
+use crate::session::{self, AtTheEnd, Begun};
 use crate::sys::files::Root;
 use crate::sys::processes::{self, CalledBy};
 use crate::sys::state;
@@ -42,7 +42,10 @@ pub fn begin(root: &Root, action: &[u8]) -> Result<Outcome> {
     if matches!(called, Ok((Ok(Command::Pretend), _))) {
         return Ok(Outcome::default());
     }
-    let Some(mut begun) = session::begin_called_by(root, CalledBy::Dpkg)? else { return Ok(Outcome::default()) };
+    let mut begun = match session::begin_called_by(root, CalledBy::Dpkg)? {
+        Begun::Open(outcome) => outcome,
+        Begun::NothingToOpen(outcome) => return Ok(outcome),
+    };
     let announced = called.and_then(|(command, dpkg)| announced(root, command, &dpkg));
     let (stream, notes) = match announced {
         Ok(Announced { stream, notes }) => (Ok(stream), notes),

@@ -35,8 +35,8 @@ pub use self::elsewhere::require_nothing_elsewhere;
 use self::enabling::{Units, begin};
 pub use self::enabling::{Wanted, enable};
 pub use self::resetting::reset;
+pub(crate) use self::retiring::finish_all;
 pub use self::retiring::retire;
-pub(crate) use self::retiring::{finish_all, is_any_retiring};
 pub(crate) use self::since::Before;
 use crate::core::message;
 use crate::core::mountinfo::Mount;
@@ -109,12 +109,28 @@ fn say_missing_units(root: &Root, overlay: &Overlay) -> Option<String> {
     })
 }
 
-/// Whether one is not there that is written down or wanted by the settings.
+/// What a package run has to do for overlays, whatever else there is for it to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ToDo {
+    /// All are there.
+    Nothing,
+    /// One goes, or is gone and only not forgotten.
+    Forget,
+    /// One is not there that is written down or wanted by the settings.
+    Lay,
+}
+
+/// What that is.
 ///
 /// # Errors
-/// Where that cannot be told.
-pub(crate) fn is_missing(root: &Root, settings: &Settings) -> Result<bool> {
-    is_any_missing(root, &overlay_files::all_that_can_be_seen(root)?, settings)
+/// Where it cannot be told.
+pub(crate) fn to_do(root: &Root, settings: &Settings) -> Result<ToDo> {
+    let written = overlay_files::all_that_can_be_seen(root)?;
+    if is_any_missing(root, &written, settings)? {
+        return Ok(ToDo::Lay);
+    }
+    let is_any_retiring = written.iter().any(|overlay| overlay.retires.is_some());
+    Ok(if is_any_retiring { ToDo::Forget } else { ToDo::Nothing })
 }
 
 fn is_any_missing(root: &Root, written: &[Overlay], settings: &Settings) -> Result<bool> {

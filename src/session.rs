@@ -17,7 +17,7 @@ use crate::core::message::{self, Outcome};
 use crate::core::session::{Frontend, Session};
 use crate::leaving;
 use crate::managed::{self, Managed};
-use crate::overlay;
+use crate::overlay::{self, ToDo};
 use crate::pins::Look;
 use crate::remount;
 use crate::settings::Settings;
@@ -35,24 +35,34 @@ use crate::watch;
 /// # Errors
 /// Where one of them cannot. Everything is then as it was found, and dpkg must not start.
 pub fn begin(root: &Root) -> Result<Outcome> {
-    Ok(begin_called_by(root, CalledBy::ForkedCopy)?.unwrap_or_default())
+    match begin_called_by(root, CalledBy::ForkedCopy)? {
+        Begun::Open(outcome) | Begun::NothingToOpen(outcome) => Ok(outcome),
+    }
 }
 
-/// As [`begin`]; `None` where there was nothing to make writable.
-pub(crate) fn begin_called_by(root: &Root, called_by: CalledBy) -> Result<Option<Outcome>> {
+/// What came of beginning.
+pub(crate) enum Begun {
+    /// There is a session.
+    Open(Outcome),
+    /// Nothing was to be made writable, or nothing will be written.
+    NothingToOpen(Outcome),
+}
+
+/// As [`begin`].
+pub(crate) fn begin_called_by(root: &Root, called_by: CalledBy) -> Result<Begun> {
     let mut before = None;
     let opened = open(root, called_by, &mut before);
     let changed = || before.as_ref().and_then(|before: &overlay::Before| before.changed(root));
     let (locked, session, managed) = match opened {
-        Ok(Some(opened)) => opened,
-        Ok(None) => return Ok(None),
+        Ok(Opened::Session(opened)) => *opened,
+        Ok(Opened::Nothing(outcome)) => return Ok(Begun::NothingToOpen(outcome)),
         Err(why) => {
             let but = changed().map_or_else(String::new, |changed| format!(" but this: {changed}"));
             bail!("{why:#}. {}, and nothing was changed{but}", stopped(called_by))
         }
     };
     match make_writable(root, &session, &managed.mounts) {
-        Ok(notes) => Ok(Some(Outcome { notes: [managed.notes, notes].concat(), ..Outcome::default() })),
+        Ok(notes) => Ok(Begun::Open(Outcome { notes: [managed.notes, notes].concat(), ..Outcome::default() })),
         Err(why) => {
             let why = give_up(root, &locked, session, called_by, why);
             let but = changed().map_or_else(String::new, |changed| format!("; but {changed}"));
@@ -143,26 +153,28 @@ pub(crate) fn leave(root: &Root, locked: &Locked, mut session: Session, called_b
     }
 }
 
-/// Writes down who needs what writable, before anything is remounted. `None` where nothing is read-only, or nothing will
-/// be written. `before` is how overlays were then.
-fn open<'a>(
-    root: &'a Root,
-    called_by: CalledBy,
-    before: &mut Option<overlay::Before>,
-) -> Result<Option<(Locked<'a>, Session, Managed)>> {
+enum Opened<'a> {
+    Session(Box<(Locked<'a>, Session, Managed)>),
+    Nothing(Outcome),
+}
+
+/// Writes down who needs what writable, before anything is remounted. There is no session where nothing is read-only, or
+/// nothing will be written. `before` is how overlays were then.
+fn open<'a>(root: &'a Root, called_by: CalledBy, before: &mut Option<overlay::Before>) -> Result<Opened<'a>> {
     let named = || managed::named(root, &Settings::load(root)?);
     // Where there is nothing to do there is nothing to ask for either: not even root.
-    if nothing_to_open(root, named)? && !overlay::is_missing(root, &Settings::load(root)?)? {
-        if overlay::is_any_retiring(root)? && !processes::only_pretends(&processes::frontend(called_by)?) {
-            let _locked = Locked::wait(root)?;
-            *before = Some(overlay::Before::look(root));
-            overlay::finish_all(root).map(drop)?;
-        }
-        return Ok(None);
+    let to_do = if nothing_to_open(root, named)? { overlay::to_do(root, &Settings::load(root)?)? } else { ToDo::Lay };
+    if to_do == ToDo::Nothing {
+        return Ok(Opened::Nothing(Outcome::default()));
     }
     let frontend = processes::frontend(called_by)?;
     if processes::only_pretends(&frontend) {
-        return Ok(None);
+        return Ok(Opened::Nothing(Outcome::default()));
+    }
+    if to_do == ToDo::Forget {
+        let _locked = Locked::wait(root)?;
+        *before = Some(overlay::Before::look(root));
+        return overlay::finish_all(root).map(Opened::Nothing);
     }
     let with_overlays = |session: &Session| {
         let settings = Settings::load(root)?;
@@ -172,7 +184,7 @@ fn open<'a>(
         managed.notes.extend(laid);
         Ok(managed)
     };
-    open_for(root, &frontend, with_overlays).map(Some)
+    Ok(Opened::Session(Box::new(open_for(root, &frontend, with_overlays)?)))
 }
 
 /// Whether none of these mounts would have to be made writable, or is writable because of us.

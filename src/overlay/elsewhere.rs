@@ -74,14 +74,20 @@ impl OnIt<'_> {
         Ok(None)
     }
 
-    /// A file of a new archive that would be written there.
+    /// What of a new archive would be written there: any file, and a directory that is not there yet. Checksums say of neither
+    /// links nor directories.
     fn brought(&self, stream: &Stream, lists: &Lists) -> Result<Found> {
         for step in &stream.steps {
             let Action::Unpack(archive) = &step.action else { continue };
             // dpkg says more of one that cannot be read.
-            let paths = deb::read(archive).map(|deb| deb.paths).unwrap_or_default();
-            for path in paths.into_iter().map(|path| lists.diversions.place(path, &step.package)) {
+            let brings = deb::read_everything(archive).unwrap_or_default();
+            for path in brings.files.into_iter().map(|path| lists.diversions.place(path, &step.package)) {
                 if self.directory(path.dir())?.is_some() {
+                    return Ok(found(path.full(), Some(&step.package)));
+                }
+            }
+            for path in brings.directories {
+                if let Some((_, false)) = self.directory(path.full())? {
                     return Ok(found(path.full(), Some(&step.package)));
                 }
             }

@@ -72,14 +72,6 @@ fn undo(root: &Root, overlay: &Overlay, why: Error) -> Error {
     }
 }
 
-/// Whether there is one that goes, or is gone and not forgotten.
-///
-/// # Errors
-/// Where what is written down cannot be read.
-pub(crate) fn is_any_retiring(root: &Root) -> Result<bool> {
-    Ok(overlay_files::all_that_can_be_seen(root)?.iter().any(|overlay| overlay.retires.is_some()))
-}
-
 /// Forgets those that are gone. What is to be said of that.
 ///
 /// # Errors

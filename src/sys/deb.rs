@@ -39,15 +39,42 @@ pub fn read(path: &Path) -> Result<Deb> {
     read_archive(path).with_context(|| format!("{} cannot be read as a package", message::path(path)))
 }
 
-fn read_archive(path: &Path) -> Result<Deb> {
+/// Everything that a package archive brings, with or without checksums: all of it is decompressed.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_everything(path: &Path) -> Result<Everything> {
+    let read = || {
+        let file = open(path)?;
+        let (_, data) = find_members(&file)?;
+        read_data(&data).with_context(|| format!("its {}", message::text(&data.name)))
+    };
+    read().with_context(|| format!("{} cannot be read as a package", message::path(path)))
+}
+
+/// What is in a data member.
+#[derive(Debug, Default)]
+pub struct Everything {
+    /// Files, links, nodes.
+    pub files: Vec<ListedPath>,
+    /// Directories, whatever is in them.
+    pub directories: Vec<ListedPath>,
+}
+
+fn open(path: &Path) -> Result<File> {
     // It may be a pipe, and nobody at its other end.
     let file = OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path)?;
     ensure!(file.metadata()?.is_file(), "it is not a file");
+    Ok(file)
+}
+
+fn read_archive(path: &Path) -> Result<Deb> {
+    let file = open(path)?;
     let (control, data) = find_members(&file)?;
     let control = read_control(&control).with_context(|| format!("its {}", message::text(&control.name)))?;
     let paths = match control.paths() {
         Some(paths) => paths,
-        None => read_data(&data).with_context(|| format!("its {}", message::text(&data.name)))?,
+        None => read_data(&data).with_context(|| format!("its {}", message::text(&data.name)))?.files,
     };
     Ok(control.deb(paths)?)
 }
@@ -137,9 +164,8 @@ fn at_most_files(files: usize) -> Result<()> {
     Ok(())
 }
 
-/// Everything in the data member that is not a directory.
-fn read_data(member: &Found) -> Result<Vec<ListedPath>> {
-    let mut paths = PathReader::default();
+fn read_data(member: &Found) -> Result<Everything> {
+    let [mut files, mut directories] = [PathReader::default(), PathReader::default()];
     let mut bytes = 0;
     let mut archive = tar::Archive::new(member.unpacked()?);
     // A name that does not fit into a header comes in a pseudo-file of its own before it.
@@ -150,21 +176,19 @@ fn read_data(member: &Found) -> Result<Vec<ListedPath>> {
             EntryType::GNULongName => long_name = Some(up_to_nul(&read_name(&mut entry)?)),
             EntryType::XHeader => long_name = path_of_pax(&read_name(&mut entry)?)?.or(long_name),
             EntryType::GNULongLink | EntryType::XGlobalHeader => {}
-            EntryType::Directory => long_name = None,
-            _ => {
+            kind => {
                 let name = long_name.take().unwrap_or_else(|| entry.path_bytes().into_owned());
                 bytes += name.len();
                 ensure!(bytes <= MOST_NAMES, "it has more than {} MiB of names", MOST_NAMES >> 20);
-                // How a directory was written before tar had a type for it.
-                if !name.ends_with(b"/") {
-                    deb::read_member(&name, &mut paths);
-                    at_most_files(paths.count())?;
-                }
+                // The slash is how a directory was written before tar had a type for it.
+                let is_directory = kind == EntryType::Directory || name.ends_with(b"/");
+                deb::read_member(&name, if is_directory { &mut directories } else { &mut files });
+                at_most_files(files.count().max(directories.count()))?;
             }
         }
     }
     to_its_end(archive.into_inner())?;
-    Ok(paths.paths())
+    Ok(Everything { files: files.paths(), directories: directories.paths() })
 }
 
 fn read_name(entry: &mut impl Read) -> Result<Vec<u8>> {

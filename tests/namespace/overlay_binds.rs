@@ -111,6 +111,16 @@ fn a_package_that_has_something_elsewhere_stops_apt() {
     stops(&world, Remove("theirs", "1"), &["/opt/beside/it of theirs"]);
     // What dpkg would end with, and cannot: it is a mount point now.
     stops(&world, Remove("app", "1"), &["/opt/app of app is to be written or removed"]);
+    // Neither is in checksums.
+    let sums = ("md5sums", "d41d8cd98f00b204e9800998ecf8427e  opt/app/bin/app\n");
+    world.archive_with_links("app", "2", &[sums], &[APP], &["/opt/beside/link"]);
+    stops(&world, Upgrade("app", "1", "2"), &["/opt/beside/link of app"]);
+    world.archive_with_links("app", "2", &[sums], &[APP], &["/opt/empty/"]);
+    stops(&world, Upgrade("app", "1", "2"), &["/opt/empty of app"]);
+    world.archive_with_links("app", "2", &[sums], &[APP], &["/opt/beside/", "/opt/app/bin/"]);
+    world.begin();
+    world.protect(&[Upgrade("app", "1", "2")]);
+    world.end();
     world.archive("app", "3", &[], &[APP, "/opt/app/more", "/usr/bin/more"]);
     world.begin();
     world.protect(&[Upgrade("app", "1", "3")]);
@@ -227,6 +237,40 @@ fn what_is_missing_is_mounted_by_the_next_package_run() {
     world.unmount("/opt/app");
     world.unmount("/opt");
     world.hook("pre-invoke", None).assert_code(3).assert_says(&["/opt is not mounted", "dpkg was not started"]);
+}
+
+#[test]
+fn they_can_go_with_the_next_start_of_the_machine() {
+    let world = bound();
+    let holder = world.hold(Mapped(APP));
+    world.rokeep(["overlay", "disable", "--at-next-start", "/opt"]).assert_code(0);
+    assert!(has(&world, APP) && !world.outside(format!("{UNITS}/opt-app.mount")).exists());
+    assert!(world.rokeep(["overlay", "status"]).assert_code(1).stdout.contains("GOES"));
+    world.hook("pre-invoke", None).assert_code(3).assert_says(&["goes with the next start"]);
+    drop(holder);
+    world.unmount("/opt/app");
+    is_another_start(&world);
+    assert!(has(&world, "/opt/app/theirs"));
+    // As directories again, without an overlay in between.
+    world.rokeep(["overlay", "bind", "/opt"]).assert_code(0);
+    assert!(has(&world, APP) && world.outside(format!("{UNITS}/opt-app.mount")).exists());
+    world.rokeep(["overlay", "status"]).assert_code(0);
+
+    world.rokeep(["overlay", "disable", "--at-next-start", "/opt"]).assert_code(0);
+    world.unmount("/opt/app");
+    is_another_start(&world);
+    world.begin().assert_says(&["/opt has no overlay any more", "is kept in"]);
+    world.end();
+    assert!(has(&world, "/opt/app/theirs") && world.outside(format!("{UPPER}/app/bin/app")).exists());
+    assert!(world.rokeep(["overlay", "status"]).assert_code(0).stdout.contains("there is no overlay"));
+}
+
+/// What is written down of this start of the machine was written before it.
+fn is_another_start(world: &Small) {
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").expect("boot_id");
+    let record = fs::read_to_string(world.outside(RECORD)).expect("its record");
+    assert!(record.contains(boot.trim_end()), "{record}");
+    world.write(RECORD, record.replace(boot.trim_end(), "another").as_bytes());
 }
 
 /// As whoever is killed once he has written it down leaves it.

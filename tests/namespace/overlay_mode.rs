@@ -253,7 +253,8 @@ fn what_is_gone_with_a_start_is_forgotten_and_kept_or_discarded() {
         starts_with_what_is_below_alone(&world);
         world.unmount("/opt");
         world.remount("rw", "/usr").expect("nobody minds");
-        world.hook("pre-invoke", None).assert_code(0);
+        let said = world.hook("pre-invoke", None).assert_code(0);
+        said.assert_says(&["/opt has no overlay any more", "\"dpkg --verify\" names them"]);
         assert!(world.rokeep(["overlay", "status"]).assert_code(0).stdout.contains("there is no overlay"));
         assert_eq!(world.outside(UPPER).join("bin/tool").exists(), is_kept);
         assert_eq!(world.outside("/var/lib/rokeep/overlay").exists(), is_kept);
@@ -292,6 +293,22 @@ fn units_that_are_there_again_keep_it_for_one_start_only() {
     starts_with_what_is_below_alone(&world);
     world.hook("pre-invoke", None).assert_code(3);
     assert!(world.rokeep(["overlay", "status"]).assert_code(0).stdout.contains("there is no overlay"));
+}
+
+/// The settings are not asked whether it goes, but have it be laid again once it is gone.
+#[test]
+fn what_the_settings_want_is_there_again_after_it_was_gone() {
+    let world = enabled(Squashfs);
+    install(&world, "1");
+    world.write("/etc/rokeep/config.toml", b"[managed.\"/opt\"]\nmode = \"overlay\"\n");
+    let said = world.rokeep(["overlay", "disable", "--at-next-start", "/opt"]).assert_code(0);
+    said.assert_says(&["a package run after that lays it again"]);
+    world.hook("pre-invoke", None).assert_code(3).assert_says(&["goes with the next start"]);
+    starts_with_what_is_below_alone(&world);
+    world.begin().assert_says(&["/opt has no overlay any more"]);
+    assert!(fs_type(&world, "/opt") == "overlay" && world.inode(TOOL).is_some());
+    world.end();
+    world.rokeep(["overlay", "status"]).assert_code(0);
 }
 
 /// Whoever goes round apt has no package run begin.

@@ -6,10 +6,35 @@ use std::process::Command;
 
 use super::Small;
 
+/// Where what is in an archive is before.
+const TREE: &str = "/tmp/tree";
+
 impl Small {
     /// apt has fetched this version of a package, with these maintainer scripts and files. It is where [`super::stream`]
     /// says that it is.
     pub fn archive(&self, name: &str, version: &str, scripts: &[(&str, &str)], files: &[&str]) {
+        self.archive_saying(name, version, "", scripts, files);
+    }
+
+    /// The same, with symbolic links, and directories, whose names end with a slash.
+    pub fn archive_with_links(
+        &self,
+        name: &str,
+        version: &str,
+        scripts: &[(&str, &str)],
+        files: &[&str],
+        others: &[&str],
+    ) {
+        for other in others {
+            match other.strip_suffix('/') {
+                Some(directory) => self.makes_directory(format!("{TREE}{directory}")),
+                None => {
+                    let link = Path::new(TREE).join(other.trim_start_matches('/'));
+                    self.makes_directory(link.with_file_name(""));
+                    self.points(link, "nowhere");
+                }
+            }
+        }
         self.archive_saying(name, version, "", scripts, files);
     }
 
@@ -19,7 +44,7 @@ impl Small {
     }
 
     fn archive_saying(&self, name: &str, version: &str, says: &str, scripts: &[(&str, &str)], files: &[&str]) {
-        let (tree, archive) = ("/tmp/tree", format!("/var/cache/apt/archives/{name}_{version}_amd64.deb"));
+        let (tree, archive) = (TREE, format!("/var/cache/apt/archives/{name}_{version}_amd64.deb"));
         let control = format!(
             "Package: {name}\nVersion: {version}\nArchitecture: amd64\nMaintainer: Nobody <nobody@example.org>\n\
              {says}Description: a test\n"
