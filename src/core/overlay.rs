@@ -174,6 +174,14 @@ impl Overlay {
         self.bound.iter().map(|path| Bind { from: self.upper().join(path), to: self.point.join(path) })
     }
 
+    /// The topmost directory with a path, from the mount point, in which none is that is mounted by itself.
+    pub fn could_be_bound_for(&self, path: &Path) -> Option<PathBuf> {
+        let path = path.strip_prefix(&self.point).ok()?;
+        let is_free = |directory: &&Path| !self.bound.iter().any(|bound| bound.starts_with(directory));
+        let free = path.ancestors().skip(1).filter(|directory| !directory.as_os_str().is_empty()).take_while(is_free);
+        free.last().filter(|directory| binds::can_be_mounted(directory)).map(Path::to_owned)
+    }
+
     /// One of these names that it does not hide.
     pub fn not_masked<'a>(&self, masks: &'a [PathBuf]) -> Option<&'a Path> {
         masks.iter().find(|name| !self.masks.contains(name)).map(PathBuf::as_path)
@@ -528,6 +536,21 @@ mod tests {
         assert!(!overlay.is(&mounted("/opt", "/srv/upper")));
         assert!(!overlay.is(&mounted("/srv", "/var/lib/rokeep/overlay/opt/upper")));
         assert!(!overlay.is(&mountinfo::parse(IMAGE.as_bytes())[0]));
+    }
+
+    #[test]
+    fn what_else_could_be_mounted_covers_nothing_that_is() {
+        let mut overlay = opt(IMAGE, "", None).unwrap();
+        overlay.bound = vec!["lib".into(), "share/doc".into()];
+        for (path, directory) in [
+            ("/opt/games/x/y", Some("games")),
+            ("/opt/share/games/x", Some("share/games")),
+            ("/opt/share/x", None),
+            ("/opt/x", None),
+            ("/opt/a b/x", None),
+        ] {
+            assert_eq!(overlay.could_be_bound_for(Path::new(path)), directory.map(PathBuf::from), "{path}");
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Error, Result, anyhow, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use nix::errno::Errno;
 use nix::mount::{MntFlags, umount2};
 
@@ -51,9 +51,14 @@ pub fn bind(root: &Root, point: &Path, copied: &[PathBuf]) -> Result<Bound> {
     if !retiring::is_over(root, &overlay)? {
         retiring::require_to_stay(&overlay)?;
     }
+    let copied = copying::named(root, &overlay, copied)?;
     let (bound, note) = match overlay.is_bound() {
         true => match retiring::stay(root, &overlay, |overlay| complete(root, overlay))? {
-            Completed::Bound(note) => (with_more(root, &overlay.that_stays(), copied)?, note),
+            Completed::Bound(note) => {
+                let bound = overlay.that_stays();
+                overlay_files::write_units(root, &bound)?;
+                (with_more(root, &bound, &copied)?, note)
+            }
             Completed::Overlay(overlay, why) => {
                 overlay_files::write_units(root, &overlay)?;
                 bail!("{why}");
@@ -61,7 +66,7 @@ pub fn bind(root: &Root, point: &Path, copied: &[PathBuf]) -> Result<Bound> {
         },
         false => {
             require_no_aliases(&locked, &overlay)?;
-            let directories = match directories(root, &overlay, copied)? {
+            let directories = match directories(root, &overlay, &copied)? {
                 Ok(directories) => directories,
                 Err(obstacles) => return Ok(Bound::InTheWay(binds::text(point, &obstacles))),
             };
@@ -84,29 +89,83 @@ pub fn bind(root: &Root, point: &Path, copied: &[PathBuf]) -> Result<Bound> {
         message::path(&bound.upper()),
         if directories.len() == 1 { "is" } else { "are" }
     );
-    Ok(Bound::Done(Outcome { notes: note.into_iter().chain([done]).chain(copies).collect(), ..Outcome::default() }))
+    let soon = bound.is_mounted_early().then(|| {
+        format!("what runs has open what is below {shown}, and finds above what it opens now: start the machine anew soon")
+    });
+    let notes = note.into_iter().chain([done]).chain(soon).chain(copies).collect();
+    Ok(Bound::Done(Outcome { notes, ..Outcome::default() }))
 }
 
 /// Which can be mounted, or what is in the way.
 fn directories(root: &Root, overlay: &Overlay, copied: &[PathBuf]) -> Result<Result<Directories, Vec<Obstacle>>> {
-    let copied = copying::named(root, overlay, copied)?;
     let (upper, lower) = (in_root(root, &overlay.upper()), in_root(root, &comparing::below(root, overlay)?));
     let shows_below = |directory: &Layered| layers::shows_below(&upper, &lower, directory);
-    Ok(binds::directories(&comparing::layered(root, overlay)?, &copied, shows_below))
+    Ok(binds::directories(&comparing::layered(root, overlay)?, copied, shows_below))
 }
 
-/// Copies may take minutes, so whoever uses the overlay is named before.
+/// What is copied takes its place before anything is written down: a directory that is written down as mounted lives wholly
+/// above, and one that is not is seen through an overlay as it was, whether it is a copy or not. Then whoever is killed has it
+/// finished by the next package run, or the overlay laid again.
 fn begin(root: &Root, overlay: &Overlay, directories: Directories) -> Result<Overlay> {
-    if let Some(mount) = laid(root, overlay)? {
-        users::require_none(root, &mount, "its overlay is ")
-            .map_err(|why| anyhow!("{why:#}. The overlay is as it was"))?;
+    let bound = Overlay { bound: directories.bound, ..overlay.that_stays() };
+    require_nothing_there(root, &bound)?;
+    let laid_before = laid(root, overlay)?;
+    let as_it_was = match laid_before.is_some() {
+        true => "The overlay is as it was",
+        false => "Everything is as it was",
+    };
+    // Copies may take minutes, so whoever uses the overlay is named before.
+    laid_before
+        .as_ref()
+        .map_or(Ok(()), |mount| users::require_none(root, mount, "its overlay is "))
+        .and_then(|()| copying::make(root, overlay, &directories.copied))
+        .map_err(|why| anyhow!("{why:#}. {as_it_was}"))?;
+    // systemd unmounts what is bound to a mount that is gone.
+    let begun = overlay_files::remove_units(root, overlay)
+        .and_then(|()| unmount_overlay(root, overlay))
+        .and_then(|()| laying::give_back(root, overlay))
+        .and_then(|()| copying::put_in_place(root, overlay, &directories.copied))
+        .and_then(|()| overlay_files::write_down(root, &bound))
+        .and_then(|()| finish(root, &bound));
+    let Err(why) = begun else { return Ok(bound) };
+    let before = Before { overlay, was_laid: laid_before.is_some(), copied: &directories.copied };
+    Err(match take_back(root, &before, &bound) {
+        Ok(()) => anyhow!("{why:#}. {as_it_was}"),
+        Err(error) => anyhow!("{why:#}. Taking that back failed too: {error:#}{}", units_again(root, overlay)),
+    })
+}
+
+/// How it was before directories of it were mounted.
+struct Before<'a> {
+    overlay: &'a Overlay,
+    was_laid: bool,
+    copied: &'a [PathBuf],
+}
+
+/// First it is written down how it was. Where that cannot be, everything stays in its place for the next package run.
+fn take_back(root: &Root, Before { overlay, was_laid, copied }: &Before, bound: &Overlay) -> Result<()> {
+    bound.binds().try_for_each(|bind| unmount_one(root, &bind))?;
+    let written = overlay_files::write_down(root, overlay);
+    // It may be there all the same, and only not be known to last.
+    if overlay_files::of(root, &overlay.point)?.as_ref() != Some(overlay) {
+        written?;
     }
-    copying::make(root, overlay, &directories.copied)?;
-    let bound = retiring::stay(root, overlay, |overlay| {
-        exchange_for(root, overlay, Overlay { bound: directories.bound, ..overlay.clone() })
-    });
-    // Of no use, if that came to nothing; what is left of them goes with the next.
-    bound.inspect_err(|_| drop(overlay_files::remove_old(root, overlay)))
+    copying::take_back(root, overlay, copied)?;
+    if *was_laid {
+        lay_one(root, overlay)?;
+    }
+    overlay_files::remove_old(root, overlay)?;
+    if overlay.retires.is_none() { overlay_files::write_units(root, overlay) } else { Ok(()) }
+}
+
+/// Whatever else is so: the machine is to mount when it starts what is written down.
+fn units_again(root: &Root, overlay: &Overlay) -> String {
+    let units = match overlay_files::of(root, &overlay.point) {
+        Ok(Some(written)) if written.retires.is_none() => overlay_files::write_units(root, &written),
+        Ok(_) => Ok(()),
+        Err(why) => Err(why),
+    };
+    units.err().map_or_else(String::new, |error| format!("; nor are its units there: {error:#}"))
 }
 
 /// Further directories beside those that are mounted, of which everything is copied.
@@ -114,61 +173,36 @@ fn begin(root: &Root, overlay: &Overlay, directories: Directories) -> Result<Ove
 /// # Errors
 /// Where one cannot be copied or mounted. The others are mounted as before.
 fn with_more(root: &Root, bound: &Overlay, copied: &[PathBuf]) -> Result<Overlay> {
-    let is_new = |path: &PathBuf| !bound.bound.iter().any(|directory| path.starts_with(directory));
-    let new: Vec<PathBuf> = copying::named(root, bound, copied)?.into_iter().filter(is_new).collect();
-    let covered = bound.bound.iter().find(|directory| new.iter().any(|path| directory.starts_with(path)));
-    if let Some(covered) = covered {
-        let (point, covered) = (message::path(&bound.point), message::path(&bound.point.join(covered)));
-        bail!(
-            "{covered} is mounted by itself already, and would be covered: nothing was changed. First \"rokeep overlay enable {point}\""
-        );
-    }
+    let is_new = |path: &&PathBuf| !bound.bound.iter().any(|directory| path.starts_with(directory));
+    let new: Vec<PathBuf> = copied.iter().filter(is_new).cloned().collect();
     if new.is_empty() {
         return Ok(bound.clone());
     }
-    copying::make(root, bound, &new)?;
-    let all = Overlay { bound: bound.bound.iter().chain(&new).cloned().collect(), ..bound.clone() };
-    let mounted = overlay_files::write_down(root, &all).and_then(|()| finish(root, &all));
-    mounted.map(|_| all).map_err(|why| {
-        let added = Overlay { bound: new, ..bound.clone() };
-        let undone = added.binds().try_for_each(|bind| unmount_one(root, &bind));
-        match undone.and_then(|()| overlay_files::write_down(root, bound)) {
-            Ok(()) => anyhow!("{why:#}. The other directories are mounted as before"),
-            Err(error) => anyhow!("{why:#}. Taking that back failed too: {error:#}"),
-        }
+    let added = Overlay { bound: new.clone(), ..bound.clone() };
+    require_nothing_there(root, &added)?;
+    copying::make(root, bound, &new).map_err(|why| anyhow!("{why:#}. The others are mounted as before"))?;
+    let all = Overlay { bound: binds::in_order(bound.bound.iter().chain(&new).cloned()), ..bound.clone() };
+    let mounted = copying::put_in_place(root, bound, &new)
+        .and_then(|()| overlay_files::write_down(root, &all))
+        .and_then(|()| finish(root, &all));
+    let Err(why) = mounted else { return Ok(all) };
+    let before = Before { overlay: bound, was_laid: false, copied: &new };
+    Err(match take_back(root, &before, &added) {
+        Ok(()) => anyhow!("{why:#}. The others are mounted as before"),
+        Err(error) => anyhow!("{why:#}. Taking that back failed too: {error:#}{}", units_again(root, bound)),
     })
 }
 
-/// Written down first: whoever is killed later has it finished by the next package run.
-fn exchange_for(root: &Root, overlay: &Overlay, bound: Overlay) -> Result<Overlay> {
-    // systemd unmounts what is bound to a mount that is gone.
-    overlay_files::remove_units(root, overlay)?;
-    if let Err(why) = overlay_files::write_down(root, &bound) {
-        // It may be there all the same, and only not be known to last.
-        let undone = overlay_files::write_down(root, overlay);
-        overlay_files::write_units(root, overlay)?;
-        let is_so = overlay_files::of(root, &overlay.point)?.is_some_and(|written| !written.is_bound());
-        match undone {
-            Err(error) if !is_so => bail!("{why:#}. The next package run goes on with it, as {error:#}"),
-            _ => bail!("{why:#}. The overlay is as it was"),
-        }
-    }
-    finish(root, &bound).map(|_| bound.clone()).map_err(|why| be_an_overlay(root, &bound, why))
-}
-
-/// Has it be an overlay again, as what was to be in its place cannot be.
-fn be_an_overlay(root: &Root, bound: &Overlay, why: Error) -> Error {
-    let undone = back_to_overlay(root, bound)
-        .and_then(|overlay| lay_one(root, &overlay).and_then(|_| overlay_files::write_units(root, &overlay)));
-    match undone {
-        Ok(()) => anyhow!("{why:#}. The overlay is as it was"),
-        Err(error) => {
-            // Whatever else is so: the machine is to lay it when it starts.
-            let units = overlay_files::write_units(root, &bound.unbound());
-            let units = units.err().map_or_else(String::new, |error| format!("; nor are its units there: {error:#}"));
-            anyhow!("{why:#}. Laying the overlay again failed too: {error:#}{units}")
-        }
-    }
+/// Fails where something is mounted at one of the directories, or in it: it would be covered, and is in no copy.
+fn require_nothing_there(root: &Root, bound: &Overlay) -> Result<()> {
+    let is_there = |mount: &&Mount| bound.binds().any(|bind| mount.point.starts_with(&bind.to));
+    let table = mounts::table(root)?;
+    let Some(other) = table.iter().find(is_there) else { return Ok(()) };
+    let (point, other) = (message::path(&bound.point), message::path(&other.point));
+    bail!(
+        "{other} is mounted, and would be covered: nothing was changed. Unmount it first, or, if it is a directory of {point} that \
+         was mounted by itself, have it in none of those that are copied"
+    )
 }
 
 fn back_to_overlay(root: &Root, bound: &Overlay) -> Result<Overlay> {
@@ -243,18 +277,18 @@ fn finish(root: &Root, bound: &Overlay) -> Result<usize> {
     unmount_overlay(root, bound)?;
     laying::give_back(root, bound)?;
     let below = below(root, bound)?;
-    let mut missing = 0;
+    let mut missing = Vec::new();
     for bind in bound.binds() {
         if !is_mounted(root, &bind)? {
-            copying::put_in_place(root, bound, &bind)?;
             make_whole(root, &bind)?;
-            mount(root, bound, &below, &bind)?;
-            missing += 1;
+            missing.push(bind);
         }
     }
+    // What some need is in others, and so they come one right after the other.
+    missing.iter().try_for_each(|bind| mount(root, bound, &below, bind))?;
     // What is below may change now.
     overlay_files::forget_seen(root, bound);
-    Ok(missing)
+    Ok(missing.len())
 }
 
 fn below(root: &Root, bound: &Overlay) -> Result<Mounted> {

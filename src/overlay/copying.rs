@@ -1,27 +1,30 @@
 //! Directories of which something below is seen, so that they do not live wholly above: what is seen in them can be copied, and
 //! then takes the place of what is above.
 //!
-//! A copy is made beside what is above, says that it is one once it is there as a whole, and is exchanged with what it takes
-//! the place of while the overlay is not mounted. Whoever is interrupted leaves the one or the other.
+//! A copy is made beside what is above, and exchanged with what it takes the place of while the overlay is not mounted. An overlay
+//! shows the same with the one and with the other.
 
 use std::collections::HashSet;
 use std::fs::Metadata;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
+use nix::errno::Errno;
 
-use super::{comparing, laid, on_the_mount, place};
+use super::{below, comparing, laid, laying, on_the_mount, place};
 use crate::core::message;
-use crate::core::overlay::{Bind, OPTIONS, Overlay, binds};
+use crate::core::overlay::seen::When;
+use crate::core::overlay::{OPTIONS, Overlay, binds};
 use crate::sys::children;
 use crate::sys::files::Root;
 use crate::sys::mounts;
 use crate::sys::overlay_copies;
-use crate::sys::overlay_files::{self, in_root};
+use crate::sys::overlay_files;
 use crate::sys::overlaying;
+use crate::sys::processes;
 use crate::sys::remounting;
 
 /// What is left free for what packages will write: as much as a new overlay needs.
@@ -40,11 +43,20 @@ pub fn named(root: &Root, overlay: &Overlay, names: &[PathBuf]) -> Result<Vec<Pa
 
 fn one(root: &Root, overlay: &Overlay, name: &Path) -> Result<PathBuf> {
     let path = on_the_mount(overlay, name)?;
+    if overlay.bound.iter().any(|directory| path.starts_with(directory)) {
+        return Ok(path);
+    }
     let (point, shown) = (message::path(&overlay.point), message::path(&overlay.point.join(&path)));
-    let below = comparing::below(root, overlay)?.join(&path);
-    let is_below =
-        root.open_dir(&below).with_context(|| format!("cannot look at {}", message::path(&below)))?.is_some();
-    ensure!(is_below, "{shown} is no directory of what is below {point}, to mount a copy over: nothing was changed");
+    let below = comparing::below(root, overlay)?;
+    let failed = || format!("cannot look at {}", message::path(&below));
+    let below = root.open_dir(&below).with_context(failed)?.with_context(failed)?;
+    match below.open_on_same_mount(&path) {
+        Ok(_) => {}
+        Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP | Errno::EXDEV) => {
+            bail!("{shown} is no directory of what is below {point}, to mount a copy over: nothing was changed")
+        }
+        Err(errno) => return Err(errno).with_context(|| format!("cannot look at {shown} below: nothing was changed")),
+    }
     ensure!(
         binds::can_be_mounted(&path),
         "{shown} has a character in its name that means something else to systemd: nothing was changed"
@@ -62,22 +74,48 @@ fn one(root: &Root, overlay: &Overlay, name: &Path) -> Result<PathBuf> {
 /// Makes the copies. When this returns they survive a power cut.
 ///
 /// # Errors
-/// Where there is no room, or something cannot be copied. Then there is none.
+/// Where what is seen may not be what there is, or change, there is no room, or something cannot be copied. There are none then.
 pub fn make(root: &Root, overlay: &Overlay, directories: &[PathBuf]) -> Result<()> {
     // One that was made earlier is not what is seen now.
     overlay_files::remove_old(root, overlay)?;
     if directories.is_empty() {
         return Ok(());
     }
-    let made = seen(root, overlay).and_then(|seen| {
+    let made = require_to_be_as_seen(root, overlay).and_then(|()| seen(root, overlay)).and_then(|seen| {
         require_room(root, overlay, &seen, directories)?;
         directories.iter().try_for_each(|directory| copy(root, overlay, &seen, directory))?;
+        require_nobody_writes(root, overlay)?;
         overlay_copies::sync(root, overlay)
     });
     made.map_err(|why| match overlay_files::remove_old(root, overlay) {
-        Ok(()) => anyhow!("{why:#}: nothing was changed"),
-        Err(error) => anyhow!("{why:#}: nothing was changed but that a copy takes up room: {error:#}"),
+        Ok(()) => why,
+        Err(error) => anyhow!("{why:#}; what was copied takes up room: {error:#}"),
     })
+}
+
+fn require_to_be_as_seen(root: &Root, overlay: &Overlay) -> Result<()> {
+    let shown = message::path(&overlay.point);
+    if laid(root, overlay)?.is_none() {
+        return Ok(());
+    }
+    require_nobody_writes(root, overlay)?;
+    let may_have_changed = below::changed(root, overlay)?.is_some_and(|changed| changed.when == When::PerhapsSince);
+    ensure!(
+        !may_have_changed && laying::has_what_is_there(root, overlay)?,
+        "what is below {shown} may have changed under its overlay, or what is above it is another directory by now, so that what is \
+         seen may be wrong: first \"rokeep overlay enable {shown}\""
+    );
+    Ok(())
+}
+
+fn require_nobody_writes(root: &Root, overlay: &Overlay) -> Result<()> {
+    let shown = message::path(&overlay.point);
+    let is_open = laid(root, overlay)?.is_some_and(|mount| !mount.flags.refuse_writes());
+    ensure!(
+        !is_open,
+        "{shown} can be written to, and what is written meanwhile would be in no copy: first \"rokeep remount ro {shown}\""
+    );
+    Ok(())
 }
 
 /// What is seen through the overlay, or would be if it was laid; mounted nowhere.
@@ -88,8 +126,9 @@ fn seen(root: &Root, overlay: &Overlay) -> Result<OwnedFd> {
         return remounting::copy(&mounted).with_context(failed);
     }
     // Nothing can be written through it.
-    let [upper, below] = [overlay.upper(), comparing::below(root, overlay)?].map(|path| in_root(root, &path));
-    let layers = PathBuf::from(format!("{}:{}", upper.display(), below.display()));
+    let open = |path: &Path| root.open_dir(path).with_context(failed)?.with_context(failed);
+    let (upper, below) = (open(&overlay.upper())?, open(&comparing::below(root, overlay)?)?);
+    let layers = PathBuf::from(format!("{}:{}", path_of(&upper).display(), path_of(&below).display()));
     let options = OPTIONS.map(|(key, value)| (key, PathBuf::from(value)));
     let parameters: Vec<_> = [("lowerdir", layers)].into_iter().chain(options).collect();
     overlaying::make(parameters.iter().map(|(key, value)| (*key, value.as_path())), &[])
@@ -98,8 +137,8 @@ fn seen(root: &Root, overlay: &Overlay) -> Result<OwnedFd> {
 }
 
 /// Where it is for this process, and for one that it starts.
-fn path_of(seen: &OwnedFd) -> PathBuf {
-    PathBuf::from(format!("/proc/self/fd/{}", seen.as_raw_fd()))
+fn path_of(opened: impl AsFd) -> PathBuf {
+    PathBuf::from(format!("/proc/self/fd/{}", opened.as_fd().as_raw_fd()))
 }
 
 fn require_room(root: &Root, overlay: &Overlay, seen: &OwnedFd, directories: &[PathBuf]) -> Result<()> {
@@ -151,11 +190,38 @@ fn copy(root: &Root, overlay: &Overlay, seen: &OwnedFd, directory: &Path) -> Res
     overlay_copies::finish(&to).with_context(failed)
 }
 
-/// Has a copy take the place of what is above, if one was made and has not done so yet; the overlay is not mounted.
+/// Has the copies take the place of what is above; nobody has the overlay mounted.
 ///
 /// # Errors
-/// Where it cannot.
-pub fn put_in_place(root: &Root, overlay: &Overlay, bind: &Bind) -> Result<()> {
-    let failed = || format!("cannot put the copy of {} into its place", message::path(&bind.to));
-    overlay_copies::exchange(root, overlay, bind.to.strip_prefix(&overlay.point)?).with_context(failed)
+/// Where somebody has, and who, or one cannot be exchanged. Those before it are.
+pub fn put_in_place(root: &Root, overlay: &Overlay, directories: &[PathBuf]) -> Result<()> {
+    if directories.is_empty() {
+        return Ok(());
+    }
+    let shown = message::path(&overlay.point);
+    let somebody = overlaying::somebody_with(root, |mount| overlay.has_what_is_above(mount));
+    if let Some(pid) = somebody.context("cannot look who has it")? {
+        let process = message::process(&processes::command(root, pid), pid);
+        bail!("the overlay on {shown} is still mounted where {process} sees it: unmount it there, or stop that");
+    }
+    for directory in directories {
+        overlay_copies::exchange(root, overlay, directory).with_context(|| {
+            let directory = message::path(&overlay.point.join(directory));
+            format!("cannot put the copy of {directory} into its place")
+        })?;
+    }
+    overlay_copies::sync(root, overlay)
+}
+
+/// Has what was above before be there again, where a copy took its place.
+///
+/// # Errors
+/// Where one cannot be exchanged. Nothing of it is lost: the copy has it, too.
+pub fn take_back(root: &Root, overlay: &Overlay, directories: &[PathBuf]) -> Result<()> {
+    directories.iter().try_for_each(|directory| {
+        overlay_copies::exchange_back(root, overlay, directory).with_context(|| {
+            let directory = message::path(&overlay.point.join(directory));
+            format!("cannot have what was above in {directory} before its copy be there again")
+        })
+    })
 }

@@ -74,6 +74,7 @@ pub(super) fn forget(root: &Root, overlay: &Overlay, above: Option<Contents>, ke
         outcome.notes.extend(was_begun.then(|| "what was above it is discarded, as was begun before".to_owned()));
     } else {
         overlay_files::forget(root, overlay).with_context(|| is_left(overlay, keep))?;
+        outcome.notes.extend(overlay_files::remove_old(root, overlay).err().map(|why| format!("{why:#}")));
         let place = match overlay.is_in_its_usual_place() {
             true => String::new(),
             false => format!(" --upper {}", message::path(&overlay.place)),

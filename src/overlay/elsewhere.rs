@@ -149,10 +149,9 @@ fn found(path: &Path, package: Option<&(impl ToString + ?Sized)>) -> Found {
 fn say(overlay: &Overlay, path: &Path, package: &str) -> anyhow::Error {
     let point = message::path(&overlay.point);
     let bound: Vec<String> = overlay.binds().map(|bind| message::path(&bind.to)).collect();
-    let top = path.strip_prefix(&overlay.point).ok().and_then(|path| path.iter().next());
-    let copy = top.filter(|_| path.parent() != Some(&*overlay.point)).map_or_else(String::new, |top| {
-        let top = message::path(Path::new(top));
-        format!(", \"rokeep overlay bind {point} --copy {top}\" what is in that directory, if it is below")
+    let copy = overlay.could_be_bound_for(path).map_or_else(String::new, |directory| {
+        let directory = message::path(&directory);
+        format!(", \"rokeep overlay bind {point} --copy {directory}\" what is in that directory, if it is below")
     });
     anyhow!(
         "{} of {} is to be written or removed, and on {point} nothing can be but what is in {}; \"rokeep overlay enable {point}\" \

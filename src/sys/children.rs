@@ -1,10 +1,14 @@
-//! Programs that end by themselves in a moment, and are not waited for longer.
+//! Programs that end by themselves: in a moment, and are not waited for longer, or once their work is done.
+#![allow(unsafe_code, reason = "what a program does before it is one; the block says why it is sound")]
 
 use std::io::{self, Read};
+use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
 
 /// Usually it takes a hundredth of a second. Others wait meanwhile for what this process has locked, a minute at most.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -43,11 +47,15 @@ pub struct Said {
 /// Whoever asks wants to know now. But systemd, on a small machine that is busy, takes seconds.
 const ATTENTION: Duration = Duration::from_secs(10);
 
-/// Runs a program to its end, however long that takes, with no environment and nothing to read, and takes down what it says.
+/// Runs a program to its end, however long that takes, with no environment and nothing to read, and takes down what it says. It
+/// does not outlive this process.
 ///
 /// # Errors
 /// Where it cannot be started.
 pub fn does_its_work(command: &mut Command) -> io::Result<Output> {
+    let ends_with_us = || nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).map_err(io::Error::from);
+    // SAFETY: between fork and exec it only makes one system call.
+    unsafe { command.pre_exec(ends_with_us) };
     command.env_clear().stdin(Stdio::null()).output()
 }
 

@@ -1,20 +1,22 @@
 //! Copies of directories, beside what is above an overlay: being made, whole, and exchanged with what they take the place of.
 
+use std::ffi::OsStr;
 use std::fs::DirBuilder;
 use std::io::ErrorKind;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, OFlag, RenameFlags, open, renameat2};
+use nix::fcntl::{OFlag, RenameFlags, open, renameat2};
 use nix::sys::stat::Mode;
 use nix::unistd::syncfs;
 
 use super::files::Root;
 use super::layers;
 use super::overlay_files::{self, in_root};
+use crate::core::message;
 use crate::core::overlay::{self, Overlay};
 
 /// Where a copy of a directory, from the mount point, is to be made.
@@ -51,28 +53,48 @@ pub fn sync(root: &Root, overlay: &Overlay) -> Result<()> {
     directory.and_then(syncfs).with_context(failed)
 }
 
-/// Exchanges a directory that is above with its copy, if there is one that is whole. What was exchanged before is none: it was
-/// copied because it did not live wholly above. Nobody has the overlay mounted.
+/// Exchanges a directory that is above, or nothing, with its copy. Nobody has the overlay mounted.
 ///
 /// # Errors
-/// Where it cannot be renamed, or that cannot be had outlive a power cut.
+/// Where it cannot be renamed.
 pub fn exchange(root: &Root, overlay: &Overlay, directory: &Path) -> Result<()> {
+    rename(root, overlay, directory, |copy, above| match exchanged(copy, above) {
+        Err(Errno::ENOENT) => renameat2(copy.0, copy.1, above.0, above.1, RenameFlags::RENAME_NOREPLACE),
+        done => done,
+    })
+}
+
+/// The same, back.
+///
+/// # Errors
+/// As [`exchange`].
+pub fn exchange_back(root: &Root, overlay: &Overlay, directory: &Path) -> Result<()> {
     let copy = path(root, overlay, directory);
-    if !layers::is_opaque(&copy).with_context(|| format!("cannot look at {}", copy.display()))? {
+    // It did not come to the exchange.
+    if layers::is_opaque(&copy).with_context(|| format!("cannot look at {}", copy.display()))? {
         return Ok(());
     }
-    // Some directory above may be somebody's, who could put a link into its place.
-    let failed = || format!("cannot move {}", copy.display());
-    let upper = root.open_dir(&overlay.upper())?.with_context(failed)?;
+    rename(root, overlay, directory, |copy, above| match exchanged(copy, above) {
+        Err(Errno::ENOENT) => renameat2(above.0, above.1, copy.0, copy.1, RenameFlags::RENAME_NOREPLACE),
+        done => done,
+    })
+}
+
+/// A name in a directory.
+type At<'a> = (BorrowedFd<'a>, &'a OsStr);
+
+fn exchanged(one: At, other: At) -> nix::Result<()> {
+    renameat2(one.0, one.1, other.0, other.1, RenameFlags::RENAME_EXCHANGE)
+}
+
+/// Some directory above may be somebody's, who could put a link into its place.
+fn rename(root: &Root, overlay: &Overlay, directory: &Path, how: impl FnOnce(At, At) -> nix::Result<()>) -> Result<()> {
+    let failed = || format!("cannot move {}", message::path(&overlay.upper().join(directory)));
+    let open = |path: &Path| root.open_dir(path).with_context(failed)?.with_context(failed);
+    let (copies, upper) = (open(&overlay.place.join(overlay_files::COPIES))?, open(&overlay.upper())?);
     let (dir, name) = layers::entry_in(&upper, directory).with_context(failed)?;
-    let rename = |how| renameat2(AT_FDCWD, &copy, dir.as_fd(), name, how);
-    match rename(RenameFlags::RENAME_EXCHANGE) {
-        Err(Errno::ENOENT) => rename(RenameFlags::RENAME_NOREPLACE),
-        exchanged => exchanged,
-    }
-    .with_context(failed)?;
-    // What was there before is removed later.
-    sync(root, overlay)
+    let copy = overlay::in_a_name(directory);
+    how((copies.as_fd(), OsStr::new(&copy)), (dir.as_fd(), name)).with_context(failed)
 }
 
 fn home(root: &Root, overlay: &Overlay) -> PathBuf {

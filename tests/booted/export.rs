@@ -1,12 +1,12 @@
 //! /opt comes from an NFS server that lets nobody write to it, and takes root for nobody: packages are installed on an
-//! overlay over it. The server is the machine itself.
+//! overlay over it, and then do without that, so that everybody reads what is the server's. The server is the machine itself.
 
 use crate::Scenario;
 use crate::support::booted::{Machine, Release};
 
 pub const EXPORT: Scenario = Scenario {
     name: "export",
-    expected: "stopped before dpkg; with an overlay installed, and upgraded while it runs, after a boot too",
+    expected: "stopped before dpkg; with an overlay installed, and upgraded while it runs, after a boot too; and without it",
     play: is_installed_over_an_export,
 };
 
@@ -28,26 +28,38 @@ fn is_installed_over_an_export(release: Release) -> String {
 
     machine.must(&["rokeep", "overlay", "enable", "/opt"]);
     machine.must(&["rokeep", "check"]);
-    install(&machine, "2");
-    upgrade_while_it_runs(&machine, "3");
+    install(&machine, "2", OVERLAY);
+    upgrade_while_it_runs(&machine, "3", OVERLAY);
     what_root_may_not_read_nobody_reads(&machine);
 
     machine.reboot();
     assert_one_after_the_other(&machine);
     machine.assert_services_work();
-    assert_installed(&machine, "3");
-    upgrade_while_it_runs(&machine, "4");
+    assert_installed(&machine, "3", OVERLAY);
+    upgrade_while_it_runs(&machine, "4", OVERLAY);
     machine.must(&["rokeep", "check"]);
     // This time all of it was mounted by systemd, which takes it away in an order of its own.
     machine.reboot();
     assert_one_after_the_other(&machine);
-    assert_installed(&machine, "4");
+    assert_installed(&machine, "4", OVERLAY);
+
+    machine.must(&["rokeep", "overlay", "bind", "/opt"]);
+    assert_by_itself(&machine, "4");
+    machine.reboot();
+    assert_after(&machine, "opt-app.mount", OPT);
+    machine.assert_services_work();
+    assert_by_itself(&machine, "4");
+    upgrade_while_it_runs(&machine, "5", BY_ITSELF);
+    assert_by_itself(&machine, "5");
+    assert_stopped(&machine, "/srv/private_1.deb", "/opt/private/new of private is to be written");
+    machine.sh("echo changed > /srv/opt/by-its-owner");
+    machine.wait_for("[ -e /opt/by-its-owner ]");
 
     machine.must(&["rokeep", "overlay", "disable", "/opt"]);
     machine.assert_mounted("/opt", "nfs4");
     assert_eq!(machine.sh("cat /opt/app/version").trim(), "1");
     "stopped, its package as it was; installed, upgraded twice while it ran; after a boot the server, what is below and the \
-     overlay one after the other"
+     overlay one after the other; without it upgraded once more while it ran, and what root may not read was its owner's"
         .to_owned()
 }
 
@@ -61,7 +73,7 @@ fn build(machine: &Machine) {
             dpkg-deb --root-owner-group -Znone --build tree $1_$2.deb
             rm -r tree
         }
-        for version in 1 2 3 4; do
+        for version in 1 2 3 4 5; do
             mkdir -p tree/opt/app
             cp /usr/bin/sleep tree/opt/app/sleep
             echo $version > tree/opt/app/version
@@ -116,31 +128,46 @@ fn control_dpkg_breaks_the_package(machine: &Machine) {
     machine.assert_configured();
 }
 
-fn install(machine: &Machine, version: &str) {
+fn install(machine: &Machine, version: &str, on: On) {
     machine.package_run(&["apt-get", "-y", "install", &format!("/srv/app_{version}.deb")]);
-    assert_installed(machine, version);
+    assert_installed(machine, version, on);
 }
 
+/// Where the package is, and of which file system that is.
+type On = (&'static str, &'static str);
+const OVERLAY: On = ("/opt", "overlay");
+const BY_ITSELF: On = ("/opt/app", "ext4");
+
 #[track_caller]
-fn assert_installed(machine: &Machine, version: &str) {
+fn assert_installed(machine: &Machine, version: &str, (point, file_system): On) {
     machine.assert_read_only();
-    machine.assert_mounted("/opt", "overlay");
+    machine.assert_mounted(point, file_system);
     assert_eq!(machine.version("app"), version);
     assert_eq!(machine.sh("cat /opt/app/version").trim(), version);
     assert_eq!(machine.must(&["dpkg", "--verify", "app"]), "");
     machine.must(&["rokeep", "overlay", "status"]);
 }
 
-fn upgrade_while_it_runs(machine: &Machine, version: &str) {
+fn upgrade_while_it_runs(machine: &Machine, version: &str, on: On) {
     let app = machine.start("app", &["/opt/app/sleep", "infinity"]);
-    install(machine, version);
-    assert_eq!(machine.status().mount("/opt").aliases.held, 1);
+    install(machine, version, on);
+    assert_eq!(machine.status().mount(on.0).aliases.held, 1);
     assert!(machine.status().uses("/opt/app/sleep", app).contains(&"executed"), "{:#?}", machine.status());
     machine.sh("systemctl stop app");
     machine.must(&["rokeep", "cleanup"]);
     machine.assert_tidy();
-    machine.assert_gone("/opt/.rokeep");
-    machine.assert_mounted("/opt", "overlay");
+    machine.assert_gone(&format!("{}/.rokeep", on.0));
+    machine.assert_mounted(on.0, on.1);
+}
+
+/// It is mounted over what is the server's, and everybody reads what he may.
+#[track_caller]
+fn assert_by_itself(machine: &Machine, version: &str) {
+    machine.assert_mounted("/opt", "nfs4");
+    assert_installed(machine, version, BY_ITSELF);
+    assert_denied(machine, &["ls", "/opt/private"]);
+    machine.must(&AS_ITS_OWNER);
+    machine.must(&["rokeep", "check"]);
 }
 
 /// The overlay reads what is below as root: its owner may not read it there either.
@@ -157,15 +184,18 @@ fn assert_denied(machine: &Machine, words: &[&str]) {
     assert!(denied.code != 0 && denied.stderr.contains("Permission denied"), "{denied:?}");
 }
 
-/// Each was there before the next was begun with.
 fn assert_one_after_the_other(machine: &Machine) {
+    assert_after(machine, LOWER, SERVER);
+    assert_after(machine, OPT, LOWER);
+}
+
+/// The one was there before the other was begun with.
+#[track_caller]
+fn assert_after(machine: &Machine, then: &str, first: &str) {
     let show = |unit, property| machine.must(&["systemctl", "show", "--value", "--property", property, unit]);
     let time = |unit, property| show(unit, property).trim().parse::<u64>().expect("microseconds");
-    for (first, then) in [(SERVER, LOWER), (LOWER, OPT)] {
-        assert_eq!(show(then, "ActiveState").trim(), "active", "{then}");
-        assert!(show(then, "After").split_whitespace().any(|unit| unit == first), "{then} is not after {first}");
-        let (there, begun) =
-            (time(first, "ActiveEnterTimestampMonotonic"), time(then, "InactiveExitTimestampMonotonic"));
-        assert!(there <= begun, "{first} was there at {there}, {then} begun with at {begun}");
-    }
+    assert_eq!(show(then, "ActiveState").trim(), "active", "{then}");
+    assert!(show(then, "After").split_whitespace().any(|unit| unit == first), "{then} is not after {first}");
+    let (there, begun) = (time(first, "ActiveEnterTimestampMonotonic"), time(then, "InactiveExitTimestampMonotonic"));
+    assert!(there <= begun, "{first} was there at {there}, {then} begun with at {begun}");
 }

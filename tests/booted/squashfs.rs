@@ -1,12 +1,12 @@
 //! /usr is an image that nobody can write to, as appliances have it: packages are installed on an overlay over it, which is
-//! there again at each boot, as early as what starts from it.
+//! there again at each boot, as early as what starts from it. In the end its directories are there by themselves.
 
 use crate::Scenario;
 use crate::support::booted::{Machine, Release};
 
 pub const SQUASHFS: Scenario = Scenario {
     name: "squashfs",
-    expected: "stopped before dpkg; with an overlay upgraded; boots with what is above, after a power cut and over a new image too",
+    expected: "stopped before dpkg; with an overlay upgraded; boots with what is above, after a power cut, over a new image and by themselves too",
     play: is_upgraded_over_an_image,
 };
 
@@ -33,7 +33,8 @@ fn is_upgraded_over_an_image(release: Release) -> String {
     machine.assert_upgraded();
     machine.assert_services_work();
     assert_started_early(&machine);
-    is_upgraded_while_it_runs(&machine);
+    is_upgraded_while_it_runs(&machine, "2", "/usr");
+    assert_is_above(&machine);
 
     machine.install_tool();
     machine.upgrade_tool_half_way();
@@ -47,17 +48,18 @@ fn is_upgraded_over_an_image(release: Release) -> String {
     boots_without_it_once(&machine);
     has_a_new_image(&machine);
     assert_started_early(&machine);
+    lives_on_by_itself(&machine);
     let upgrades = machine.upgrades().len();
     format!(
-        "stopped; {upgrades} upgrades; booted with them, after a power cut, once without, and over a new image without modules for \
-         its kernel"
+        "stopped; {upgrades} upgrades; booted with them, after a power cut, once without, over a new image without modules for its \
+         kernel, and from directories by themselves"
     )
 }
 
 /// A package whose service is started when the machine starts, and that says what is set then: by systemd, and by udev.
 fn build(machine: &Machine) {
     machine.sh("cd /srv
-        for version in 1 2; do
+        for version in 1 2 3; do
             lib=tree/usr/lib
             mkdir -p tree/DEBIAN $lib/early $lib/systemd/system $lib/tmpfiles.d $lib/sysctl.d $lib/modules-load.d $lib/udev/rules.d
             cp /usr/bin/sleep $lib/early/sleep
@@ -95,8 +97,12 @@ fn assert_is_above(machine: &Machine) {
     assert_eq!(mounts(), before, "a service lays it again");
     let cycles = machine.sh("journalctl --quiet --boot --grep 'ordering cycle' || true");
     assert!(cycles.is_empty(), "{cycles}");
+    assert_eq!(state_of_the_service(machine), ["success", "active"]);
+}
+
+fn state_of_the_service(machine: &Machine) -> Vec<String> {
     let state = machine.must(&["systemctl", "show", "--value", "--property=Result,ActiveState", LAID_BY]);
-    assert_eq!(state.split_whitespace().collect::<Vec<_>>(), ["success", "active"]);
+    state.split_whitespace().map(str::to_owned).collect()
 }
 
 /// All that the package brings for the start of a machine, of which nothing is below.
@@ -109,11 +115,10 @@ fn assert_started_early(machine: &Machine) {
     machine.wait_for("[ -e /dev/early ]");
 }
 
-fn is_upgraded_while_it_runs(machine: &Machine) {
+fn is_upgraded_while_it_runs(machine: &Machine, version: &str, mount: &str) {
     let early = machine.must(&["systemctl", "show", "--value", "--property=MainPID", "early"]);
-    machine.package_run(&["apt-get", "-y", "install", "/srv/early_2.deb"]);
-    assert_is_above(machine);
-    assert_eq!(machine.status().mount("/usr").aliases.held, 1);
+    machine.package_run(&["apt-get", "-y", "install", &format!("/srv/early_{version}.deb")]);
+    assert_eq!(machine.status().mount(mount).aliases.held, 1);
     let (status, early) = (machine.status(), early.trim().parse().expect("a process"));
     assert!(status.uses("/usr/lib/early/sleep", early).contains(&"executed"), "{status:#?}");
     machine.must(&["systemctl", "restart", "early"]);
@@ -133,7 +138,7 @@ fn boots_without_it_once(machine: &Machine) {
     machine.assert_mounted("/usr", "squashfs");
     machine.assert_gone("/usr/lib/early");
     machine.must(&["rokeep", "overlay", "enable", "/usr"]);
-    machine.sh("cat /usr/lib/early/version");
+    assert_eq!(machine.sh("cat /usr/lib/early/version").trim(), "2");
 }
 
 /// Whoever makes the image puts another one in its place, which has no modules for the kernel that was installed above.
@@ -157,3 +162,45 @@ fn has_a_new_image(machine: &Machine) {
     machine.must(&["rokeep", "overlay", "enable", "/usr"]);
     assert_is_above(machine);
 }
+
+/// Nobody is in an overlay that went with the last start, and what is seen in these directories is copied.
+fn lives_on_by_itself(machine: &Machine) {
+    machine.must(&["rokeep", "overlay", "disable", "--at-next-start", "/usr"]);
+    machine.reboot();
+    machine.assert_mounted("/usr", "squashfs");
+    let listed = machine.run(&["rokeep", "overlay", "bind", "/usr"]);
+    let bind = listed.stdout.lines().find_map(|line| line.strip_prefix('"')?.split_once("\" copies"));
+    let (bind, _) = bind.unwrap_or_else(|| panic!("no way on is said: {listed:?}"));
+    assert!(listed.code == 3 && bind.contains(" --copy ") && bind.contains(" lib "), "{bind}");
+    // It takes as long.
+    machine.package_run(&bind.split(' ').collect::<Vec<_>>());
+    // Whoever starts a service asks for all that the machine starts with, which is for its next start.
+    machine.must(&["systemd-run", "--wait", "--quiet", "true"]);
+    assert_eq!(state_of_the_service(machine), ["exec-condition", "inactive"]);
+    machine.reboot();
+    assert_is_by_itself(machine);
+    machine.assert_services_work();
+    assert_started_early(machine);
+    is_upgraded_while_it_runs(machine, "3", "/usr/lib");
+    machine.reboot();
+    assert_is_by_itself(machine);
+    assert_started_early(machine);
+    assert_eq!(machine.sh("cat /usr/lib/early/version").trim(), "3");
+}
+
+#[track_caller]
+fn assert_is_by_itself(machine: &Machine) {
+    machine.assert_read_only();
+    machine.assert_mounted("/usr", "squashfs");
+    for point in ["/usr/bin", "/usr/lib"] {
+        machine.assert_mounted(
+            point,
+            machine.mount_line("/").split(' ').skip_while(|word| *word != "-").nth(1).expect("-"),
+        );
+    }
+    machine.must(&["rokeep", "overlay", "status"]);
+    machine.must(&["rokeep", "check"]);
+    machine.assert_upgraded();
+    assert_eq!(machine.run(&["dpkg", "--verify"]).stdout.lines().filter(|line| line.contains(" /usr/")).count(), 0);
+    let cycles = machine.sh("journalctl --quiet --boot --grep 'ordering cycle' || true");
+    assert!(cycles.is_empty(), "{cycles}");

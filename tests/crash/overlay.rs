@@ -178,6 +178,13 @@ pub fn is_bound(stage: &Stage) {
     stage.world.check(is_whole, "the directories are not mounted, or not all of that");
 }
 
+/// Nothing was copied above, or it is not there any more.
+pub fn has_no_copies(stage: &Stage) {
+    let copies = [upper(stage, "/opt/bin").join(THEIRS), upper(stage, "/opt/lib").join(THEIRS)];
+    let is_any = copies.iter().any(|path| path.exists()) || stage.world.outside(place(stage)).join("copies").exists();
+    stage.world.check(!is_any, "what was copied is still there");
+}
+
 /// There is none, and nothing that would make one.
 pub fn is_away(stage: &Stage) {
     let found = found(stage);

@@ -12,12 +12,12 @@ use crate::support::small::{
     Change::{Install, Upgrade},
     FileSystem::Tmpfs,
     Mount, Small,
-    State::Mapped,
+    State::{Cwd, Mapped},
+    Where,
 };
 
 const TOOL: &str = "/opt/bin/tool";
 const COPIES: &str = "/var/lib/rokeep/overlay/opt/copies";
-const UPPER: &str = "/var/lib/rokeep/overlay/opt/upper";
 const LOWER: &str = "/var/lib/rokeep/overlay/opt/lower";
 const RECORD: &str = "/var/lib/rokeep/overlay/opt/overlay.json";
 
@@ -46,7 +46,7 @@ const BIND: [&str; 6] = ["overlay", "bind", "/opt", "--copy", "bin", "lib"];
 
 fn bound() -> Small {
     let world = installed();
-    world.rokeep(BIND).assert_code(0).assert_says(&["/opt has no overlay: /opt/bin, /opt/lib of it"]);
+    world.rokeep(BIND).assert_code(0).assert_says(&["/opt has no overlay: /opt/lib, /opt/bin of it"]);
     world
 }
 
@@ -76,7 +76,10 @@ fn assert_all_is_seen(world: &Small) {
 fn what_else_is_seen_is_there_without_the_overlay() {
     let mut world = installed();
     let listed = world.rokeep(["overlay", "bind", "/opt"]).assert_code(3).stdout.clone();
-    assert!(listed.contains("\"rokeep overlay bind /opt --copy bin lib\" copies what else is seen there"), "{listed}");
+    assert!(
+        listed.contains("\"rokeep overlay bind /opt --copy bin lib\" copies above what else is seen there"),
+        "{listed}"
+    );
     // One of the two is not enough.
     let listed = world.rokeep(["overlay", "bind", "/opt", "--copy", "/opt/lib"]).assert_code(3).stdout.clone();
     assert!(listed.contains("/opt/bin/tool  added") && !listed.contains("/opt/lib/"), "{listed}");
@@ -155,7 +158,7 @@ fn a_copy_is_as_what_it_is_of() {
 /// Kinds, modes, owners, times, sizes, targets, attributes, capabilities and access lists of all that is in /opt/lib.
 fn listing(world: &Small) -> String {
     let script = "find . -printf '%p %y %m %U %G %s %T@ %l\\n' | sed '/ d /s/ [0-9]* \\([0-9.]* \\)$/ \\1/' | sort
-        getfattr --absolute-names --no-dereference --dump --recursive . | grep -v '^# file' | sort
+        getfattr --absolute-names --no-dereference --match=- --dump --recursive . | grep -v -e '^# file' -e '^trusted.overlay' -e '^$' | sort
         getcap -r . | sort
         getfacl --recursive --numeric --skip-base . 2>/dev/null";
     let mut command = Command::new("sh");
@@ -216,14 +219,75 @@ fn what_is_mounted_is_not_covered() {
     world.end();
     world.rokeep(["overlay", "bind", "/opt", "--copy", "bin", "lib", "share/doc"]).assert_code(0);
     let refused = world.rokeep(["overlay", "bind", "/opt", "--copy", "share"]).assert_code(3);
-    refused.assert_says(&["/opt/share/doc is mounted by itself already", "rokeep overlay enable /opt"]);
+    refused.assert_says(&["/opt/share/doc is mounted, and would be covered", "nothing was changed"]);
     world.rokeep(["overlay", "status"]).assert_code(0);
+}
+
+/// What others have mounted is in no copy, and what is written meanwhile neither.
+#[test]
+fn what_a_copy_could_not_have_is_not_lost() {
+    let world = installed();
+    world.remount("rw", "/opt").expect("an overlay can be");
+    let refused = world.rokeep(BIND).assert_code(3);
+    refused.assert_says(&["/opt can be written to", "rokeep remount ro /opt", "The overlay is as it was"]);
+    world.remount("ro", "/opt").expect("nobody writes");
+    world.rokeep(BIND).assert_code(0);
+    for point in ["/opt/games", "/opt/games/deep"] {
+        world.remount("rw", "/opt").expect("it can be, here");
+        world.makes_directory(point);
+        world.remount("ro", "/opt").expect("nobody writes");
+        world.bind("/var/tmp", point);
+        let before = world.sandbox().mount_table();
+        let refused = world.rokeep(["overlay", "bind", "/opt", "--copy", "games"]).assert_code(3);
+        let says = if point == "/opt/games" { "no directory of what is below" } else { "/opt/games/deep is mounted" };
+        refused.assert_says(&[says, "nothing was changed"]);
+        assert_eq!(world.sandbox().mount_table(), before);
+        world.rokeep(["overlay", "status"]).assert_code(0);
+        world.begin();
+        world.end();
+        world.unmount(point);
+    }
+}
+
+/// A symbolic link leads elsewhere, and an overlay shows what it showed before what is below it changed.
+#[test]
+fn what_is_below_has_to_be_what_is_seen() {
+    let world = installed();
+    world.remount("rw", LOWER).expect("it can be, here");
+    symlink("games", world.outside(format!("{LOWER}/leads"))).expect("a link");
+    world.remount("ro", LOWER).expect("nobody writes");
+    let refused = world.rokeep(BIND).assert_code(3);
+    refused.assert_says(&[
+        "may have changed under its overlay",
+        "rokeep overlay enable /opt",
+        "The overlay is as it was",
+    ]);
+    world.rokeep(["overlay", "enable", "/opt"]).assert_code(0);
+    let refused = world.rokeep(["overlay", "bind", "/opt", "--copy", "bin", "lib", "leads"]).assert_code(3);
+    refused.assert_says(&["/opt/leads is no directory of what is below", "nothing was changed"]);
+    world.rokeep(BIND).assert_code(0);
+    assert_all_is_seen(&world);
+}
+
+/// Who has the overlay in a mount namespace of his own sees it change while it is mounted.
+#[test]
+fn who_has_it_elsewhere_is_named() {
+    let world = installed();
+    let elsewhere = world.hold_from(Where::OwnMounts, Cwd("/var"));
+    let said = world.rokeep(BIND).assert_code(3);
+    said.assert_says(&["is still mounted where", &format!("({})", elsewhere.pid()), "The overlay is as it was"]);
+    assert_eq!(fs_type(&world, "/opt"), "overlay");
+    assert_all_is_seen(&world);
+    drop(elsewhere);
+    world.rokeep(BIND).assert_code(0);
 }
 
 /// Before anything is copied, which takes long.
 #[test]
 fn who_uses_it_is_named_first() {
     let world = installed();
+    // Nothing could be copied.
+    world.writably(|| world.removes("/usr/bin/cp"));
     let holder = world.hold(Mapped(TOOL));
     let said = world.rokeep(BIND).assert_code(3);
     said.assert_says(&["/opt is in use", &format!("({})", holder.pid()), "The overlay is as it was"]);
@@ -243,7 +307,7 @@ fn what_does_not_fit_is_not_begun() {
     world.write("/opt/lib/large", &vec![1; 30 << 20]);
     world.end();
     let said = world.rokeep(["overlay", "bind", "/opt", "--copy", "lib"]).assert_code(3);
-    said.assert_says(&["a copy of /opt/lib needs 46.0 MiB, and /srv/opt has", "free: nothing was changed"]);
+    said.assert_says(&["a copy of /opt/lib needs 46.0 MiB, and /srv/opt has", "free. The overlay is as it was"]);
     assert!(fs_type(&world, "/opt") == "overlay" && !world.outside("/srv/opt/copies").exists());
     world.rokeep(["overlay", "status"]).assert_code(0);
 }
@@ -253,10 +317,10 @@ fn what_does_not_fit_is_not_begun() {
 fn what_cannot_be_copied_leaves_the_overlay() {
     let world = installed();
     world.writably(|| world.removes("/usr/bin/cp"));
-    world.rokeep(BIND).assert_code(3).assert_says(&["cannot start /bin/cp", "nothing was changed"]);
+    world.rokeep(BIND).assert_code(3).assert_says(&["cannot start /bin/cp", "The overlay is as it was"]);
     world.has_program("/usr/bin/cp", "for last; do :; done; mkdir \"$last\"; echo 'cp: no' >&2; exit 1");
     world.has_from_the_machine("/bin/sh");
-    world.rokeep(BIND).assert_code(3).assert_says(&["cannot copy /opt/bin: ", ": nothing was changed"]);
+    world.rokeep(BIND).assert_code(3).assert_says(&["cannot copy /opt/bin: ", "The overlay is as it was"]);
     assert!(fs_type(&world, "/opt") == "overlay");
     assert_all_is_seen(&world);
     world.rokeep(["overlay", "status"]).assert_code(0);
@@ -267,43 +331,26 @@ fn what_cannot_be_copied_leaves_the_overlay() {
 fn an_earlier_copy_is_not_taken() {
     let world = installed();
     let stale = world.outside(format!("{COPIES}/lib"));
-    fs::create_dir_all(&stale).expect("a directory");
+    fs::create_dir_all(&stale).and_then(|()| fs::write(stale.join("stale"), "stale")).expect("a file");
     let opaque = ["--name=trusted.overlay.opaque", "--value=y"];
     assert!(Command::new("setfattr").args(opaque).arg(&stale).status().expect("setfattr").success());
     world.rokeep(BIND).assert_code(0);
     assert_all_is_seen(&world);
 }
 
-/// As whoever is killed once the copies are made, and it is written down, leaves it; and a little later.
+/// As whoever is killed once the copies are made, and the overlay is unmounted for them, leaves it.
 #[test]
-fn what_was_interrupted_is_finished_by_the_next_package_run() {
-    for is_exchanged in [false, true] {
-        let world = installed();
-        let copies = world.outside(COPIES);
-        fs::create_dir(&copies).expect("a directory");
-        for name in ["bin", "lib"] {
-            let copied = Command::new("cp").arg("-a").arg(world.outside(format!("/opt/{name}"))).arg(&copies).status();
-            assert!(copied.expect("cp").success());
-            let opaque = ["--name=trusted.overlay.opaque", "--value=y"];
-            assert!(Command::new("setfattr").args(opaque).arg(copies.join(name)).status().expect("setfattr").success());
-        }
-        let text = fs::read_to_string(world.outside(RECORD)).expect("a record");
-        let mut record: serde_json::Value = serde_json::from_str(&text).expect("JSON");
-        record["bound"] = serde_json::json!(["bin", "lib"]);
-        world.write(RECORD, record.to_string().as_bytes());
-        if is_exchanged {
-            [LOWER, "/opt"].iter().for_each(|point| world.unmount(point));
-            let (aside, lib) = (copies.join("aside"), world.outside(format!("{UPPER}/lib")));
-            fs::rename(&lib, &aside).and_then(|()| fs::rename(copies.join("lib"), &lib)).expect("renamed");
-            fs::rename(aside, copies.join("lib")).expect("renamed");
-        }
-        world.begin().assert_says(&["directories of /opt are"]);
-        world.end();
-        assert_all_is_seen(&world);
-        assert_eq!(fs_type(&world, "/opt"), "tmpfs");
-        world.rokeep(["overlay", "bind", "/opt"]).assert_code(0);
-        world.rokeep(["overlay", "status"]).assert_code(0);
-    }
+fn what_was_interrupted_is_an_overlay_again() {
+    let world = installed();
+    let copies = world.outside(COPIES);
+    fs::create_dir(&copies).expect("a directory");
+    let copied = Command::new("cp").arg("-a").arg(world.outside("/opt/lib")).arg(&copies).status();
+    assert!(copied.expect("cp").success());
+    [LOWER, "/opt"].iter().for_each(|point| world.unmount(point));
+    world.begin().assert_says(&["/opt had no overlay, and has one now"]);
+    world.end();
+    assert_eq!(fs_type(&world, "/opt"), "overlay");
+    assert_all_is_seen(&world);
 }
 
 /// As after a start of the machine without the overlay: nobody is in it, so that it can go for good.
@@ -317,7 +364,7 @@ fn what_is_gone_with_a_start_can_be_mounted_by_itself() {
     let record = fs::read_to_string(world.outside(RECORD)).expect("its record");
     world.write(RECORD, record.replace(boot.trim_end(), "another").as_bytes());
     assert_names(&world, "/opt/bin", &["theirs"]);
-    let holder = world.hold(crate::support::small::State::Cwd("/opt/bin"));
+    let holder = world.hold(Cwd("/opt/bin"));
     // What is in the way is said, and it goes on being gone.
     world.rokeep(["overlay", "bind", "/opt", "--copy", "lib"]).assert_code(3);
     assert!(world.rokeep(["overlay", "status"]).stdout.contains("the next package run forgets it"));

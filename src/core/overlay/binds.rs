@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 use std::collections::BTreeSet;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::is_plain;
@@ -80,9 +81,21 @@ pub fn directories(
     // Nothing is above of these yet.
     let is_in_one = |path: &&PathBuf| found.bound.iter().any(|directory| path.starts_with(directory));
     let new: Vec<PathBuf> = copied.iter().filter(|path| !is_in_one(path)).cloned().collect();
-    found.bound.extend(new.iter().cloned());
+    found.bound = in_order(found.bound.into_iter().chain(new.iter().cloned()));
     found.copied.extend(new);
     if obstacles.is_empty() { Ok(found) } else { Err(obstacles) }
+}
+
+/// In which they are mounted: what programs need before these.
+pub fn in_order(directories: impl Iterator<Item = PathBuf>) -> Vec<PathBuf> {
+    let mut directories: Vec<PathBuf> = directories.collect();
+    directories.sort_by_cached_key(|path| (!has_libraries(path), path.clone()));
+    directories
+}
+
+/// `lib`, `lib64` and the like, or something in there.
+pub fn has_libraries(path: &Path) -> bool {
+    path.as_os_str().as_bytes().starts_with(b"lib")
 }
 
 /// A copy is told from what it takes the place of by saying that nothing below is seen in it.
@@ -125,7 +138,7 @@ pub fn text(mount: &Path, obstacles: &[Obstacle]) -> String {
     let copying = match copied.is_empty() {
         true => String::new(),
         false => format!(
-            "\"rokeep overlay bind {shown} --copy {}\" copies what else is seen there, and mounts all of it\n",
+            "\"rokeep overlay bind {shown} --copy {}\" copies above what else is seen there\n",
             copied.join(" ")
         ),
     };
@@ -144,7 +157,7 @@ fn resolved_by_copies(obstacles: &[Obstacle]) -> BTreeSet<&Path> {
         let top = obstacle.path.iter().next().map(Path::new);
         top.filter(|top| is_in_it(obstacle, top))
     });
-    tops.filter(stays).collect()
+    tops.filter(stays).filter(|top| can_be_mounted(top)).collect()
 }
 
 /// Of a directory.
@@ -194,14 +207,17 @@ mod tests {
         ];
         let obstacles = found_with(&layered[..3], &[]).unwrap_err();
         let said = text(Path::new("/usr"), &obstacles);
-        assert!(said.contains("\n\"rokeep overlay bind /usr --copy lib\" copies what else is seen there"), "{said}");
+        assert!(
+            said.contains("\n\"rokeep overlay bind /usr --copy lib\" copies above what else is seen there"),
+            "{said}"
+        );
         let lib = Directories { bound: vec!["lib".into()], copied: vec!["lib".into()] };
         assert_eq!(found_with(&layered[..3], &["lib"]), Ok(lib));
         let deeper = Directories { bound: vec!["lib/x".into()], copied: vec!["lib/x".into()] };
         assert_eq!(found_with(&layered[..3], &["lib/x"]), Ok(deeper));
         // Nothing is above of it yet.
         let both = Directories { bound: vec!["lib".into(), "bin".into()], copied: vec!["lib".into(), "bin".into()] };
-        assert_eq!(found_with(&layered[..3], &["bin", "lib"]), Ok(both));
+        assert_eq!(found_with(&layered[..3], &["bin", "lib"]), Ok(both), "libraries come first");
         let obstacles = found_with(&layered, &["lib"]).unwrap_err();
         assert_eq!(obstacles, [Obstacle { path: "old".into(), kind: Kind::Single(Change::Hidden) }]);
         assert!(!text(Path::new("/usr"), &obstacles).contains("--copy"));

@@ -6,7 +6,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Bind, OPTIONS, Overlay};
+use super::{Bind, OPTIONS, Overlay, binds};
 use crate::core::check::fstab::unit_name;
 
 /// Where they are. They come before what systemd makes of /etc/fstab, which has a unit of the same name.
@@ -69,7 +69,12 @@ fn bound(overlay: &Overlay) -> Vec<Unit> {
 }
 
 fn target(overlay: &Overlay) -> &'static str {
-    if overlay.below.is_remote { "remote-fs.target" } else { "local-fs.target" }
+    if comes_later(overlay) { "remote-fs.target" } else { "local-fs.target" }
+}
+
+/// Whether it waits for the network, which what is mounted early has had.
+fn comes_later(overlay: &Overlay) -> bool {
+    overlay.below.is_remote && !overlay.is_mounted_early()
 }
 
 /// What waits for it: its target, unless the machine is to start without it too (systemd.mount(5), `nofail`); and what
@@ -145,7 +150,7 @@ fn bind_unit(overlay: &Overlay, bind: &Bind) -> Unit {
          [Unit]\n\
          Description={}, as it was installed\n\
          Documentation=man:rokeep(8)\n\
-         {}\
+         {}{}\
          RequiresMountsFor={} {}\n\
          \n\
          [Mount]\n\
@@ -155,6 +160,7 @@ fn bind_unit(overlay: &Overlay, bind: &Bind) -> Unit {
          Options={}\n",
         bind.to.display(),
         before(overlay),
+        if overlay.is_mounted_early() { as_early(overlay, bind) } else { String::new() },
         overlay.point.display(),
         bind.from.display(),
         bind.from.display(),
@@ -162,6 +168,16 @@ fn bind_unit(overlay: &Overlay, bind: &Bind) -> Unit {
         words.chain(how).collect::<Vec<_>>().join(","),
     );
     Unit { name: unit_name(&bind.to), text: text + &install(overlay), wanted_by: wanted_by(overlay) }
+}
+
+/// Like /usr itself it stays until the machine is down, as nobody could let go of it before. And a program is there only once
+/// what it needs is: mount(8) has to be able to mount the next one.
+fn as_early(overlay: &Overlay, bind: &Bind) -> String {
+    let libraries = overlay.bound.iter().filter(|path| binds::has_libraries(path));
+    let libraries: Vec<PathBuf> = libraries.map(|path| overlay.point.join(path)).collect();
+    let first = libraries.iter().filter(|_| !libraries.contains(&bind.to)).map(|path| unit_name(path));
+    let first: String = first.map(|unit| format!("Requires={unit}\nAfter={unit}\n")).collect();
+    format!("DefaultDependencies=no\n{first}")
 }
 
 /// What the options say of other units: systemd reads that in /etc/fstab, and not in a unit (systemd.mount(5), fstab).
@@ -243,7 +259,8 @@ fn early(overlay: &Overlay) -> Unit {
     service(overlay, text)
 }
 
-/// Where directories are mounted one by one in place of the overlay, only this is left for the service.
+/// Where directories are mounted one by one in place of the overlay, only this is left for the service. It is for the start of
+/// the machine: whoever starts a service later, or since they were mounted, starts this, too.
 fn looked_at_again(overlay: &Overlay) -> Unit {
     let points: Vec<String> = overlay.binds().map(|bind| bind.to.display().to_string()).collect();
     let text = format!(
@@ -253,6 +270,7 @@ fn looked_at_again(overlay: &Overlay) -> Unit {
          [Service]\n\
          Type=oneshot\n\
          RemainAfterExit=yes\n\
+         ExecCondition=/bin/sh -c 'systemctl is-system-running | grep --quiet --word-regexp -e initializing -e starting'\n\
          ExecStart=-/bin/systemctl daemon-reload\n\
          {}",
         before_what_starts(overlay),
@@ -309,7 +327,7 @@ const SET_ONCE: &str = "systemd-modules-load.service systemd-sysctl.service syst
 
 /// What systemd takes of the options, and mount(8) leaves alone: when it comes, and whether the machine does without.
 fn how(overlay: &Overlay) -> impl Iterator<Item = String> {
-    let network = overlay.below.is_remote.then(|| "_netdev".to_owned());
+    let network = comes_later(overlay).then(|| "_netdev".to_owned());
     let may_fail = overlay.below.may_fail().then(|| "nofail".to_owned());
     network.into_iter().chain(may_fail)
 }
@@ -486,14 +504,23 @@ mod tests {
     #[test]
     fn what_starts_is_looked_for_again_where_directories_of_usr_are_mounted() {
         let mut overlay = opt(&IMAGE.replace("/opt", "/usr"), "/dev/vdb /usr squashfs ro 0 0\n", None).unwrap();
-        overlay.bound = vec!["bin".into(), "lib".into()];
-        let [bin, _, service] = units(&overlay).try_into().unwrap();
+        overlay.bound = vec!["lib".into(), "bin".into()];
+        overlay.below.is_remote = true;
+        let [lib, bin, service] = units(&overlay).try_into().unwrap();
         assert_eq!((&bin.name[..], &service.name[..]), ("usr-bin.mount", "rokeep-overlay-usr.service"));
-        assert!(bin.text.contains("\nBefore=local-fs.target\n"), "{}", bin.text);
+        let says = |unit: &Unit, line: &str| unit.text.lines().any(|found| found == line);
+        for unit in [&lib, &bin] {
+            for line in ["Before=local-fs.target", "DefaultDependencies=no", "Options=bind,ro,suid,dev,exec"] {
+                assert!(says(unit, line), "{line}: {}", unit.text);
+            }
+        }
+        for line in ["Requires=usr-lib.mount", "After=usr-lib.mount"] {
+            assert!(says(&bin, line) && !says(&lib, line), "{line}: {}", bin.text);
+        }
         for line in [
             "After=local-fs.target",
             "Before=systemd-tmpfiles-setup.service sysinit.target shutdown.target",
-            "RequiresMountsFor=/usr/bin /usr/lib",
+            "RequiresMountsFor=/usr/lib /usr/bin",
             "ExecStart=-/bin/systemctl daemon-reload",
         ] {
             assert!(service.text.lines().any(|found| found == line), "{line}: {}", service.text);
