@@ -90,7 +90,9 @@ pub fn bind(root: &Root, point: &Path, copied: &[PathBuf]) -> Result<Bound> {
         if directories.len() == 1 { "is" } else { "are" }
     );
     let soon = bound.is_mounted_early().then(|| {
-        format!("what runs has open what is below {shown}, and finds above what it opens now: start the machine anew soon")
+        format!(
+            "what runs has open what is below {shown}, and finds above what it opens now: start the machine anew soon"
+        )
     });
     let notes = note.into_iter().chain([done]).chain(soon).chain(copies).collect();
     Ok(Bound::Done(Outcome { notes, ..Outcome::default() }))

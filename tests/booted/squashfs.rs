@@ -204,3 +204,5 @@ fn assert_is_by_itself(machine: &Machine) {
     assert_eq!(machine.run(&["dpkg", "--verify"]).stdout.lines().filter(|line| line.contains(" /usr/")).count(), 0);
     let cycles = machine.sh("journalctl --quiet --boot --grep 'ordering cycle' || true");
     assert!(cycles.is_empty(), "{cycles}");
+    assert_eq!(state_of_the_service(machine), ["success", "active"]);
+}
