@@ -131,9 +131,7 @@ fn seen(root: &Root, overlay: &Overlay) -> Result<OwnedFd> {
     let layers = PathBuf::from(format!("{}:{}", path_of(&upper).display(), path_of(&below).display()));
     let options = OPTIONS.map(|(key, value)| (key, PathBuf::from(value)));
     let parameters: Vec<_> = [("lowerdir", layers)].into_iter().chain(options).collect();
-    overlaying::make(parameters.iter().map(|(key, value)| (*key, value.as_path())), &[])
-        .map_err(|refused| anyhow!("the kernel refused: {refused}"))
-        .with_context(failed)
+    laying::make_one(overlay, &parameters, &[]).map_err(|why| anyhow!("{}: {why}", failed()))
 }
 
 /// Where it is for this process, and for one that it starts.

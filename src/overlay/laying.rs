@@ -7,6 +7,7 @@ use std::io::ErrorKind;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use nix::errno::Errno;
@@ -17,10 +18,11 @@ use nix::unistd::{UnlinkatFlags, unlinkat};
 use super::place;
 use crate::core::check::fstab;
 use crate::core::message;
-use crate::core::mount_options::Options;
+use crate::core::mount_options::{Flag, Options};
 use crate::core::mount_state::{Access, Flags};
 use crate::core::mountinfo::Mount;
 use crate::core::overlay::{HOME, OPTIONS, Overlay};
+use crate::sys::children;
 use crate::sys::files::Root;
 use crate::sys::mounts::{self, Mounted};
 use crate::sys::overlay_files::{self, in_root};
@@ -47,12 +49,12 @@ fn make_where_it_works(root: &Root, overlay: &Overlay) -> Result<()> {
     private::make(&root.path(HOME))?;
     overlay.lower().parent().map_or(Ok(()), |home| private::make(&in_root(root, home)))?;
     for path in [overlay.lower(), overlay.work()] {
-        make(&in_root(root, &path))?;
+        make_directory(&in_root(root, &path))?;
     }
     Ok(())
 }
 
-fn make(path: &Path) -> Result<()> {
+fn make_directory(path: &Path) -> Result<()> {
     match DirBuilder::new().recursive(false).mode(0o700).create(path) {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
@@ -144,10 +146,30 @@ fn made(overlay: &Overlay, below: &Path) -> Result<OwnedFd> {
     let layers = [("lowerdir", below.to_owned()), ("upperdir", overlay.upper()), ("workdir", overlay.work())];
     let parameters: Vec<_> = layers.into_iter().chain(options).collect();
     let flags = Options { mount: overlay.below.flags.join(",").into_bytes(), ..Options::default() }.of_mount();
-    let made = overlaying::make(parameters.iter().map(|(key, value)| (*key, value.as_path())), &flags)
-        .map_err(|refused| anyhow!("no overlay can be laid over {shown}: {}", why(&refused)))?;
+    let made =
+        make_one(overlay, &parameters, &flags).map_err(|why| anyhow!("no overlay can be laid over {shown}: {why}"))?;
     write_to(&made).with_context(|| format!("{} takes no writes for an overlay", message::path(&overlay.upper())))?;
     Ok(made)
+}
+
+/// One that is mounted nowhere, of layers and options by name. Over what is mounted early the kernel's module for it may be above
+/// alone, as a kernel is that was installed there.
+///
+/// # Errors
+/// Why the kernel makes none, in words.
+pub fn make_one(overlay: &Overlay, parameters: &[(&str, PathBuf)], flags: &[Flag]) -> Result<OwnedFd, String> {
+    let make = || overlaying::make(parameters.iter().map(|(key, value)| (*key, value.as_path())), flags);
+    let made = match make() {
+        Err(Refused { errno: Errno::ENODEV, .. }) if overlay.is_mounted_early() => {
+            let mut modprobe = Command::new("/sbin/modprobe");
+            modprobe.arg("--quiet").arg("--dirname").arg(overlay.upper()).arg("overlay");
+            // Whatever came of it is seen now.
+            let _ = children::ends_soon(&mut modprobe);
+            make()
+        }
+        made => made,
+    };
+    made.map_err(|refused| why(&refused))
 }
 
 /// Whether what is below had its other name before.
