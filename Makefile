@@ -69,12 +69,12 @@ holders: needs-test ## docs/holders.md anew: what fuser, lsof, needrestart and r
 # The last step of the release has work for one processor only: meanwhile everything else is compiled.
 test: needs-build needs-test needs-deb ## every test in every world; needs root
 	cargo build $(LIKE_THIS) --release & \
-	$(MAKE) --no-print-directory lint && cargo test $(LIKE_THIS) --no-run; compiled=$$?; wait $$! && exit $$compiled
+	$(MAKE) --no-print-directory lint && cargo test $(LIKE_THIS) --no-run && \
+	cargo test $(LIKE_THIS) --no-run --test booted; compiled=$$?; wait $$! && exit $$compiled
 	$(MAKE) --no-print-directory deb
 	lintian --pedantic --display-info --fail-on error,warning,info,pedantic --allow-root target/deb/*.deb
 	cargo test $(LIKE_THIS) --no-fail-fast --doc
-	cargo test $(LIKE_THIS) --no-fail-fast --tests
-	BOOTED=upgrade cargo test $(LIKE_THIS) --test booted
+	tests/run $(LIKE_THIS)
 
 crash: needs-test ## every command, killed and refused at every system call that it makes; hours; needs root
 	cargo build $(LIKE_THIS) --bins --examples
@@ -113,7 +113,7 @@ test-booted: needs-test deb ## Debian 12 and 13 booted with a read-only /usr, an
 
 # debian/changelog has to name the version that Cargo.toml has.
 lint: needs-build needs-test ## what can be said without running anything
-	shellcheck hooks/* debian/build-twice debian/tests/upgrade docs/examples/check_rokeep $(wildcard debian/*.init debian/*.postinst debian/*.postrm debian/*.prerm) prerequisites .ci/run tests/support/guest/init tests/support/booted/make-image fuzz/run benches/shell/*
+	shellcheck hooks/* debian/build-twice debian/tests/upgrade docs/examples/check_rokeep $(wildcard debian/*.init debian/*.postinst debian/*.postrm debian/*.prerm) prerequisites .ci/run tests/run tests/support/guest/init tests/support/booted/make-image fuzz/run benches/shell/*
 	grep --quiet "^rokeep ($$(cargo pkgid | sed 's/.*[#@]//'))" debian/changelog
 	$(call if-there-is,fmt) cargo fmt --check && cargo fmt --check --manifest-path fuzz/Cargo.toml
 	$(call if-there-is,clippy) cargo clippy $(LIKE_THIS) --all-targets -- --deny warnings
