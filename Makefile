@@ -66,15 +66,16 @@ holders: needs-test ## docs/holders.md anew: what fuser, lsof, needrestart and r
 	cargo build $(LIKE_THIS) --bins --examples
 	cargo run $(LIKE_THIS) --example holders-table
 
-# The last step of the release has work for one processor only: meanwhile everything else is compiled.
-test: needs-build needs-test needs-deb ## every test in every world; needs root
-	cargo build $(LIKE_THIS) --release & \
-	$(MAKE) --no-print-directory lint && cargo test $(LIKE_THIS) --no-run && \
-	cargo test $(LIKE_THIS) --no-run --test booted; compiled=$$?; wait $$! && exit $$compiled
-	$(MAKE) --no-print-directory deb
+test: lint compiled deb ## every test in every world; needs root
 	lintian --pedantic --display-info --fail-on error,warning,info,pedantic --allow-root target/deb/*.deb
 	cargo test $(LIKE_THIS) --no-fail-fast --doc
 	tests/run $(LIKE_THIS)
+
+# The last step of the release has work for one processor only: meanwhile the tests are compiled.
+compiled: needs-build needs-test
+	@trap 'kill $$!' INT; cargo build $(LIKE_THIS) --release & \
+	cargo test $(LIKE_THIS) --no-run && cargo test $(LIKE_THIS) --no-run --test booted; compiled=$$?; \
+	wait $$! && exit $$compiled
 
 crash: needs-test ## every command, killed and refused at every system call that it makes; hours; needs root
 	cargo build $(LIKE_THIS) --bins --examples
@@ -130,6 +131,6 @@ clean: ## as if freshly cloned
 needs-%:
 	@./prerequisites $*
 
-.PHONY: help build man install deb reproducible demo bench holders test crash power-cut at-once soak test-booted fuzz lint clean
+.PHONY: help build man install deb reproducible demo bench holders test compiled crash power-cut at-once soak test-booted fuzz lint clean
 # The order of the prerequisites above is meant.
 .NOTPARALLEL:

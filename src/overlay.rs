@@ -81,6 +81,7 @@ pub(crate) fn lay(root: &Root, session: &Session, settings: &Settings) -> Result
         }));
     }
     for overlay in overlay_files::all(root)? {
+        let overlay = copying::settle(root, overlay)?;
         outcome.notes.extend(lay_one(root, &overlay)?);
         // One whose directories could not be mounted is written down as an overlay again.
         let overlay = overlay_files::of(root, &overlay.point)?.unwrap_or(overlay);

@@ -56,6 +56,9 @@ pub struct Overlay {
     /// Directories, from the mount point, that are mounted one by one over what is below, in place of the overlay.
     #[serde(default, skip_serializing_if = "Vec::is_empty", with = "super::text::paths_as_text")]
     pub bound: Vec<PathBuf>,
+    /// Directories, from the mount point, in whose place copies of what is seen there are being put.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", with = "super::text::paths_as_text")]
+    pub exchanged: Vec<PathBuf>,
     /// It goes with the next start of the machine, or went.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retires: Option<Retires>,
@@ -110,8 +113,8 @@ impl Overlay {
         }
         let place = place.map_or_else(|| home(&point), Path::to_owned);
         let below = Below::of(mount, entry);
-        let overlay =
-            Overlay { format: FORMAT, below, point, place, masks: Vec::new(), bound: Vec::new(), retires: None };
+        let [masks, bound, exchanged] = [const { Vec::new() }; 3];
+        let overlay = Overlay { format: FORMAT, below, point, place, masks, bound, exchanged, retires: None };
         let is_rokeeps = ["/var/lib/rokeep", "/run/rokeep"].iter().any(|dir| overlay.place.starts_with(dir));
         if is_rokeeps && !overlay.is_in_its_usual_place() {
             return Err(Unfit::Ours(overlay.place));

@@ -24,6 +24,7 @@ use crate::sys::layers::{self, Within};
 use crate::sys::mounts::{self, Mounted};
 use crate::sys::overlay_files::{self, in_root};
 use crate::sys::overlaying;
+use crate::sys::processes;
 use crate::sys::remounting::{self, Subject};
 use crate::sys::state::Locked;
 
@@ -46,6 +47,7 @@ pub fn bind(root: &Root, point: &Path, copied: &[PathBuf]) -> Result<Bound> {
     let locked = Locked::wait(root)?;
     let overlay = overlay_files::required(root, point)?;
     nobody_needs_it(root, &locked.session()?, point)?;
+    let overlay = copying::settle(root, overlay)?;
     let shown = message::path(point);
     // One that is gone since the machine was started has nobody in it.
     if !retiring::is_over(root, &overlay)? {
@@ -89,7 +91,7 @@ pub fn bind(root: &Root, point: &Path, copied: &[PathBuf]) -> Result<Bound> {
         message::path(&bound.upper()),
         if directories.len() == 1 { "is" } else { "are" }
     );
-    let soon = bound.is_mounted_early().then(|| {
+    let soon = (bound.is_mounted_early() && bound != overlay).then(|| {
         format!(
             "what runs has open what is below {shown}, and finds above what it opens now: start the machine anew soon"
         )
@@ -105,12 +107,12 @@ fn directories(root: &Root, overlay: &Overlay, copied: &[PathBuf]) -> Result<Res
     Ok(binds::directories(&comparing::layered(root, overlay)?, copied, shows_below))
 }
 
-/// What is copied takes its place before anything is written down: a directory that is written down as mounted lives wholly
-/// above, and one that is not is seen through an overlay as it was, whether it is a copy or not. Then whoever is killed has it
-/// finished by the next package run, or the overlay laid again.
+/// What is copied takes its place before it is written down that directories are mounted: one that is lives wholly above. Whoever
+/// is killed after that has it finished by the next package run, and before that what was there be there again.
 fn begin(root: &Root, overlay: &Overlay, directories: Directories) -> Result<Overlay> {
     let bound = Overlay { bound: directories.bound, ..overlay.that_stays() };
     require_nothing_there(root, &bound)?;
+    overlay_files::require_place_for_units(root)?;
     let laid_before = laid(root, overlay)?;
     let as_it_was = match laid_before.is_some() {
         true => "The overlay is as it was",
@@ -126,7 +128,8 @@ fn begin(root: &Root, overlay: &Overlay, directories: Directories) -> Result<Ove
     let begun = overlay_files::remove_units(root, overlay)
         .and_then(|()| unmount_overlay(root, overlay))
         .and_then(|()| laying::give_back(root, overlay))
-        .and_then(|()| copying::put_in_place(root, overlay, &directories.copied))
+        .and_then(|()| require_nobody_with_it(root, overlay))
+        .and_then(|()| exchange(root, overlay, &directories.copied))
         .and_then(|()| overlay_files::write_down(root, &bound))
         .and_then(|()| finish(root, &bound));
     let Err(why) = begun else { return Ok(bound) };
@@ -135,6 +138,25 @@ fn begin(root: &Root, overlay: &Overlay, directories: Directories) -> Result<Ove
         Ok(()) => anyhow!("{why:#}. {as_it_was}"),
         Err(error) => anyhow!("{why:#}. Taking that back failed too: {error:#}{}", units_again(root, overlay)),
     })
+}
+
+/// Who has it in a mount namespace of his own would see it change while it is mounted.
+fn require_nobody_with_it(root: &Root, overlay: &Overlay) -> Result<()> {
+    let somebody = overlaying::somebody_with(root, |mount| overlay.has_what_is_above(mount));
+    let Some(pid) = somebody.context("cannot look who has it")? else { return Ok(()) };
+    bail!(
+        "the overlay on {} is still mounted where {} sees it: unmount it there, or stop that",
+        message::path(&overlay.point),
+        message::process(&processes::command(root, pid), pid)
+    )
+}
+
+fn exchange(root: &Root, overlay: &Overlay, copied: &[PathBuf]) -> Result<()> {
+    if copied.is_empty() {
+        return Ok(());
+    }
+    overlay_files::write_down(root, &Overlay { exchanged: copied.to_vec(), ..overlay.clone() })?;
+    copying::put_in_place(root, overlay, copied)
 }
 
 /// How it was before directories of it were mounted.
@@ -147,26 +169,42 @@ struct Before<'a> {
 /// First it is written down how it was. Where that cannot be, everything stays in its place for the next package run.
 fn take_back(root: &Root, Before { overlay, was_laid, copied }: &Before, bound: &Overlay) -> Result<()> {
     bound.binds().try_for_each(|bind| unmount_one(root, &bind))?;
-    let written = overlay_files::write_down(root, overlay);
-    // It may be there all the same, and only not be known to last.
-    if overlay_files::of(root, &overlay.point)?.as_ref() != Some(overlay) {
-        written?;
+    if !copied.is_empty() {
+        is_written_down(root, &Overlay { exchanged: copied.to_vec(), ..(*overlay).clone() })?;
+        copying::take_back(root, overlay, copied)?;
     }
-    copying::take_back(root, overlay, copied)?;
+    is_written_down(root, overlay)?;
     if *was_laid {
         lay_one(root, overlay)?;
     }
     overlay_files::remove_old(root, overlay)?;
-    if overlay.retires.is_none() { overlay_files::write_units(root, overlay) } else { Ok(()) }
+    write_units_of_what_is_there(root, overlay)
 }
 
-/// Whatever else is so: the machine is to mount when it starts what is written down.
+/// Writes it down. It may be there all the same, and only not be known to last.
+fn is_written_down(root: &Root, overlay: &Overlay) -> Result<()> {
+    overlay_files::write_down(root, overlay).or_else(|why| {
+        match overlay_files::of(root, &overlay.point)?.as_ref() == Some(overlay) {
+            true => Ok(()),
+            false => Err(why),
+        }
+    })
+}
+
+/// The machine is to mount when it starts what is written down. Where that is an overlay that is not laid, the next package run
+/// lays it, and says that there are none: systemd would unmount what is bound to a mount that is not there.
+fn write_units_of_what_is_there(root: &Root, overlay: &Overlay) -> Result<()> {
+    let is_laid = laid(root, overlay)?.is_some();
+    match overlay_files::of(root, &overlay.point)? {
+        Some(written) if written.retires.is_none() && (is_laid || written.is_bound()) => {
+            if overlay_files::has_units(root, &written) { Ok(()) } else { overlay_files::write_units(root, &written) }
+        }
+        _ => Ok(()),
+    }
+}
+
 fn units_again(root: &Root, overlay: &Overlay) -> String {
-    let units = match overlay_files::of(root, &overlay.point) {
-        Ok(Some(written)) if written.retires.is_none() => overlay_files::write_units(root, &written),
-        Ok(_) => Ok(()),
-        Err(why) => Err(why),
-    };
+    let units = write_units_of_what_is_there(root, overlay);
     units.err().map_or_else(String::new, |error| format!("; nor are its units there: {error:#}"))
 }
 
@@ -182,9 +220,10 @@ fn with_more(root: &Root, bound: &Overlay, copied: &[PathBuf]) -> Result<Overlay
     }
     let added = Overlay { bound: new.clone(), ..bound.clone() };
     require_nothing_there(root, &added)?;
+    overlay_files::require_place_for_units(root)?;
     copying::make(root, bound, &new).map_err(|why| anyhow!("{why:#}. The others are mounted as before"))?;
     let all = Overlay { bound: binds::in_order(bound.bound.iter().chain(&new).cloned()), ..bound.clone() };
-    let mounted = copying::put_in_place(root, bound, &new)
+    let mounted = exchange(root, bound, &new)
         .and_then(|()| overlay_files::write_down(root, &all))
         .and_then(|()| finish(root, &all));
     let Err(why) = mounted else { return Ok(all) };

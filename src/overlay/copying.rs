@@ -23,8 +23,6 @@ use crate::sys::files::Root;
 use crate::sys::mounts;
 use crate::sys::overlay_copies;
 use crate::sys::overlay_files;
-use crate::sys::overlaying;
-use crate::sys::processes;
 use crate::sys::remounting;
 
 /// What is left free for what packages will write: as much as a new overlay needs.
@@ -121,7 +119,8 @@ fn require_nobody_writes(root: &Root, overlay: &Overlay) -> Result<()> {
 /// What is seen through the overlay, or would be if it was laid; mounted nowhere.
 fn seen(root: &Root, overlay: &Overlay) -> Result<OwnedFd> {
     let failed = || format!("cannot look at what is to be copied of {}", message::path(&overlay.point));
-    if laid(root, overlay)?.is_some() {
+    // Where directories are mounted one by one, what is below is seen around them, and nothing of what else may be above.
+    if laid(root, overlay)?.is_some() || overlay.is_bound() {
         let mounted = mounts::at(root, &overlay.point)?.with_context(failed)?;
         return remounting::copy(&mounted).with_context(failed);
     }
@@ -176,31 +175,27 @@ fn copy(root: &Root, overlay: &Overlay, seen: &OwnedFd, directory: &Path) -> Res
     let shown = message::path(&overlay.point.join(directory));
     let failed = || format!("cannot copy {shown}");
     let to = overlay_copies::new(root, overlay, directory).with_context(failed)?;
-    // By the directory that it works in it has what is mounted nowhere.
+    // By the directory that it works in it has what is mounted nowhere. What it does for modes fails for what comes from a server
+    // with access lists of its own (coreutils 9.2 to 9.7).
     let mut cp = Command::new("/bin/cp");
-    cp.args(["--recursive", "--no-dereference", "--preserve=mode,ownership,timestamps,links,xattr"]);
+    cp.args(["--recursive", "--no-dereference", "--preserve=ownership,timestamps,links,xattr"]);
     cp.args(["--no-target-directory", "--"]).arg(directory).arg(&to).current_dir(path_of(seen));
     let said = children::does_its_work(&mut cp).context("cannot start /bin/cp").with_context(failed)?;
     if !said.status.success() {
         let why = String::from_utf8_lossy(&said.stderr);
         bail!("{}: {}", failed(), message::text(why.lines().next().unwrap_or("cp(1) does not say why")));
     }
+    overlay_copies::permit(&path_of(seen).join(directory), &to).with_context(failed)?;
     overlay_copies::finish(&to).with_context(failed)
 }
 
 /// Has the copies take the place of what is above; nobody has the overlay mounted.
 ///
 /// # Errors
-/// Where somebody has, and who, or one cannot be exchanged. Those before it are.
+/// Where one cannot be exchanged. Those before it are.
 pub fn put_in_place(root: &Root, overlay: &Overlay, directories: &[PathBuf]) -> Result<()> {
     if directories.is_empty() {
         return Ok(());
-    }
-    let shown = message::path(&overlay.point);
-    let somebody = overlaying::somebody_with(root, |mount| overlay.has_what_is_above(mount));
-    if let Some(pid) = somebody.context("cannot look who has it")? {
-        let process = message::process(&processes::command(root, pid), pid);
-        bail!("the overlay on {shown} is still mounted where {process} sees it: unmount it there, or stop that");
     }
     for directory in directories {
         overlay_copies::exchange(root, overlay, directory).with_context(|| {
@@ -209,6 +204,21 @@ pub fn put_in_place(root: &Root, overlay: &Overlay, directories: &[PathBuf]) -> 
         })?;
     }
     overlay_copies::sync(root, overlay)
+}
+
+/// Has what was above before be there again where whoever put copies into its place was interrupted. It is not while somebody has
+/// laid the overlay.
+///
+/// # Errors
+/// Where it cannot be.
+pub fn settle(root: &Root, overlay: Overlay) -> Result<Overlay> {
+    if overlay.exchanged.is_empty() || laid(root, &overlay)?.is_some() {
+        return Ok(overlay);
+    }
+    take_back(root, &overlay, &overlay.exchanged)?;
+    let settled = Overlay { exchanged: Vec::new(), ..overlay };
+    overlay_files::write_down(root, &settled)?;
+    Ok(settled)
 }
 
 /// Has what was above before be there again, where a copy took its place.

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use super::{binding, is_there, laid, laying, nobody_needs_it, users};
+use super::{binding, copying, is_there, laid, laying, nobody_needs_it, users};
 use crate::core::message::{self, Outcome};
 use crate::core::overlay::Overlay;
 use crate::settings::Settings;
@@ -24,6 +24,7 @@ pub fn disable(root: &Root, point: &Path, keep: Keep) -> Result<Outcome> {
     let session = locked.session()?;
     nobody_needs_it(root, &session, point)?;
     require_no_aliases(&locked, &overlay)?;
+    let overlay = copying::settle(root, overlay)?;
     let above = overlay_files::above(root, &overlay)?;
     ensure!(
         above.is_some() || keep == Keep::Nothing || overlay_files::is_discarded(root, &overlay),

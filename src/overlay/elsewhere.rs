@@ -2,6 +2,9 @@
 //! would break there as on anything that can never be writable. So it is looked at before dpkg starts.
 
 use std::collections::BTreeSet;
+use std::fs;
+use std::io::ErrorKind;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
@@ -12,7 +15,7 @@ use crate::core::message;
 use crate::core::overlay::Overlay;
 use crate::core::paths::ListedPath;
 use crate::plan::lists::{self, Lists};
-use crate::sys::deb;
+use crate::sys::deb::{self, Everything};
 use crate::sys::files::{Directory, Root};
 use crate::sys::mounts;
 use crate::sys::overlay_files;
@@ -79,10 +82,18 @@ impl OnIt<'_> {
     fn brought(&self, stream: &Stream, lists: &Lists) -> Result<Found> {
         for step in &stream.steps {
             let Action::Unpack(archive) = &step.action else { continue };
-            // dpkg says more of one that cannot be read.
-            let brings = deb::read_everything(archive).unwrap_or_default();
-            for path in brings.files.into_iter().map(|path| lists.diversions.place(path, &step.package)) {
+            // dpkg says more of one that cannot be read; some that it can read its checksums tell of.
+            let brings = deb::read_everything(archive)
+                .or_else(|_| deb::read(archive).map(|deb| Everything { files: deb.paths, ..Everything::default() }));
+            let brings = brings.unwrap_or_default();
+            let place = |path| lists.diversions.place(path, &step.package);
+            for path in brings.files.into_iter().map(place) {
                 if self.directory(path.dir())?.is_some() {
+                    return Ok(found(path.full(), Some(&step.package)));
+                }
+            }
+            for (path, target) in brings.links.into_iter().map(|(path, target)| (place(path), target)) {
+                if self.directory(path.dir())?.is_some() && !self.stays(&path, &target)? {
                     return Ok(found(path.full(), Some(&step.package)));
                 }
             }
@@ -134,6 +145,21 @@ impl OnIt<'_> {
         Ok(None)
     }
 
+    /// Whether dpkg leaves what is there, a directory or the same link to one, where an archive has a symbolic link (dpkg
+    /// src/main/archives.c, `tarobject`).
+    fn stays(&self, path: &ListedPath, target: &[u8]) -> Result<bool> {
+        let failed = || format!("cannot look at {}", message::path(path.full()));
+        if self.root.open_dir(path.full()).with_context(failed)?.is_none() {
+            return Ok(false);
+        }
+        match fs::read_link(overlay_files::in_root(self.root, path.full())) {
+            Ok(link) => Ok(link.as_os_str().as_bytes() == target),
+            // It is a directory itself.
+            Err(error) if error.kind() == ErrorKind::InvalidInput => Ok(true),
+            Err(error) => Err(error).with_context(failed),
+        }
+    }
+
     /// dpkg leaves a directory in peace, and a link to one.
     fn is_file(&self, dir: &Directory, path: &ListedPath) -> Result<bool> {
         let failed = || format!("cannot look at {}", message::path(path.full()));
@@ -153,9 +179,13 @@ fn say(overlay: &Overlay, path: &Path, package: &str) -> anyhow::Error {
         let directory = message::path(&directory);
         format!(", \"rokeep overlay bind {point} --copy {directory}\" what is in that directory, if it is below")
     });
+    let first = match overlay.is_mounted_early() {
+        true => format!(", after \"rokeep overlay disable --at-next-start {point}\" and a start of the machine,"),
+        false => String::new(),
+    };
     anyhow!(
-        "{} of {} is to be written or removed, and on {point} nothing can be but what is in {}; \"rokeep overlay enable {point}\" \
-         has it all be writable{copy}",
+        "{} of {} is to be written or removed, and on {point} nothing can be but what is in {}; \"rokeep overlay enable {point}\"\
+         {first} has it all be writable{copy}",
         message::path(path),
         message::text(package),
         message::few(&bound, 3)

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Error, Result, anyhow, bail, ensure};
 
 use super::disabling::{Keep, take_away, unmount};
-use super::{below, binding, laid, lay_one, laying, nobody_needs_it, place, retiring};
+use super::{below, binding, copying, laid, lay_one, laying, nobody_needs_it, place, retiring};
 use crate::core::message::{self, Outcome};
 use crate::core::overlay::Overlay;
 use crate::core::overlay::seen::When;
@@ -41,6 +41,7 @@ pub fn enable(root: &Root, wanted: Wanted) -> Result<Outcome> {
     let overlay = match overlay_files::of(root, wanted.point)? {
         Some(overlay) => {
             require_the_same(&overlay, wanted)?;
+            let overlay = copying::settle(root, overlay)?;
             retiring::stay(root, &overlay, |overlay| {
                 let overlay = match overlay.is_bound() {
                     true => binding::back(root, &locked, overlay)?,

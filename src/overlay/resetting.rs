@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail, ensure};
 
 use super::disabling::{Keep, require_no_aliases, unmount};
-use super::{below, lay_one, nobody_needs_it, on_the_mount, retiring};
+use super::{below, copying, lay_one, nobody_needs_it, on_the_mount, retiring};
 use crate::core::message::{self, Outcome};
 use crate::core::overlay::Overlay;
 use crate::core::overlay::layers::Layered;
@@ -27,6 +27,7 @@ pub fn reset(root: &Root, point: &Path, names: &[PathBuf], keep: Keep) -> Result
     let shown = message::path(point);
     nobody_needs_it(root, &locked.session()?, point)?;
     require_no_aliases(&locked, &overlay)?;
+    let overlay = copying::settle(root, overlay)?;
     retiring::require_to_stay(&overlay)?;
     ensure!(
         !overlay.is_bound(),

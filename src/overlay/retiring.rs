@@ -8,7 +8,7 @@ use std::path::Path;
 use anyhow::{Context, Error, Result, anyhow, bail, ensure};
 
 use super::disabling::{Keep, forget, require_no_aliases, take_away};
-use super::{is_there, nobody_needs_it};
+use super::{copying, is_there, nobody_needs_it};
 use crate::core::message::{self, Outcome};
 use crate::core::overlay::{Overlay, Retires};
 use crate::settings::{self, Settings};
@@ -80,6 +80,7 @@ pub(crate) fn finish_all(root: &Root) -> Result<Outcome> {
     let mut outcome = Outcome::default();
     for overlay in overlay_files::all(root)? {
         if let Some(retires) = &overlay.retires {
+            let overlay = copying::settle(root, overlay.clone())?;
             outcome.join(finish(root, &overlay, retires)?);
         }
     }

@@ -53,8 +53,13 @@ const ATTENTION: Duration = Duration::from_secs(10);
 /// # Errors
 /// Where it cannot be started.
 pub fn does_its_work(command: &mut Command) -> io::Result<Output> {
-    let ends_with_us = || nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).map_err(io::Error::from);
-    // SAFETY: between fork and exec it only makes one system call.
+    let us = nix::unistd::getpid();
+    let ends_with_us = move || {
+        nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
+        // Who was killed before that sends nothing any more.
+        if nix::unistd::getppid() == us { Ok(()) } else { Err(io::ErrorKind::Interrupted.into()) }
+    };
+    // SAFETY: between fork and exec it only makes two system calls.
     unsafe { command.pre_exec(ends_with_us) };
     command.env_clear().stdin(Stdio::null()).output()
 }

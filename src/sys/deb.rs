@@ -3,6 +3,7 @@
 //! Only as much is decompressed as tells which files a package brings: the control member, and the data member too if
 //! there are no checksums. What is kept in memory is bounded, whatever an archive says or unpacks to.
 
+use std::borrow::Cow;
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufReader, Cursor, Read, Seek, SeekFrom};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
@@ -55,8 +56,10 @@ pub fn read_everything(path: &Path) -> Result<Everything> {
 /// What is in a data member.
 #[derive(Debug, Default)]
 pub struct Everything {
-    /// Files, links, nodes.
+    /// Files, hard links, nodes.
     pub files: Vec<ListedPath>,
+    /// Symbolic links, and what each says.
+    pub links: Vec<(ListedPath, Vec<u8>)>,
     /// Directories, whatever is in them.
     pub directories: Vec<ListedPath>,
 }
@@ -74,7 +77,12 @@ fn read_archive(path: &Path) -> Result<Deb> {
     let control = read_control(&control).with_context(|| format!("its {}", message::text(&control.name)))?;
     let paths = match control.paths() {
         Some(paths) => paths,
-        None => read_data(&data).with_context(|| format!("its {}", message::text(&data.name)))?.files,
+        None => {
+            let Everything { mut files, links, .. } =
+                read_data(&data).with_context(|| format!("its {}", message::text(&data.name)))?;
+            files.extend(links.into_iter().map(|(path, _)| path));
+            files
+        }
     };
     Ok(control.deb(paths)?)
 }
@@ -165,30 +173,44 @@ fn at_most_files(files: usize) -> Result<()> {
 }
 
 fn read_data(member: &Found) -> Result<Everything> {
-    let [mut files, mut directories] = [PathReader::default(), PathReader::default()];
+    let [mut files, mut links, mut directories] = [PathReader::default(), PathReader::default(), PathReader::default()];
+    let mut targets = Vec::new();
     let mut bytes = 0;
     let mut archive = tar::Archive::new(member.unpacked()?);
     // A name that does not fit into a header comes in a pseudo-file of its own before it.
-    let mut long_name = None;
+    let (mut long_name, mut long_target) = (None, None);
     for entry in archive.entries()?.raw(true) {
         let mut entry = entry.map_err(|error| in_one_line(&error))?;
         match entry.header().entry_type() {
             EntryType::GNULongName => long_name = Some(up_to_nul(&read_name(&mut entry)?)),
             EntryType::XHeader => long_name = path_of_pax(&read_name(&mut entry)?)?.or(long_name),
-            EntryType::GNULongLink | EntryType::XGlobalHeader => {}
+            EntryType::GNULongLink => long_target = Some(up_to_nul(&read_name(&mut entry)?)),
+            EntryType::XGlobalHeader => {}
             kind => {
                 let name = long_name.take().unwrap_or_else(|| entry.path_bytes().into_owned());
-                bytes += name.len();
+                let target = long_target.take().or_else(|| entry.link_name_bytes().map(Cow::into_owned));
+                let target = target.unwrap_or_default();
+                bytes += name.len() + target.len();
                 ensure!(bytes <= MOST_NAMES, "it has more than {} MiB of names", MOST_NAMES >> 20);
                 // The slash is how a directory was written before tar had a type for it.
-                let is_directory = kind == EntryType::Directory || name.ends_with(b"/");
-                deb::read_member(&name, if is_directory { &mut directories } else { &mut files });
-                at_most_files(files.count().max(directories.count()))?;
+                match kind {
+                    _ if kind == EntryType::Directory || name.ends_with(b"/") => {
+                        deb::read_member(&name, &mut directories)
+                    }
+                    EntryType::Symlink => {
+                        deb::read_member(&name, &mut links);
+                        // What leads elsewhere is passed over.
+                        targets.resize(links.count(), target);
+                    }
+                    _ => deb::read_member(&name, &mut files),
+                }
+                at_most_files((files.count() + links.count()).max(directories.count()))?;
             }
         }
     }
     to_its_end(archive.into_inner())?;
-    Ok(Everything { files: files.paths(), directories: directories.paths() })
+    let links = links.paths().into_iter().zip(targets).collect();
+    Ok(Everything { files: files.paths(), links, directories: directories.paths() })
 }
 
 fn read_name(entry: &mut impl Read) -> Result<Vec<u8>> {

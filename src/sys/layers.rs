@@ -127,7 +127,10 @@ fn attributes(found: &Metadata) -> Attributes {
 }
 
 /// An extended attribute of what is there, and not of what it points to; `None` where it has none of that name.
-fn attribute(path: &Path, name: &CStr) -> io::Result<Option<Vec<u8>>> {
+///
+/// # Errors
+/// Those of getxattr(2).
+pub fn attribute(path: &Path, name: &CStr) -> io::Result<Option<Vec<u8>>> {
     const LONGEST: usize = libc::PATH_MAX as usize;
     let path = CString::new(path.as_os_str().as_bytes())?;
     let mut value = vec![0; LONGEST];
@@ -166,9 +169,18 @@ const OPAQUE: &CStr = c"trusted.overlay.opaque";
 /// # Errors
 /// Those of setxattr(2).
 pub fn make_opaque(directory: &Path) -> nix::Result<()> {
-    let path = CString::new(directory.as_os_str().as_bytes()).map_err(|_| Errno::EINVAL)?;
-    // SAFETY: both names are NUL-terminated, and the one byte outlives the call.
-    Errno::result(unsafe { libc::lsetxattr(path.as_ptr(), OPAQUE.as_ptr(), b"y".as_ptr().cast(), 1, 0) }).map(drop)
+    set_attribute(directory, OPAQUE, b"y")
+}
+
+/// Gives what is there, and not what it points to, an extended attribute.
+///
+/// # Errors
+/// Those of setxattr(2).
+pub fn set_attribute(path: &Path, name: &CStr, value: &[u8]) -> nix::Result<()> {
+    let path = CString::new(path.as_os_str().as_bytes()).map_err(|_| Errno::EINVAL)?;
+    // SAFETY: both names are NUL-terminated, the value is as long as is said, and all outlive the call.
+    let set = unsafe { libc::lsetxattr(path.as_ptr(), name.as_ptr(), value.as_ptr().cast(), value.len(), 0) };
+    Errno::result(set).map(drop)
 }
 
 /// The directory that has a path below another one, and the name in it; no symbolic link is followed.

@@ -1,10 +1,10 @@
 //! Copies of directories, beside what is above an overlay: being made, whole, and exchanged with what they take the place of.
 
 use std::ffi::OsStr;
-use std::fs::DirBuilder;
-use std::io::ErrorKind;
+use std::fs::{self, DirBuilder, Permissions};
+use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -12,6 +12,7 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, RenameFlags, open, renameat2};
 use nix::sys::stat::Mode;
 use nix::unistd::syncfs;
+use walkdir::WalkDir;
 
 use super::files::Root;
 use super::layers;
@@ -32,6 +33,31 @@ pub fn new(root: &Root, overlay: &Overlay, directory: &Path) -> Result<PathBuf> 
     }
     .with_context(|| format!("cannot make {}", home.display()))?;
     Ok(path)
+}
+
+/// Gives each directory and file of a copy the mode, and the access lists, of what it is a copy of.
+///
+/// # Errors
+/// Where one cannot be looked at, or cannot have them.
+pub fn permit(of: &Path, copy: &Path) -> Result<()> {
+    for entry in WalkDir::new(of) {
+        let entry = entry?;
+        let found = entry.metadata()?;
+        if found.is_symlink() {
+            continue;
+        }
+        let copy = copy.join(entry.path().strip_prefix(of)?);
+        let permitted = || -> io::Result<()> {
+            for list in [c"system.posix_acl_access", c"system.posix_acl_default"] {
+                if let Some(value) = layers::attribute(entry.path(), list)? {
+                    layers::set_attribute(&copy, list, &value)?;
+                }
+            }
+            fs::set_permissions(&copy, Permissions::from_mode(found.mode() & 0o7777))
+        };
+        permitted().with_context(|| format!("cannot permit {}", copy.display()))?;
+    }
+    Ok(())
 }
 
 /// Says of a copy that it is there as a whole: nothing of what is below is seen in it.
@@ -64,18 +90,20 @@ pub fn exchange(root: &Root, overlay: &Overlay, directory: &Path) -> Result<()> 
     })
 }
 
-/// The same, back.
+/// The same, back, whether it came to that or not. What was above before did not live there wholly, or was not there.
 ///
 /// # Errors
 /// As [`exchange`].
 pub fn exchange_back(root: &Root, overlay: &Overlay, directory: &Path) -> Result<()> {
-    let copy = path(root, overlay, directory);
-    // It did not come to the exchange.
+    let copy = new(root, overlay, directory)?;
     if layers::is_opaque(&copy).with_context(|| format!("cannot look at {}", copy.display()))? {
         return Ok(());
     }
     rename(root, overlay, directory, |copy, above| match exchanged(copy, above) {
-        Err(Errno::ENOENT) => renameat2(above.0, above.1, copy.0, copy.1, RenameFlags::RENAME_NOREPLACE),
+        Err(Errno::ENOENT) => match renameat2(above.0, above.1, copy.0, copy.1, RenameFlags::RENAME_NOREPLACE) {
+            Err(Errno::ENOENT) => Ok(()),
+            done => done,
+        },
         done => done,
     })
 }

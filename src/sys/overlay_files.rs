@@ -11,7 +11,7 @@ use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat};
 
 use super::files::Root;
-use super::{children, layers, private, program};
+use super::{children, layers, mounts, private, program};
 use crate::core::check::fstab::{self, Entry};
 use crate::core::message;
 use crate::core::overlay::seen::{self, Seen};
@@ -131,6 +131,19 @@ pub fn require_no_foreign_unit(root: &Root, overlay: &Overlay) -> Result<()> {
     bail!(
         "{path} is a unit of somebody else's, in the place of the overlay's: put {point} into /etc/fstab, and remove it"
     )
+}
+
+/// Looks whether a unit could be written, before anything is done that takes long.
+///
+/// # Errors
+/// That it could not, as /etc is read-only.
+pub fn require_place_for_units(root: &Root) -> Result<()> {
+    let path = Path::new(units::DIRECTORY);
+    let holds = mounts::holding(root, path.ancestors().find(|path| in_root(root, path).is_dir()).unwrap_or(path))?;
+    match holds.is_some_and(|mount| mount.flags.refuse_writes()) {
+        true => Err(cannot_write(path, Errno::EROFS.into()).context("nothing was changed")),
+        false => Ok(()),
+    }
 }
 
 /// Has the machine mount an overlay, or the directories of one, when it starts.

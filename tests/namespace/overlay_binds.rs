@@ -117,7 +117,19 @@ fn a_package_that_has_something_elsewhere_stops_apt() {
     stops(&world, Upgrade("app", "1", "2"), &["/opt/beside/link of app"]);
     world.archive_with_links("app", "2", &[sums], &[APP], &["/opt/empty/"]);
     stops(&world, Upgrade("app", "1", "2"), &["/opt/empty of app"]);
-    world.archive_with_links("app", "2", &[sums], &[APP], &["/opt/beside/", "/opt/app/bin/"]);
+    // What is there below is left there: a directory, and the same link to one.
+    world.remount("rw", "/opt").expect("it can be, here");
+    world.points("/opt/leads", "beside");
+    world.makes_directory("/opt/beside/nowhere");
+    world.remount("ro", "/opt").expect("nobody writes");
+    world.archive_with_links("app", "2", &[sums], &[APP], &["/opt/leads"]);
+    stops(&world, Upgrade("app", "1", "2"), &["/opt/leads of app"]);
+    world.remount("rw", "/opt").expect("it can be, here");
+    world.points("/opt/leads", "nowhere");
+    world.makes_directory("/opt/nowhere");
+    world.remount("ro", "/opt").expect("nobody writes");
+    let others = ["/opt/beside/", "/opt/app/bin/", "/opt/leads", "/opt/beside/nowhere"];
+    world.archive_with_links("app", "2", &[sums], &[APP], &others);
     world.begin();
     world.protect(&[Upgrade("app", "1", "2")]);
     world.end();

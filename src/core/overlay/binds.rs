@@ -5,7 +5,6 @@
 #![forbid(unsafe_code)]
 
 use std::collections::BTreeSet;
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::is_plain;
@@ -93,9 +92,9 @@ pub fn in_order(directories: impl Iterator<Item = PathBuf>) -> Vec<PathBuf> {
     directories
 }
 
-/// `lib`, `lib64` and the like, or something in there.
+/// Those that ld.so(8) looks into, or something in one.
 pub fn has_libraries(path: &Path) -> bool {
-    path.as_os_str().as_bytes().starts_with(b"lib")
+    path.iter().next().is_some_and(|top| ["lib", "lib32", "lib64", "libx32"].iter().any(|name| top == *name))
 }
 
 /// A copy is told from what it takes the place of by saying that nothing below is seen in it.

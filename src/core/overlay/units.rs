@@ -170,14 +170,14 @@ fn bind_unit(overlay: &Overlay, bind: &Bind) -> Unit {
     Unit { name: unit_name(&bind.to), text: text + &install(overlay), wanted_by: wanted_by(overlay) }
 }
 
-/// Like /usr itself it stays until the machine is down, as nobody could let go of it before. And a program is there only once
-/// what it needs is: mount(8) has to be able to mount the next one.
+/// Like /usr itself it is not for a machine that goes down to unmount, as nobody could let go of it. And a program is there only
+/// once what it needs is: mount(8) has to be able to mount the next one.
 fn as_early(overlay: &Overlay, bind: &Bind) -> String {
     let libraries = overlay.bound.iter().filter(|path| binds::has_libraries(path));
-    let libraries: Vec<PathBuf> = libraries.map(|path| overlay.point.join(path)).collect();
-    let first = libraries.iter().filter(|_| !libraries.contains(&bind.to)).map(|path| unit_name(path));
-    let first: String = first.map(|unit| format!("Requires={unit}\nAfter={unit}\n")).collect();
-    format!("DefaultDependencies=no\n{first}")
+    let before = libraries.map(|path| overlay.point.join(path)).take_while(|path| *path != bind.to);
+    let before: String =
+        before.map(|path| unit_name(&path)).map(|unit| format!("Requires={unit}\nAfter={unit}\n")).collect();
+    format!("DefaultDependencies=no\n{before}")
 }
 
 /// What the options say of other units: systemd reads that in /etc/fstab, and not in a unit (systemd.mount(5), fstab).
@@ -262,10 +262,12 @@ fn early(overlay: &Overlay) -> Unit {
 /// Where directories are mounted one by one in place of the overlay, only this is left for the service. It is for the start of
 /// the machine: whoever starts a service later, or since they were mounted, starts this, too.
 fn looked_at_again(overlay: &Overlay) -> Unit {
-    let points: Vec<String> = overlay.binds().map(|bind| bind.to.display().to_string()).collect();
+    let mounts = overlay.binds().map(|bind| unit_name(&bind.to));
+    // Without one of them the others are there all the same.
+    let mounts: String = mounts.map(|unit| format!("Wants={unit}\nAfter={unit}\n")).collect();
     let text = format!(
         "{}\
-         RequiresMountsFor={}\n\
+         {mounts}\
          \n\
          [Service]\n\
          Type=oneshot\n\
@@ -274,7 +276,6 @@ fn looked_at_again(overlay: &Overlay) -> Unit {
          ExecStart=-/bin/systemctl daemon-reload\n\
          {}",
         before_what_starts(overlay),
-        points.join(" "),
         look_again(overlay),
     );
     service(overlay, text)
@@ -520,7 +521,8 @@ mod tests {
         for line in [
             "After=local-fs.target",
             "Before=systemd-tmpfiles-setup.service sysinit.target shutdown.target",
-            "RequiresMountsFor=/usr/lib /usr/bin",
+            "Wants=usr-lib.mount",
+            "After=usr-bin.mount",
             "ExecStart=-/bin/systemctl daemon-reload",
         ] {
             assert!(service.text.lines().any(|found| found == line), "{line}: {}", service.text);
