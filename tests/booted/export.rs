@@ -1,6 +1,7 @@
 //! /opt comes from an NFS server that lets nobody write to it, and takes root for nobody: packages are installed on an
 //! overlay over it, and then do without that, so that everybody reads what is the server's. The server is the machine itself.
 
+use self::On::{Itself, Overlay};
 use crate::Scenario;
 use crate::support::booted::{Machine, Release};
 
@@ -28,28 +29,32 @@ fn is_installed_over_an_export(release: Release) -> String {
 
     machine.must(&["rokeep", "overlay", "enable", "/opt"]);
     machine.must(&["rokeep", "check"]);
-    install(&machine, "2", OVERLAY);
-    upgrade_while_it_runs(&machine, "3", OVERLAY);
+    install(&machine, "2", Overlay);
+    upgrade_while_it_runs(&machine, "3", Overlay);
     what_root_may_not_read_nobody_reads(&machine);
 
     machine.reboot();
     assert_one_after_the_other(&machine);
     machine.assert_services_work();
-    assert_installed(&machine, "3", OVERLAY);
-    upgrade_while_it_runs(&machine, "4", OVERLAY);
+    assert_installed(&machine, "3", Overlay);
+    upgrade_while_it_runs(&machine, "4", Overlay);
     machine.must(&["rokeep", "check"]);
     // This time all of it was mounted by systemd, which takes it away in an order of its own.
     machine.reboot();
     assert_one_after_the_other(&machine);
-    assert_installed(&machine, "4", OVERLAY);
+    assert_installed(&machine, "4", Overlay);
 
-    machine.must(&["rokeep", "overlay", "bind", "/opt"]);
+    machine.must(&["rokeep", "overlay", "bind", "/opt", "--copy", "vendor"]);
+    assert_eq!(
+        machine.sh("stat --format='%a %U %s' /opt/vendor/file; findmnt --noheadings --output FSTYPE /opt/vendor"),
+        format!("604 www-data 5\n{}", machine.of_root())
+    );
     assert_by_itself(&machine, "4");
     machine.reboot();
     assert_after(&machine, "opt-app.mount", OPT);
     machine.assert_services_work();
     assert_by_itself(&machine, "4");
-    upgrade_while_it_runs(&machine, "5", BY_ITSELF);
+    upgrade_while_it_runs(&machine, "5", Itself);
     assert_by_itself(&machine, "5");
     assert_stopped(&machine, "/srv/private_1.deb", "/opt/private/new of private is to be written");
     machine.sh("echo changed > /srv/opt/by-its-owner");
@@ -91,8 +96,11 @@ fn has_opt_from_a_server(machine: &Machine) {
     machine.sh("echo update_initramfs=no > /etc/initramfs-tools/update-initramfs.conf");
     machine.package_run(&["apt-get", "-y", "--no-install-recommends", "install", "nfs-kernel-server"]);
     machine.package_run(&["dpkg", "--install", "/srv/app_1.deb"]);
-    machine.sh("mkdir -p /srv/opt/private
+    machine.sh("mkdir -p /srv/opt/private /srv/opt/vendor
         mv /opt/* /srv/opt/
+        echo file > /srv/opt/vendor/file
+        chown www-data /srv/opt/vendor/file
+        chmod 604 /srv/opt/vendor/file
         echo secret > /srv/opt/private/file
         chown -R www-data: /srv/opt/private
         chmod 700 /srv/opt/private
@@ -133,15 +141,37 @@ fn install(machine: &Machine, version: &str, on: On) {
     assert_installed(machine, version, on);
 }
 
-/// Where the package is, and of which file system that is.
-type On = (&'static str, &'static str);
-const OVERLAY: On = ("/opt", "overlay");
-const BY_ITSELF: On = ("/opt/app", "ext4");
+/// What the package is on.
+#[derive(Clone, Copy)]
+enum On {
+    Overlay,
+    Itself,
+}
+
+impl On {
+    fn point(self) -> &'static str {
+        match self {
+            Overlay => "/opt",
+            Itself => "/opt/app",
+        }
+    }
+
+    #[track_caller]
+    fn assert_mounted(self, machine: &Machine) {
+        match self {
+            Overlay => machine.assert_mounted("/opt", "overlay"),
+            Itself => {
+                machine.assert_mounted("/opt", "nfs4");
+                machine.assert_mounted_by_itself("/opt/app", machine.of_root().trim());
+            }
+        }
+    }
+}
 
 #[track_caller]
-fn assert_installed(machine: &Machine, version: &str, (point, file_system): On) {
+fn assert_installed(machine: &Machine, version: &str, on: On) {
     machine.assert_read_only();
-    machine.assert_mounted(point, file_system);
+    on.assert_mounted(machine);
     assert_eq!(machine.version("app"), version);
     assert_eq!(machine.sh("cat /opt/app/version").trim(), version);
     assert_eq!(machine.must(&["dpkg", "--verify", "app"]), "");
@@ -151,20 +181,19 @@ fn assert_installed(machine: &Machine, version: &str, (point, file_system): On) 
 fn upgrade_while_it_runs(machine: &Machine, version: &str, on: On) {
     let app = machine.start("app", &["/opt/app/sleep", "infinity"]);
     install(machine, version, on);
-    assert_eq!(machine.status().mount(on.0).aliases.held, 1);
+    assert_eq!(machine.status().mount(on.point()).aliases.held, 1);
     assert!(machine.status().uses("/opt/app/sleep", app).contains(&"executed"), "{:#?}", machine.status());
     machine.sh("systemctl stop app");
     machine.must(&["rokeep", "cleanup"]);
     machine.assert_tidy();
-    machine.assert_gone(&format!("{}/.rokeep", on.0));
-    machine.assert_mounted(on.0, on.1);
+    machine.assert_gone(&format!("{}/.rokeep", on.point()));
+    on.assert_mounted(machine);
 }
 
 /// It is mounted over what is the server's, and everybody reads what he may.
 #[track_caller]
 fn assert_by_itself(machine: &Machine, version: &str) {
-    machine.assert_mounted("/opt", "nfs4");
-    assert_installed(machine, version, BY_ITSELF);
+    assert_installed(machine, version, Itself);
     assert_denied(machine, &["ls", "/opt/private"]);
     machine.must(&AS_ITS_OWNER);
     machine.must(&["rokeep", "check"]);

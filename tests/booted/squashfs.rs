@@ -204,8 +204,8 @@ fn lives_on_by_itself(machine: &Machine) {
 fn assert_is_by_itself(machine: &Machine, as_before: &[String]) {
     machine.assert_read_only();
     machine.assert_mounted("/usr", "squashfs");
-    let above = machine.must(&["findmnt", "--noheadings", "--output", "FSTYPE", "/"]);
-    ["/usr/bin", "/usr/lib"].iter().for_each(|point| machine.assert_mounted(point, above.trim()));
+    let above = machine.of_root();
+    ["/usr/bin", "/usr/lib"].iter().for_each(|point| machine.assert_mounted_by_itself(point, above.trim()));
     machine.must(&["rokeep", "overlay", "status"]);
     machine.must(&["rokeep", "check"]);
     machine.assert_upgraded();

@@ -256,6 +256,11 @@ impl Machine {
         Access::of(&self.mount_line("/usr"))
     }
 
+    /// What the file system is that has the root directory.
+    pub fn of_root(&self) -> String {
+        self.must(&["findmnt", "--noheadings", "--output", "FSTYPE", "/"])
+    }
+
     /// All that the kernel says about a mount, in its own words.
     pub fn mount_line(&self, point: &str) -> String {
         // proc_pid_mountinfo(5): the fifth field; a later line covers an earlier one.
@@ -305,6 +310,14 @@ impl Machine {
     pub fn assert_mounted(&self, point: &str, file_system: &str) {
         let line = self.mount_line(point);
         assert!(line.contains(&format!(" - {file_system} ")) && Access::of(&line) == Access::ReadOnly, "{line}");
+    }
+
+    /// The same of a directory of a file system, which goes on being written to elsewhere.
+    #[track_caller]
+    pub fn assert_mounted_by_itself(&self, point: &str, file_system: &str) {
+        let line = self.mount_line(point);
+        let is_read_only = Access::of(&line) == Access::ReadOnlyMount;
+        assert!(line.contains(&format!(" - {file_system} ")) && is_read_only, "{line}");
     }
 
     /// Every upgrade that waited is installed.
