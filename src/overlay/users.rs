@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context, Error, Result, anyhow};
 use nix::errno::Errno;
@@ -18,6 +20,11 @@ use crate::sys::overlay_files::in_root;
 use crate::sys::processes;
 use crate::sys::scan::{self, Question, Seen, What};
 
+/// So long nobody is waited for.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+const PAUSE: Duration = Duration::from_millis(50);
+
 /// No more are named.
 const MOST: usize = 5;
 
@@ -26,9 +33,19 @@ const MOST: usize = 5;
 /// # Errors
 /// Where it is in use, and by whom; others of umount(2).
 pub fn unmount(root: &Root, mount: &Mount, what: &str) -> Result<()> {
-    match umount2(&in_root(root, &mount.point), MntFlags::UMOUNT_NOFOLLOW) {
-        Err(Errno::EBUSY) => Err(is_in_use(root, mount, what)),
-        unmounted => unmounted.with_context(|| format!("cannot unmount {}", message::path(&mount.point))),
+    let mut patience = PATIENCE;
+    loop {
+        match umount2(&in_root(root, &mount.point), MntFlags::UMOUNT_NOFOLLOW) {
+            // Whoever has just ended is asked no more, and the kernel may not have let go for him yet.
+            Err(Errno::EBUSY) if !patience.is_zero() && of(root, mount).is_ok_and(|users| users.is_empty()) => {
+                patience = patience.saturating_sub(PAUSE);
+                thread::sleep(PAUSE);
+            }
+            Err(Errno::EBUSY) => return Err(is_in_use(root, mount, what)),
+            unmounted => {
+                return unmounted.with_context(|| format!("cannot unmount {}", message::path(&mount.point)));
+            }
+        }
     }
 }
 
@@ -46,15 +63,21 @@ pub fn require_none(root: &Root, mount: &Mount, what: &str) -> Result<()> {
 }
 
 fn is_in_use(root: &Root, mount: &Mount, what: &str) -> Error {
-    let who = of(root, mount).unwrap_or_else(|error| format!("nobody could be asked ({error:#})"));
+    let who = match of(root, mount) {
+        Ok(users) if users.is_empty() => {
+            "by nobody that shows it; a mount namespace of somebody else's may have it".to_owned()
+        }
+        Ok(users) => message::few(&users, MOST),
+        Err(error) => format!("nobody could be asked ({error:#})"),
+    };
     anyhow!("{} is in use, and {what}still there: {who}. Stop that, then try again", message::path(&mount.point))
 }
 
-/// They, in words.
+/// They, each in words.
 ///
 /// # Errors
 /// Where nobody could be asked.
-fn of(root: &Root, mount: &Mount) -> Result<String> {
+fn of(root: &Root, mount: &Mount) -> Result<Vec<String>> {
     let devices = HashSet::from([mount.device]);
     let is_whole = mount.overlay.is_some();
     let question = WhoIsHere { devices, mount: mount.id, is_whole, point: mount.point.clone() };
@@ -65,11 +88,7 @@ fn of(root: &Root, mount: &Mount) -> Result<String> {
             format!("{} {how} {}", message::process(&processes::command(root, pid), pid), message::path(&path)),
         ));
     })?;
-    let users: Vec<String> = users.into_iter().map(|(_, words)| words).collect();
-    Ok(match users.is_empty() {
-        true => "by nobody that shows it; a mount namespace of somebody else's may have it".to_owned(),
-        false => message::few(&users, MOST),
-    })
+    Ok(users.into_iter().map(|(_, words)| words).collect())
 }
 
 struct WhoIsHere {

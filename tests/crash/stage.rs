@@ -266,11 +266,21 @@ impl<'w> Stage<'w> {
         self.world.assert_within(MOMENT, "no command runs", || !self.runs("dpkg"));
     }
 
+    /// What a command that is killed has started is killed a moment later.
+    pub fn nobody_copies(&self) {
+        let is_cp = |line: Vec<u8>| line.split(|byte| *byte == 0).next() == Some(b"/bin/cp");
+        let copies = || self.command_lines().into_iter().any(is_cp);
+        self.world.assert_within(MOMENT, "nobody copies anything", || !copies());
+    }
+
+    fn command_lines(&self) -> Vec<Vec<u8>> {
+        let entries = std::fs::read_dir(self.world.outside("/proc")).expect("its /proc").flatten();
+        entries.filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok()).collect()
+    }
+
     /// Whether a helper with this as its first word runs.
     fn runs(&self, word: &str) -> bool {
-        let entries = std::fs::read_dir(self.world.outside("/proc")).expect("its /proc").flatten();
-        let lines = entries.filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok());
-        lines.into_iter().any(|line| line.split(|byte| *byte == 0).nth(1) == Some(word.as_bytes()))
+        self.command_lines().into_iter().any(|line| line.split(|byte| *byte == 0).nth(1) == Some(word.as_bytes()))
     }
 
     /// It was killed there, and has said nothing.

@@ -71,6 +71,7 @@ pub fn bind(stage: &Stage) -> Run {
 pub fn bind_copies(stage: &Stage) -> Run {
     with_an_overlay(stage);
     let run = is_bound_by(stage, &["overlay", "bind", POINT, "--copy", "bin", "lib"]);
+    stage.nobody_copies();
     if run.stderr.contains("The overlay is as it was") {
         overlay::has_no_copies(stage);
     }
