@@ -128,7 +128,6 @@ fn begin(root: &Root, overlay: &Overlay, directories: Directories) -> Result<Ove
     let begun = overlay_files::remove_units(root, overlay)
         .and_then(|()| unmount_overlay(root, overlay))
         .and_then(|()| laying::give_back(root, overlay))
-        .and_then(|()| require_nobody_with_it(root, overlay))
         .and_then(|()| exchange(root, overlay, &directories.copied))
         .and_then(|()| overlay_files::write_down(root, &bound))
         .and_then(|()| finish(root, &bound));
@@ -140,7 +139,7 @@ fn begin(root: &Root, overlay: &Overlay, directories: Directories) -> Result<Ove
     })
 }
 
-/// Who has it in a mount namespace of his own would see it change while it is mounted.
+/// Who has it in a mount namespace of his own would see it change while it is mounted, as services may have it for long.
 fn require_nobody_with_it(root: &Root, overlay: &Overlay) -> Result<()> {
     let somebody = overlaying::somebody_with(root, |mount| overlay.has_what_is_above(mount));
     let Some(pid) = somebody.context("cannot look who has it")? else { return Ok(()) };
@@ -155,6 +154,7 @@ fn exchange(root: &Root, overlay: &Overlay, copied: &[PathBuf]) -> Result<()> {
     if copied.is_empty() {
         return Ok(());
     }
+    require_nobody_with_it(root, overlay)?;
     overlay_files::write_down(root, &Overlay { exchanged: copied.to_vec(), ..overlay.clone() })?;
     copying::put_in_place(root, overlay, copied)
 }

@@ -59,7 +59,15 @@ impl Machine {
         let emulator = switch_on(&image, &disks, layout).unwrap_or_else(|why| panic!("no emulator: {why:#}"));
         let machine =
             Machine { release, layout, image, disks: disks.into(), emulator: emulator.into(), log: RefCell::default() };
-        machine.come_up();
+        // Nothing of ours is on it yet: now and then the kernel dies of the emulator, in its first second.
+        let first = machine.emulator.borrow_mut().hear_if_it_lives(BOOT);
+        match first {
+            Some(line) => assert!(line.ends_with(" ready"), "it says {line:?}"),
+            None => {
+                eprintln!("{release}: the machine has ended before it was up, and is started once more");
+                machine.boot_again();
+            }
+        }
         machine.wait_until_up();
         machine.assert_read_only();
         machine

@@ -66,6 +66,15 @@ impl Emulator {
         })
     }
 
+    /// The same; `None` where it has ended.
+    pub fn hear_if_it_lives(&mut self, patience: Duration) -> Option<String> {
+        match self.answers.recv_timeout(patience) {
+            Err(RecvTimeoutError::Disconnected) => None,
+            Ok(line) => Some(line),
+            Err(RecvTimeoutError::Timeout) => Some(self.hear(Duration::ZERO)),
+        }
+    }
+
     /// The power fails.
     pub fn switch_off(&mut self) {
         // What has ended already does not mind.
