@@ -69,7 +69,8 @@ holders: needs-test ## docs/holders.md anew: what fuser, lsof, needrestart and r
 test: lint compiled deb ## every test in every world; needs root
 	lintian --pedantic --display-info --fail-on error,warning,info,pedantic --allow-root target/deb/*.deb
 	cargo test $(LIKE_THIS) --no-fail-fast --doc
-	tests/run $(LIKE_THIS)
+	cargo test $(LIKE_THIS) --no-fail-fast --tests
+	BOOTED=upgrade cargo test $(LIKE_THIS) --test booted
 
 # The last step of the release has work for one processor only: meanwhile the tests are compiled.
 compiled: needs-build needs-test
@@ -114,7 +115,7 @@ test-booted: needs-test deb ## Debian 12 and 13 booted with a read-only /usr, an
 
 # debian/changelog has to name the version that Cargo.toml has.
 lint: needs-build needs-test ## what can be said without running anything
-	shellcheck hooks/* debian/build-twice debian/tests/upgrade docs/examples/check_rokeep $(wildcard debian/*.init debian/*.postinst debian/*.postrm debian/*.prerm) prerequisites .ci/run tests/run tests/support/guest/init tests/support/booted/make-image fuzz/run benches/shell/*
+	shellcheck hooks/* debian/build-twice debian/tests/upgrade docs/examples/check_rokeep $(wildcard debian/*.init debian/*.postinst debian/*.postrm debian/*.prerm) prerequisites .ci/run tests/support/guest/init tests/support/booted/make-image fuzz/run benches/shell/*
 	grep --quiet "^rokeep ($$(cargo pkgid | sed 's/.*[#@]//'))" debian/changelog
 	$(call if-there-is,fmt) cargo fmt --check && cargo fmt --check --manifest-path fuzz/Cargo.toml
 	$(call if-there-is,clippy) cargo clippy $(LIKE_THIS) --all-targets -- --deny warnings
