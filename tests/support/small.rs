@@ -570,7 +570,7 @@ impl Small {
         );
     }
 
-    /// The aliases in a mount's store, which must be root's alone.
+    /// The aliases in a mount's store, which must be root's alone. One that goes meanwhile is none.
     #[track_caller]
     pub fn aliases(&self, point: &str) -> Vec<Inode> {
         let store = self.outside(format!("{point}/.rokeep"));
@@ -579,9 +579,14 @@ impl Small {
         };
         self.check(metadata.mode() == 0o040_700, &format!("the store's mode is {:o}", metadata.mode()));
         self.check((metadata.uid(), metadata.gid()) == (0, 0), "the store is not root's");
-        let entries = std::fs::read_dir(store).expect("the store can be read");
-        let inode = |entry: std::io::Result<std::fs::DirEntry>| entry.and_then(|entry| entry.path().symlink_metadata());
-        entries.map(|entry| inode(entry).map(|found| (found.dev(), found.ino())).expect("an alias")).collect()
+        let is_gone = |error: &std::io::Error| error.kind() == std::io::ErrorKind::NotFound;
+        let entries = match std::fs::read_dir(store) {
+            Err(error) if is_gone(&error) => return Vec::new(),
+            entries => entries.expect("the store can be read"),
+        };
+        let found = entries.map(|entry| entry.and_then(|entry| entry.path().symlink_metadata()));
+        let there = found.filter(|found| !found.as_ref().is_err_and(is_gone));
+        there.map(|found| found.map(|found| (found.dev(), found.ino())).expect("an alias")).collect()
     }
 
     /// Nothing of ours is left on the mount.
