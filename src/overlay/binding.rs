@@ -24,7 +24,6 @@ use crate::sys::layers::{self, Within};
 use crate::sys::mounts::{self, Mounted};
 use crate::sys::overlay_files::{self, in_root};
 use crate::sys::overlaying;
-use crate::sys::processes;
 use crate::sys::remounting::{self, Subject};
 use crate::sys::state::Locked;
 
@@ -141,12 +140,11 @@ fn begin(root: &Root, overlay: &Overlay, directories: Directories) -> Result<Ove
 
 /// Who has it in a mount namespace of his own would see it change while it is mounted, as services may have it for long.
 fn require_nobody_with_it(root: &Root, overlay: &Overlay) -> Result<()> {
-    let somebody = overlaying::somebody_with(root, |mount| overlay.has_what_is_above(mount));
-    let Some(pid) = somebody.context("cannot look who has it")? else { return Ok(()) };
+    let somebody = users::who_has(root, |mount| overlay.has_what_is_above(mount))?;
+    let Some(process) = somebody else { return Ok(()) };
     bail!(
-        "the overlay on {} is still mounted where {} sees it: unmount it there, or stop that",
-        message::path(&overlay.point),
-        message::process(&processes::command(root, pid), pid)
+        "the overlay on {} is still mounted where {process} sees it: unmount it there, or stop that",
+        message::path(&overlay.point)
     )
 }
 

@@ -15,7 +15,7 @@ use nix::mount::{MntFlags, MsFlags, umount2};
 use nix::sys::stat::{Mode, mkdirat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
-use super::place;
+use super::{place, users};
 use crate::core::check::fstab;
 use crate::core::message;
 use crate::core::mount_options::{Flag, Options};
@@ -28,7 +28,6 @@ use crate::sys::mounts::{self, Mounted};
 use crate::sys::overlay_files::{self, in_root};
 use crate::sys::overlaying::{self, Refused};
 use crate::sys::private;
-use crate::sys::processes;
 use crate::sys::remounting::{self, Subject};
 
 /// Makes the directories that there are not yet. The topmost one above is what the mount's root looks like then: so it has
@@ -130,12 +129,10 @@ pub fn lay(root: &Root, overlay: &Overlay, there: Option<Mounted>) -> Result<()>
 /// One that is read-only writes nothing, and services with a mount namespace of their own may have that for long.
 fn nobody_writes(root: &Root, overlay: &Overlay) -> Result<()> {
     let can_write = |mount: &Mount| overlay.has_what_is_above(mount) && mount.flags.superblock == Access::Writable;
-    let somebody = overlaying::somebody_with(root, can_write);
-    let Some(pid) = somebody.context("cannot look who has it")? else { return Ok(()) };
+    let Some(process) = users::who_has(root, can_write)? else { return Ok(()) };
     bail!(
-        "the overlay on {} is still mounted where {} sees it, and writable: unmount it there, or stop that",
-        message::path(&overlay.point),
-        message::process(&processes::command(root, pid), pid)
+        "the overlay on {} is still mounted where {process} sees it, and writable: unmount it there, or stop that",
+        message::path(&overlay.point)
     )
 }
 

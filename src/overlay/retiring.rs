@@ -5,18 +5,16 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Error, Result, anyhow, bail, ensure};
+use anyhow::{Error, Result, anyhow, bail, ensure};
 
 use super::disabling::{Keep, forget, require_no_aliases, take_away};
-use super::{copying, is_there, nobody_needs_it};
+use super::{copying, is_there, nobody_needs_it, users};
 use crate::core::message::{self, Outcome};
 use crate::core::overlay::{Overlay, Retires};
 use crate::settings::{self, Settings};
 use crate::sys::clock;
 use crate::sys::files::Root;
 use crate::sys::overlay_files;
-use crate::sys::overlaying;
-use crate::sys::processes;
 use crate::sys::state::Locked;
 
 /// Has the machine do without an overlay from its next start on.
@@ -99,9 +97,7 @@ fn finish(root: &Root, overlay: &Overlay, retires: &Retires) -> Result<Outcome> 
         }
         bail!(say_it_goes(overlay));
     }
-    let somebody = overlaying::somebody_with(root, |mount| overlay.has_what_is_above(mount));
-    if let Some(pid) = somebody.context("cannot look who has it")? {
-        let process = message::process(&processes::command(root, pid), pid);
+    if let Some(process) = users::who_has(root, |mount| overlay.has_what_is_above(mount))? {
         bail!("what was above {shown} is still mounted where {process} sees it: unmount it there, or stop that");
     }
     let above = overlay_files::above(root, overlay)?;

@@ -17,6 +17,7 @@ use crate::core::proc_maps::Mapping;
 use crate::sys::files::Root;
 use crate::sys::kernel::Stat;
 use crate::sys::overlay_files::in_root;
+use crate::sys::overlaying;
 use crate::sys::processes;
 use crate::sys::scan::{self, Question, Seen, What};
 
@@ -71,6 +72,15 @@ fn is_in_use(root: &Root, mount: &Mount, what: &str) -> Error {
         Err(error) => format!("nobody could be asked ({error:#})"),
     };
     anyhow!("{} is in use, and {what}still there: {who}. Stop that, then try again", message::path(&mount.point))
+}
+
+/// Some process in whose mount namespace an overlay is mounted that this says yes to, in words; this process's own too.
+///
+/// # Errors
+/// Where nobody could be looked at.
+pub fn who_has(root: &Root, is_it: impl Fn(&Mount) -> bool) -> Result<Option<String>> {
+    let somebody = overlaying::somebody_with(root, is_it).context("cannot look who has it")?;
+    Ok(somebody.map(|pid| message::process(&processes::command(root, pid), pid)))
 }
 
 /// They, each in words.

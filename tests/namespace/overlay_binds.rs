@@ -38,11 +38,6 @@ fn bound() -> Small {
     world
 }
 
-fn fs_type(world: &Small, point: &str) -> String {
-    let line = world.sandbox().mount_line(point).unwrap_or_default();
-    line.split_once(" - ").and_then(|(_, after)| after.split(' ').next()).unwrap_or_default().to_owned()
-}
-
 fn has(world: &Small, path: &str) -> bool {
     world.inode(path).is_some()
 }
@@ -50,10 +45,10 @@ fn has(world: &Small, path: &str) -> bool {
 #[test]
 fn what_lives_above_is_mounted_and_the_rest_is_as_it_is_below() {
     let world = installed();
-    assert!(has(&world, APP) && !has(&world, "/opt/app/theirs") && fs_type(&world, "/opt") == "overlay");
+    assert!(has(&world, APP) && !has(&world, "/opt/app/theirs") && world.fs_type("/opt") == "overlay");
     world.rokeep(["overlay", "bind", "/opt"]).assert_code(0);
     assert!(has(&world, APP) && !has(&world, "/opt/app/theirs") && has(&world, "/opt/beside/it"));
-    assert_eq!(fs_type(&world, "/opt"), "tmpfs");
+    assert_eq!(world.fs_type("/opt"), "tmpfs");
     assert!(world.sandbox().mount_line(LOWER).is_none());
     world.assert_mount("/opt/app", ReadOnlyMount);
     assert!(
@@ -144,7 +139,7 @@ fn and_back() {
     let world = bound();
     for _ in 0..2 {
         world.rokeep(["overlay", "enable", "/opt"]).assert_code(0).assert_says(&["/opt has an overlay now"]);
-        assert_eq!((fs_type(&world, "/opt"), fs_type(&world, "/opt/app")), ("overlay".into(), String::new()));
+        assert_eq!((world.fs_type("/opt"), world.fs_type("/opt/app")), ("overlay".into(), String::new()));
         assert!(has(&world, APP) && !has(&world, "/opt/app/theirs"));
         world.assert_mount("/opt", ReadOnly);
         world.rokeep(["overlay", "status"]).assert_code(0);
@@ -154,9 +149,7 @@ fn and_back() {
     }
     world.rokeep(["overlay", "reset", "/opt", "--discard"]).assert_code(3).assert_says(&["rokeep overlay enable /opt"]);
     world.rokeep(["overlay", "disable", "/opt"]).assert_code(0).assert_says(&["is kept in"]);
-    assert!(
-        has(&world, "/opt/app/theirs") && fs_type(&world, "/opt/app").is_empty() && fs_type(&world, "/opt") == "tmpfs"
-    );
+    assert!(has(&world, "/opt/app/theirs") && world.fs_type("/opt/app").is_empty() && world.fs_type("/opt") == "tmpfs");
     let units: Vec<_> = walkdir::WalkDir::new(world.outside(UNITS)).into_iter().filter_map(Result::ok).collect();
     assert!(!units.iter().any(|unit| !unit.file_type().is_dir()), "{units:?}");
     world.rokeep(["overlay", "enable", "/opt"]).assert_code(0);
@@ -196,7 +189,7 @@ fn a_directory_can_come_to_live_above() {
     world.write("/opt/beside/more", b"x");
     world.end();
     world.rokeep(["overlay", "bind", "/opt"]).assert_code(0);
-    assert_eq!(fs_type(&world, "/opt/beside"), fs_type(&world, "/opt/app"));
+    assert_eq!(world.fs_type("/opt/beside"), world.fs_type("/opt/app"));
     world.rokeep(["overlay", "enable", "/opt"]).assert_code(0);
     world.begin();
     world.removes("/opt/beside/it");
@@ -261,7 +254,7 @@ fn they_can_go_with_the_next_start_of_the_machine() {
     world.hook("pre-invoke", None).assert_code(3).assert_says(&["goes with the next start"]);
     drop(holder);
     world.unmount("/opt/app");
-    is_another_start(&world);
+    world.is_another_start(RECORD);
     assert!(has(&world, "/opt/app/theirs"));
     // As directories again, without an overlay in between.
     world.rokeep(["overlay", "bind", "/opt"]).assert_code(0);
@@ -270,19 +263,11 @@ fn they_can_go_with_the_next_start_of_the_machine() {
 
     world.rokeep(["overlay", "disable", "--at-next-start", "/opt"]).assert_code(0);
     world.unmount("/opt/app");
-    is_another_start(&world);
+    world.is_another_start(RECORD);
     world.begin().assert_says(&["/opt has no overlay any more", "is kept in"]);
     world.end();
     assert!(has(&world, "/opt/app/theirs") && world.outside(format!("{UPPER}/app/bin/app")).exists());
     assert!(world.rokeep(["overlay", "status"]).assert_code(0).stdout.contains("there is no overlay"));
-}
-
-/// What is written down of this start of the machine was written before it.
-fn is_another_start(world: &Small) {
-    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").expect("boot_id");
-    let record = fs::read_to_string(world.outside(RECORD)).expect("its record");
-    assert!(record.contains(boot.trim_end()), "{record}");
-    world.write(RECORD, record.replace(boot.trim_end(), "another").as_bytes());
 }
 
 /// As whoever is killed once he has written it down leaves it.
@@ -306,7 +291,7 @@ fn what_was_interrupted_is_finished_or_taken_back() {
     world.rokeep(["overlay", "status"]).assert_code(0);
     intend(&world);
     world.begin().assert_says(&["/opt keeps its overlay", &format!("({})", holder.pid())]);
-    assert_eq!(fs_type(&world, "/opt"), "overlay");
+    assert_eq!(world.fs_type("/opt"), "overlay");
     world.end();
     world.assert_mount("/opt", ReadOnly);
     drop(holder);
@@ -315,7 +300,7 @@ fn what_was_interrupted_is_finished_or_taken_back() {
 
     intend(&world);
     world.begin();
-    assert!(fs_type(&world, "/opt") == "tmpfs" && has(&world, APP) && !has(&world, "/opt/app/theirs"));
+    assert!(world.fs_type("/opt") == "tmpfs" && has(&world, APP) && !has(&world, "/opt/app/theirs"));
     world.end();
     world.assert_mount("/opt/app", ReadOnlyMount);
     world.rokeep(["overlay", "bind", "/opt"]).assert_code(0);
@@ -345,7 +330,7 @@ fn on_an_older_kernel_they_are_mounted_all_the_same() {
     world.assert_mount("/opt/app", ReadOnlyMount);
     rokeep(&["overlay", "enable", "/opt"]).assert_code(0);
     world.assert_mount("/opt", ReadOnly);
-    assert!(has(&world, APP) && fs_type(&world, "/opt") == "overlay");
+    assert!(has(&world, APP) && world.fs_type("/opt") == "overlay");
 }
 
 /// Somebody has removed what is above while it was mounted: there is a way on.
@@ -368,11 +353,11 @@ fn what_cannot_be_mounted_leaves_the_overlay() {
     world.remount("ro", LOWER).expect("nobody writes");
     let said = world.rokeep(["overlay", "bind", "/opt"]).assert_code(3);
     assert!(said.stdout.contains("/opt/app  is not below"), "{}", said.stdout);
-    assert!(fs_type(&world, "/opt") == "overlay" && has(&world, APP));
+    assert!(world.fs_type("/opt") == "overlay" && has(&world, APP));
     // The same, found only after an interruption.
     intend(&world);
     world.begin().assert_says(&["/opt keeps its overlay", "/opt/app is not below"]);
-    assert!(fs_type(&world, "/opt") == "overlay" && has(&world, APP));
+    assert!(world.fs_type("/opt") == "overlay" && has(&world, APP));
     world.end();
     world.assert_mount("/opt", ReadOnly);
 }

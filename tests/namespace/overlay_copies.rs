@@ -50,11 +50,6 @@ fn bound() -> Small {
     world
 }
 
-fn fs_type(world: &Small, point: &str) -> String {
-    let line = world.sandbox().mount_line(point).unwrap_or_default();
-    line.split_once(" - ").and_then(|(_, after)| after.split(' ').next()).unwrap_or_default().to_owned()
-}
-
 #[track_caller]
 fn assert_names(world: &Small, directory: &str, expected: &[&str]) {
     let names = fs::read_dir(world.outside(directory)).expect("a directory");
@@ -83,10 +78,10 @@ fn what_else_is_seen_is_there_without_the_overlay() {
     // One of the two is not enough.
     let listed = world.rokeep(["overlay", "bind", "/opt", "--copy", "/opt/lib"]).assert_code(3).stdout.clone();
     assert!(listed.contains("/opt/bin/tool  added") && !listed.contains("/opt/lib/"), "{listed}");
-    assert!(fs_type(&world, "/opt") == "overlay" && !world.outside(COPIES).exists());
+    assert!(world.fs_type("/opt") == "overlay" && !world.outside(COPIES).exists());
 
     world.rokeep(BIND).assert_code(0);
-    assert_eq!(fs_type(&world, "/opt"), "tmpfs");
+    assert_eq!(world.fs_type("/opt"), "tmpfs");
     assert!(world.sandbox().mount_line(LOWER).is_none());
     assert_all_is_seen(&world);
     for point in ["/opt/bin", "/opt/lib"] {
@@ -148,7 +143,7 @@ fn a_copy_is_as_what_it_is_of() {
     let before = listing(&world);
     assert!(before.contains("cap_net_bind_service") && before.contains("user:33:r"), "{before}");
     world.rokeep(BIND).assert_code(0);
-    assert_eq!(fs_type(&world, "/opt"), "tmpfs");
+    assert_eq!(world.fs_type("/opt"), "tmpfs");
     assert_eq!(listing(&world), before);
     let [one, other] = ["program", "other"].map(|name| world.inode(format!("/opt/lib/deep/{name}")));
     assert!(one.is_some() && one == other, "two names of one file");
@@ -276,7 +271,7 @@ fn who_has_it_elsewhere_is_named() {
     let elsewhere = world.hold_from(Where::OwnMounts, Cwd("/var"));
     let said = world.rokeep(BIND).assert_code(3);
     said.assert_says(&["is still mounted where", &format!("({})", elsewhere.pid()), "The overlay is as it was"]);
-    assert_eq!(fs_type(&world, "/opt"), "overlay");
+    assert_eq!(world.fs_type("/opt"), "overlay");
     assert_all_is_seen(&world);
     drop(elsewhere);
     world.rokeep(BIND).assert_code(0);
@@ -292,7 +287,7 @@ fn who_uses_it_is_named_first() {
     let said = world.rokeep(BIND).assert_code(3);
     said.assert_says(&["/opt is in use", &format!("({})", holder.pid()), "The overlay is as it was"]);
     assert!(!world.outside(COPIES).exists());
-    assert_eq!(fs_type(&world, "/opt"), "overlay");
+    assert_eq!(world.fs_type("/opt"), "overlay");
     assert_all_is_seen(&world);
     world.rokeep(["overlay", "status"]).assert_code(0);
 }
@@ -308,7 +303,7 @@ fn what_does_not_fit_is_not_begun() {
     world.end();
     let said = world.rokeep(["overlay", "bind", "/opt", "--copy", "lib"]).assert_code(3);
     said.assert_says(&["a copy of /opt/lib needs 46.0 MiB, and /srv/opt has", "free. The overlay is as it was"]);
-    assert!(fs_type(&world, "/opt") == "overlay" && !world.outside("/srv/opt/copies").exists());
+    assert!(world.fs_type("/opt") == "overlay" && !world.outside("/srv/opt/copies").exists());
     world.rokeep(["overlay", "status"]).assert_code(0);
 }
 
@@ -321,7 +316,7 @@ fn what_cannot_be_copied_leaves_the_overlay() {
     world.has_program("/usr/bin/cp", "for last; do :; done; mkdir \"$last\"; echo 'cp: no' >&2; exit 1");
     world.has_from_the_machine("/bin/sh");
     world.rokeep(BIND).assert_code(3).assert_says(&["cannot copy /opt/bin: ", "The overlay is as it was"]);
-    assert!(fs_type(&world, "/opt") == "overlay");
+    assert!(world.fs_type("/opt") == "overlay");
     assert_all_is_seen(&world);
     world.rokeep(["overlay", "status"]).assert_code(0);
 }
@@ -349,7 +344,7 @@ fn what_was_interrupted_is_an_overlay_again() {
     [LOWER, "/opt"].iter().for_each(|point| world.unmount(point));
     world.begin().assert_says(&["/opt had no overlay, and has one now"]);
     world.end();
-    assert_eq!(fs_type(&world, "/opt"), "overlay");
+    assert_eq!(world.fs_type("/opt"), "overlay");
     assert_all_is_seen(&world);
 }
 
@@ -360,9 +355,7 @@ fn what_is_gone_with_a_start_can_be_mounted_by_itself() {
     world.rokeep(["overlay", "disable", "--at-next-start", "/opt"]).assert_code(0);
     world.rokeep(BIND).assert_code(3).assert_says(&["goes with a start of the machine"]);
     [LOWER, "/opt"].iter().for_each(|point| world.unmount(point));
-    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").expect("boot_id");
-    let record = fs::read_to_string(world.outside(RECORD)).expect("its record");
-    world.write(RECORD, record.replace(boot.trim_end(), "another").as_bytes());
+    world.is_another_start(RECORD);
     assert_names(&world, "/opt/bin", &["theirs"]);
     let holder = world.hold(Cwd("/opt/bin"));
     // What is in the way is said, and it goes on being gone.

@@ -286,7 +286,7 @@ fn units_that_are_there_again_keep_it_for_one_start_only() {
     let unit = std::fs::read(world.outside(UNIT)).expect("its unit");
     goes_with_the_next_start(&world, &[]);
     world.write(UNIT, &unit);
-    is_another_start(&world);
+    world.is_another_start(RECORD);
     world.hook("pre-invoke", None).assert_code(3).assert_says(&["with the next start"]);
     assert!(!is_there(&world, UNIT));
     world.hook("pre-invoke", None).assert_code(3).assert_says(&["with the next start"]);
@@ -330,15 +330,7 @@ fn starts_with_what_is_below_alone(world: &Small) {
     world.unmount("/opt");
     world.unmount(LOWER);
     assert_eq!(fs_type(world, "/opt"), "squashfs");
-    is_another_start(world);
-}
-
-/// What is written down of this start of the machine was written before it.
-fn is_another_start(world: &Small) {
-    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").expect("boot_id");
-    let record = std::fs::read_to_string(world.outside(RECORD)).expect("its record");
-    assert!(record.contains(boot.trim_end()), "{record}");
-    world.write(RECORD, record.replace(boot.trim_end(), "another").as_bytes());
+    world.is_another_start(RECORD);
 }
 
 fn is_there(world: &Small, path: &str) -> bool {

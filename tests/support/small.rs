@@ -299,6 +299,12 @@ impl Small {
         self.run_helper(&["dpkg", "remove"], path.as_ref(), b"");
     }
 
+    /// Of which kind the topmost mount there is; nothing where there is none.
+    pub fn fs_type(&self, point: &str) -> String {
+        let line = self.sandbox().mount_line(point).unwrap_or_default();
+        line.split_once(" - ").and_then(|(_, after)| after.split(' ').next()).unwrap_or_default().to_owned()
+    }
+
     /// mount(8) with `-o remount,HOW`.
     pub fn remount(&self, how: &str, point: &str) -> Result<(), Errno> {
         match self.output(self.sandbox.command("/tool/holder").args(["remount", how, point]), b"").code {

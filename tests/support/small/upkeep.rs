@@ -103,6 +103,14 @@ impl Small {
         self.fail("the number is far away")
     }
 
+    /// What is written down in a record of this start of the machine was written before it.
+    pub fn is_another_start(&self, record: &str) {
+        let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").expect("boot_id");
+        let text = fs::read_to_string(self.outside(record)).expect("its record");
+        self.check(text.contains(boot.trim_end()), &format!("nothing there is of this start: {text}"));
+        self.write(record, text.replace(boot.trim_end(), "another").as_bytes());
+    }
+
     /// mknod(1): a pipe, or the device that swallows everything.
     pub fn makes_node(&self, path: impl AsRef<Path>, kind: SFlag) {
         let made = mknod(&self.outside(&path), kind, Mode::from_bits_truncate(0o666), makedev(1, 3));
